@@ -1,0 +1,169 @@
+"""What can be configured about the text: one dataclass, free of torch, so that planning a grid stays instant.
+
+The attribute docstrings are the help text of ``python -m experiments.train fit --help``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Literal
+
+from data_modules.errors import DataError, reject_unknown
+
+EMBEDDED_CORPORA = ("docstrings", "listops")
+FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+TRAINED_TOKENIZERS = ("word", "char", "wordpiece", "bpe")
+
+
+@dataclass(kw_only=True)
+class DocstringsOptions:
+    """How the embedded corpus ``docstrings`` is built."""
+
+    split_by: Literal["file", "directory"] = "file"
+    """Unit that is kept within one split; ``directory`` is the harder test."""
+
+    mask_identifiers: bool = False
+    """Also mask give-away identifiers such as ``ndarray`` or ``DataFrame``."""
+
+
+@dataclass(kw_only=True)
+class ListOpsOptions:
+    """How the generated corpus ``listops`` is built (after Nangia & Bowman 2018, arXiv:1804.06028)."""
+
+    train_rows: int = 100_000
+    """Expressions generated for training."""
+
+    evaluation_rows: int = 2_000
+    """Expressions generated for each of validation and test."""
+
+    levels: int = 2
+    """Greatest nesting depth of operators."""
+
+    minimum_arguments: int = 2
+    """Fewest arguments of an operator."""
+
+    maximum_arguments: int = 3
+    """Most arguments of an operator."""
+
+    operators: tuple[str, ...] = ("MAX", "MIN")
+    """Operators to draw from: MAX, MIN, MED, SM (sum modulo ten)."""
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Where the text comes from, how it is cleaned, split, tokenised and batched.
+
+    Raises:
+        DataError: at construction, naming the field, the reason and the nearest valid choice.
+    """
+
+    corpus: str = "docstrings"
+    """``docstrings`` or ``listops`` (embedded), ``csv``/``tsv``/``jsonl``/``parquet`` (with ``train_file``), a local
+    dataset folder, a known short name such as ``ag_news``, or a Hub id such as ``fancyzhx/ag_news``."""
+
+    stage: Literal["tune", "final"] = "tune"
+    """``tune`` never reads the test split; ``final`` scores it once, at the end."""
+
+    train_file: str | None = None
+    """File of training rows (corpus ``csv``, ``tsv``, ``jsonl`` or ``parquet``)."""
+
+    validation_file: str | None = None
+    """File of validation rows; without it they are cut from the training rows."""
+
+    test_file: str | None = None
+    """File of test rows; without it they are cut from the training rows."""
+
+    text_column: str = "text"
+    """Column that holds the text."""
+
+    label_column: str = "label"
+    """Column that holds the class."""
+
+    group_column: str | None = None
+    """Column of a group (document, author, ...) whose rows must share a split."""
+
+    revision: str | None = None
+    """Git revision of a Hub data set."""
+
+    max_train_rows: int | None = None
+    """Keep this many training rows (stratified, seeded by ``split_seed``); all by default."""
+
+    validation_fraction: float = 0.1
+    """Share cut from the training rows where the corpus has no validation split."""
+
+    test_fraction: float = 0.1
+    """Share cut from the training rows where the corpus has no test split."""
+
+    split_seed: int = 0
+    """Seed of cuts and subsets; independent of the model's seed."""
+
+    clean: bool = True
+    """Remove HTML tags, entities, control characters and superfluous white space, and drop empty rows."""
+
+    deduplicate: bool = True
+    """Drop duplicate rows, texts with contradictory labels, and train copies of validation or test rows."""
+
+    near_duplicate_threshold: float | None = 0.7
+    """Drop train rows whose 3-shingle Jaccard similarity to a validation or test row reaches this; null keeps them."""
+
+    shuffle_words: bool = False
+    """Shuffle the words of every text (seeded): the control for whether word order matters."""
+
+    tokenizer: str = "word"
+    """``word``, ``char``, ``wordpiece`` or ``bpe`` (learned on the training rows), or a pretrained name or path."""
+
+    vocabulary_size: int = 10_000
+    """Most tokens of a learned vocabulary, special tokens included."""
+
+    lowercase: bool = True
+    """Lower-case the text before a learned tokenizer sees it."""
+
+    max_length: int = 128
+    """Tokens kept of a text; longer ones are truncated at the end."""
+
+    batch_size: int = 64
+    """Rows in a training batch."""
+
+    evaluation_batch_size: int = 256
+    """Rows in a validation or test batch."""
+
+    length_grouped: bool = True
+    """Batch rows of similar length together, which saves padding; order depends on ``seed`` and epoch alone."""
+
+    num_workers: int = 0
+    """Loader processes; 0 loads in the training process, which is fastest for memory-mapped rows."""
+
+    seed: int = 0
+    """Seed of the batch order (``train`` links it to ``--seed_everything``)."""
+
+    cache_dir: str | None = None
+    """Where built corpora and encoded rows are kept (default: $RESNORM_CACHE, else ``.cache`` in the repository)."""
+
+    docstrings: DocstringsOptions = field(default_factory=DocstringsOptions)
+    """Options of the corpus ``docstrings``."""
+
+    listops: ListOpsOptions = field(default_factory=ListOpsOptions)
+    """Options of the corpus ``listops``."""
+
+    def __post_init__(self) -> None:
+        reject_unknown("data.stage", self.stage, ("tune", "final"))
+        reject_unknown("data.docstrings.split_by", self.docstrings.split_by, ("file", "directory"))
+        for name in ("vocabulary_size", "max_length", "batch_size", "evaluation_batch_size"):
+            if getattr(self, name) < 1:
+                raise DataError(f"data.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.max_train_rows is not None and self.max_train_rows < 1:
+            raise DataError(f"data.max_train_rows is {self.max_train_rows}; it must be at least 1, or null for all rows")
+        for name in ("validation_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise DataError(f"data.{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        if self.corpus in FILE_FORMATS and self.train_file is None:
+            raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
+
+    @property
+    def slug(self) -> str:
+        """Short name of the corpus in folders and tables: the last part of a path, Hub id or file name."""
+        name = self.train_file if self.corpus in FILE_FORMATS and self.train_file else self.corpus
+        stem = PurePath(name.rstrip("/")).stem if self.corpus in FILE_FORMATS else PurePath(name.rstrip("/")).name
+        return re.sub(r"[^A-Za-z0-9._-]+", "_", stem) or "corpus"

@@ -1,0 +1,1 @@
+"""What a person runs: one verb per file, ``python -m experiments.<verb>``."""

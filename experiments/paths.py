@@ -1,0 +1,19 @@
+"""Where things stand in the repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+GRIDS = REPOSITORY / "experiments" / "grids"
+RESULTS = REPOSITORY / "results"
+
+
+def runs_folder(results: Path, grid: str, corpus: str) -> Path:
+    """Return the folder of a grid's run folders: ``results/runs/<grid>/<corpus>``."""
+    return results / "runs" / grid / corpus
+
+
+def tables_folder(results: Path, grid: str, corpus: str) -> Path:
+    """Return the folder of a grid's tables and figures: ``results/<grid>/<corpus>``."""
+    return results / grid / corpus

@@ -1,0 +1,82 @@
+"""Command-line flags and YAML values checked against the configuration dataclasses, by jsonargparse."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from data_modules.config import DataConfig
+from data_modules.errors import nearest
+from experiments.errors import ExperimentError
+from experiments.planning.run_config import TrainerConfig
+from lightning_modules.config import ModelConfig
+
+SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "trainer": TrainerConfig}
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+class StrictParser(ArgumentParser):
+    """A parser that takes no abbreviations and answers a mistake with one line that names the nearest option."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print ``message`` with the nearest option and end with status 2.
+
+        Raises:
+            ArgumentError: where the parser was built with ``exit_on_error=False``.
+        """
+        message = explain(message, self.option_names())
+        if not self.exit_on_error:
+            raise ArgumentError(message) from ex
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+    def option_names(self) -> list[str]:
+        """Return every option of this parser, such as ``--model.layers``."""
+        return [name for action in self._actions for name in action.option_strings]
+
+
+def explain(message: str, options: list[str]) -> str:
+    """Return ``message`` on one line, with the nearest option where it speaks of an unknown one."""
+    message = " ".join(message.split())
+    unknown = re.search(r"[Uu]nrecognized arguments: (--[\w.]+)", message)
+    if unknown:
+        return f"option {unknown[1]} is not known{nearest(unknown[1], options)}"
+    inner = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
+    if inner:
+        name = f"--{inner[1]}.{inner[2]}"
+        return f"option {name[2:]} is not known{nearest(name, options).replace('--', '')}"
+    return message
+
+
+def add_sections(parser: ArgumentParser) -> None:
+    """Give ``parser`` a flag for every field of the model, the data and the trainer."""
+    for name, schema in SECTIONS.items():
+        parser.add_class_arguments(schema, name, skip={"seed"} if name != "trainer" else None)
+
+
+def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """Return ``{"model": ModelConfig, "data": DataConfig, "trainer": TrainerConfig}`` from nested plain values.
+
+    Raises:
+        ExperimentError: for an unknown name or a value of the wrong type.
+        ConfigurationError, DataError: for a value out of range.
+    """
+    parser = StrictParser(exit_on_error=False)
+    add_sections(parser)
+    try:
+        parsed = parser.parse_object(values)
+    except ArgumentError as error:
+        raise ExperimentError(str(error)) from None
+    return {name: parser.instantiate(parsed)[name] for name in SECTIONS}
+
+
+def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:
+    """Return the options of the three sections that stood on the command line, as nested values."""
+    return {name: parsed[name].as_dict() for name in SECTIONS if name in parsed and parsed[name] is not None}

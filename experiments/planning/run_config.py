@@ -1,0 +1,102 @@
+"""The complete configuration of one run, as it stands in ``config.yaml`` and as ``experiments.train`` reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from data_modules.config import EMBEDDED_CORPORA, DataConfig
+from experiments.errors import ExperimentError
+from lightning_modules.config import ModelConfig
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """The flags of Lightning's ``Trainer`` that a grid may set, by Lightning's own names."""
+
+    max_epochs: int = 4
+    """Passes over the training rows."""
+
+    gradient_clip_val: float | None = 1.0
+    """Largest total gradient norm; null switches clipping off."""
+
+    precision: str = "32-true"
+    """Lightning's precision, such as ``32-true`` or ``bf16-mixed``."""
+
+    accelerator: str = "auto"
+    """``auto`` takes a GPU where there is one."""
+
+    devices: int = 1
+    """Devices that share a run."""
+
+    val_check_interval: float = 1.0
+    """Share of an epoch between two validations."""
+
+    log_every_n_steps: int = 10
+    """Steps between two points of the training curves."""
+
+    def __post_init__(self) -> None:
+        if self.max_epochs < 1:
+            raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
+        if not 0 < self.val_check_interval <= 1:
+            raise ExperimentError(f"trainer.val_check_interval is {self.val_check_interval}; it must lie in (0, 1]")
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """Everything that decides the numbers of a run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    seed: int = 0
+    """Seed of initialisation, dropout and batch order."""
+    threads: int = 1
+    """CPU threads; bit-equal repeats are promised for equal threads, processor and versions."""
+
+    def with_seed(self, seed: int) -> RunConfig:
+        """Return this configuration with another seed of initialisation, dropout and batch order."""
+        return replace(self, seed=seed, model=replace(self.model, seed=seed), data=replace(self.data, seed=seed))
+
+    def with_values(self, values: dict[str, Any]) -> RunConfig:
+        """Return this configuration with some values changed, by dotted names such as ``model.layers``.
+
+        Raises:
+            ConfigurationError, DataError, ExperimentError: where a value is out of range.
+        """
+        changed = self
+        for name, value in values.items():
+            section, _, entry = name.partition(".")
+            changed = replace(changed, **{section: replace(getattr(changed, section), **{entry: value})})
+        return changed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
+        sections = json.loads(json.dumps(asdict(self)))
+        seed = sections.pop("seed")
+        for section in ("model", "data"):
+            del sections[section]["seed"]
+        return {"seed_everything": seed, **sections}
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that decides the numbers but the seed: no path, and no other corpus's options.
+
+        Records carry this; a corpus is named by its slug and known by its fingerprint, wherever it was read from.
+        """
+        identity = self.as_dict()
+        del identity["seed_everything"]
+        data = identity["data"]
+        data["corpus"] = self.data.slug
+        for name in ("cache_dir", "train_file", "validation_file", "test_file"):
+            del data[name]
+        for corpus in EMBEDDED_CORPORA:
+            if corpus != self.data.corpus:
+                del data[corpus]
+        return identity
+
+    def hash(self) -> str:
+        """Return a digest of :meth:`identity`, equal for all seeds of a condition."""
+        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]

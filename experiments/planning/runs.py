@@ -1,0 +1,43 @@
+"""One run of a grid: what is trained, with which seed, and where its folder stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.paths import runs_folder
+from experiments.planning.run_config import RunConfig
+from experiments.records.naming import cell_name
+
+TFIDF = "tfidf_logistic_regression"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run, or one fit of a baseline."""
+
+    grid: str
+    corpus: str
+    condition: str
+    stage: Literal["tune", "final"]
+    seed: int
+    config: RunConfig
+    swept: dict[str, Any] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+    pending: bool = False
+    """The values chosen by tuning are not known yet; ``config`` then holds the first trial's."""
+
+    @property
+    def cell(self) -> str:
+        """Folder name of the swept (and, while tuning, tried) values, such as ``layers=6,learning_rate=0.001``."""
+        return cell_name(self.swept, self.tuned, self.stage)
+
+    @property
+    def name(self) -> str:
+        """Name for people: ``post_ln/layers=6/seed_0``."""
+        return f"{self.condition}/{self.cell}/seed_{self.seed}"
+
+    def folder(self, results: Path) -> Path:
+        """Return the run's folder: ``results/runs/<grid>/<corpus>/<condition>/<cell>/seed_<n>``."""
+        return runs_folder(results, self.grid, self.corpus) / self.condition / self.cell / f"seed_{self.seed}"

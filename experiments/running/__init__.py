@@ -1,0 +1,1 @@
+"""Making runs: one run in one folder, and many runs in parallel worker processes."""

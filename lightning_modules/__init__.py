@@ -1,0 +1,1 @@
+"""The models: LightningModules on top, pure torch parts below, callbacks and probes beside."""

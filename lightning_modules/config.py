@@ -1,0 +1,142 @@
+"""What can be configured about a model and its optimisation: one dataclass, free of torch.
+
+The attribute docstrings are the help text of ``python -m experiments.train fit --help``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.variants import VARIANTS
+
+Activation = Literal["relu", "gelu"]
+Positions = Literal["learned", "sinusoidal", "none"]
+Pooling = Literal["mean", "first"]
+Initialisation = Literal["xavier", "gaussian", "random"]
+Loss = Literal["cross_entropy", "mean_squared_error"]
+ClassWeights = Literal["none", "balanced"]
+OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
+Decay = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """A Transformer encoder classifier, its initialisation, loss, optimiser and schedule.
+
+    Raises:
+        ConfigurationError: at construction, naming the field, the reason and the nearest valid choice.
+    """
+
+    variant: str = "pre_ln"
+    """Residual and normalisation scheme (``lightning_modules/variants.py`` lists them with their sources)."""
+
+    layers: int = 6
+    """Transformer blocks."""
+
+    width: int = 64
+    """Width D of the residual stream."""
+
+    heads: int = 4
+    """Attention heads; must divide the width."""
+
+    feed_forward_width: int | None = None
+    """Hidden width of the feed-forward sublayer; four times the width by default."""
+
+    activation: Activation = "relu"
+    """Activation of the feed-forward sublayer."""
+
+    dropout: float = 0.1
+    """Dropout probability after the embedding and in both sublayers."""
+
+    positions: Positions = "learned"
+    """Position embedding added to the token embedding."""
+
+    pooling: Pooling = "mean"
+    """How the token vectors become one vector: their mean over real tokens, or the first token."""
+
+    initialisation: Initialisation = "xavier"
+    """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default."""
+
+    initialisation_gain: float = 1.0
+    """Factor on the initial weight matrices of the blocks."""
+
+    loss: Loss = "cross_entropy"
+    """Training loss; ``mean_squared_error`` compares class probabilities with the one-hot label."""
+
+    class_weights: ClassWeights = "none"
+    """``balanced`` weighs each class by the inverse of its share of the training rows."""
+
+    label_smoothing: float = 0.0
+    """Probability mass that the cross-entropy target spreads evenly over the classes."""
+
+    optimizer: OptimizerName = "adamw"
+    """Optimiser."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+
+    weight_decay: float = 0.01
+    """Weight decay of weight matrices; norms, biases and embeddings are exempt."""
+
+    momentum: float = 0.9
+    """Momentum of ``momentum`` and of ``rmsprop``; plain ``sgd`` has none."""
+
+    beta1: float = 0.9
+    """First-moment decay of Adam and AdamW."""
+
+    beta2: float = 0.999
+    """Second-moment decay of Adam and AdamW."""
+
+    warmup_fraction: float = 0.1
+    """Share of all steps in which the learning rate rises linearly from zero."""
+
+    decay: Decay = "linear"
+    """Course of the learning rate after warm-up, down to zero at the last step of ``schedule_epochs``."""
+
+    schedule_epochs: int | None = None
+    """Epochs that the schedule spans; ``trainer.max_epochs`` by default."""
+
+    seed: int = 0
+    """Seed of initialisation and dropout (``train`` links it to ``--seed_everything``)."""
+
+    def __post_init__(self) -> None:
+        reject_unknown("model.variant", self.variant, VARIANTS)
+        for name, choices in CHOICES.items():
+            reject_unknown(f"model.{name}", getattr(self, name), choices)
+        if self.layers < 0:
+            raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
+        for name in ("width", "heads"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.width % self.heads:
+            divisors = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
+            closest = min(divisors, key=lambda heads: abs(heads - self.heads))
+            raise ConfigurationError(
+                f"model.heads is {self.heads}, which does not divide model.width {self.width}; the nearest that does is {closest}"
+            )
+        for name in ("dropout", "label_smoothing", "warmup_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        for name in ("learning_rate", "initialisation_gain"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive")
+
+    @property
+    def depth(self) -> int:
+        """Blocks that are really built: the variant's own number where it fixes one, else ``layers``."""
+        fixed = VARIANTS[self.variant].layers
+        return self.layers if fixed is None else fixed
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "activation": get_args(Activation),
+    "positions": get_args(Positions),
+    "pooling": get_args(Pooling),
+    "initialisation": get_args(Initialisation),
+    "loss": get_args(Loss),
+    "class_weights": get_args(ClassWeights),
+    "optimizer": get_args(OptimizerName),
+    "decay": get_args(Decay),
+}

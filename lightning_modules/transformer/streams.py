@@ -1,0 +1,106 @@
+"""Residual streams: how a sublayer reads its input and how its output is written back.
+
+A residual scheme is a small module with four methods::
+
+    open(x)           -> state      start the stream from the embeddings
+    read(state)       -> x          what the sublayer sees                      (B, T, D)
+    write(state, y)   -> state      put the sublayer's output y back
+    close(state)      -> x          what the head sees
+
+There is one stream module per sublayer. The first one opens the stream and the last one closes it. Each knows its
+:class:`Place`, so depth-dependent constants and block-level schemes need no special case, and it owns the ``post``
+module (norm and activation after the add), because schemes differ in what they apply it to. The state is opaque to
+the blocks: one tensor here, but a scheme may keep several streams, the embeddings, or all earlier outputs.
+
+To add a scheme, subclass :class:`ResidualStream`, register it in ``STREAMS``, and name it in a variant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Role(StrEnum):
+    """What a sublayer computes."""
+
+    ATTENTION = "attention"
+    FEED_FORWARD = "feed_forward"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sublayer stands in the network."""
+
+    index: int
+    """Sublayers below this one."""
+
+    sublayers: int
+    """Sublayers of the whole network."""
+
+    role: Role
+    """What the sublayer computes."""
+
+
+class ResidualStream(nn.Module):
+    """Base of all residual schemes: the state is the tensor ``(B, T, D)`` itself; :meth:`write` is left to subclasses.
+
+    Attributes:
+        skips: skip connections around the sublayer, which tables print.
+    """
+
+    skips = 0
+
+    def __init__(self, place: Place, width: int, post: nn.Module) -> None:
+        super().__init__()
+        self.place = place
+        self.width = width
+        self.post = post
+
+    def open(self, x: Tensor) -> Any:
+        """Start the stream from the embeddings ``(B, T, D)``."""
+        return x
+
+    def read(self, state: Any) -> Tensor:
+        """Return what the sublayer sees, ``(B, T, D)``."""
+        return state
+
+    def write(self, state: Any, y: Tensor) -> Any:
+        """Put the sublayer's output ``y`` of shape ``(B, T, D)`` back and return the new state."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it writes a sublayer's output back")
+
+    def close(self, state: Any) -> Tensor:
+        """Return what the head sees, ``(B, T, D)``."""
+        return state
+
+    def extra_repr(self) -> str:
+        """Show the place where the module is printed."""
+        return f"{self.place.role} {self.place.index + 1} of {self.place.sublayers}"
+
+
+class NoResidual(ResidualStream):
+    """No skip connection: ``state ← post(y)``. The sublayer's output replaces the stream."""
+
+    def write(self, state: Tensor, y: Tensor) -> Tensor:
+        """Return ``post(y)``."""
+        return self.post(y)
+
+
+class IdentityResidual(ResidualStream):
+    """The identity skip: ``state ← post(state + y)`` (He et al. 2015, arXiv:1512.03385, equation 1)."""
+
+    skips = 1
+
+    def write(self, state: Tensor, y: Tensor) -> Tensor:
+        """Return ``post(state + y)``."""
+        return self.post(state + y)
+
+
+STREAMS: dict[str, type[ResidualStream]] = {
+    "none": NoResidual,
+    "identity": IdentityResidual,
+}
+"""Residual streams by the name that a variant uses."""

@@ -1,0 +1,117 @@
+"""The registry of variants: every residual and normalisation scheme as a named, cited difference from a parent.
+
+A variant is data, free of torch: it names a residual stream (``transformer/streams.py``), a norm
+(``transformer/norms.py``) and the *sites* where norms stand. ``transformer/block.py`` builds it. To add a scheme, add
+its stream or norm class there and a few lines here.
+
+Norm sites of a sublayer::
+
+    x ──► read ──► input ──► F (… inner ──► output projection) ──► output ──► write ──► post ──► x
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK = "embedding", "input", "inner", "output", "post", "final", "qk"
+NORM_SITES = (EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A residual and normalisation scheme."""
+
+    name: str
+    """Name in configurations and tables."""
+
+    title: str
+    """Name in figures and reports."""
+
+    formula: str
+    """One sublayer, with ``F`` the attention or feed-forward function and ``LN`` the norm."""
+
+    source: str
+    """Where the scheme was published."""
+
+    parent: str | None = None
+    """Variant that this one differs from by a few fields; set by :meth:`derive`."""
+
+    residual: str = "identity"
+    """Residual stream, by its name in ``transformer/streams.py``."""
+
+    norm: str = "layer_norm"
+    """Norm that stands at every site of ``norm_sites``, by its name in ``transformer/norms.py``."""
+
+    norm_sites: frozenset[str] = frozenset()
+    """Sites that carry a norm; a site that is not named has none."""
+
+    post_activation: str | None = None
+    """Activation after the ``post`` norm, which only the article's block has."""
+
+    layers: int | None = None
+    """Number of blocks where the variant fixes it; otherwise ``model.layers`` decides."""
+
+    def derive(self, name: str, **changes: Any) -> Variant:
+        """Return a child: this variant under another name, with a few fields changed."""
+        return replace(self, name=name, parent=self.name, **changes)
+
+
+ARTICLE = "残差连接与层归一化 (residual connections and layer normalisation in large language models)"
+
+POST_LN = Variant(
+    name="post_ln",
+    title="Post-LN",
+    formula="LN(x + F(x))",
+    source="Vaswani et al. 2017, arXiv:1706.03762, section 3.1; the article's block",
+    norm_sites=frozenset({POST}),
+)
+PRE_LN = POST_LN.derive(
+    "pre_ln",
+    title="Pre-LN",
+    formula="x + F(LN(x)), and LN before the head",
+    source="Xiong et al. 2020, arXiv:2002.04745, figure 1b",
+    norm_sites=frozenset({INPUT, FINAL}),
+)
+NO_RESIDUAL = POST_LN.derive(
+    "no_residual", title="No residual", formula="LN(F(x))", source="ablation of post_ln", residual="none"
+)
+NO_RESIDUAL_PRE = PRE_LN.derive(
+    "no_residual_pre",
+    title="No residual (pre)",
+    formula="F(LN(x)), and LN before the head",
+    source="ablation of pre_ln",
+    residual="none",
+)
+NO_NORM = POST_LN.derive(
+    "no_norm", title="No norm", formula="x + F(x)", source="ablation of post_ln and pre_ln", norm_sites=frozenset()
+)
+PLAIN = NO_NORM.derive("plain", title="Plain", formula="F(x)", source="ablation of no_norm", residual="none")
+ARTICLE_BLOCK = POST_LN.derive(
+    "article_block",
+    title="Article's block",
+    formula="ReLU(LN(x + F(x)))",
+    source=f"the residual layer as the article writes it: {ARTICLE}",
+    post_activation="relu",
+)
+BAG_OF_EMBEDDINGS = PLAIN.derive(
+    "bag_of_embeddings",
+    title="Bag of embeddings",
+    formula="mean of the embeddings, no blocks",
+    source="Joulin et al. 2017, arXiv:1607.01759 (linear classifier over averaged embeddings)",
+    layers=0,
+)
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        POST_LN,
+        PRE_LN,
+        NO_RESIDUAL,
+        NO_RESIDUAL_PRE,
+        NO_NORM,
+        PLAIN,
+        ARTICLE_BLOCK,
+        BAG_OF_EMBEDDINGS,
+    )
+}
