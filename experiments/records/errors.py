@@ -1,0 +1,9 @@
+"""What is wrong with a record or with the evidence of a table."""
+
+from __future__ import annotations
+
+from experiments.errors import ExperimentError
+
+
+class RecordError(ExperimentError):
+    """A record or a committed file of records cannot be read, written or combined; the message names the file."""

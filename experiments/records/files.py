@@ -1,0 +1,60 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from experiments.records.errors import RecordError
+from experiments.records.record import Record
+
+RECORD_FILE = "run.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, which afterwards is either as before or complete, even after a power cut.
+
+    Raises:
+        RecordError: where the disk is full or the folder cannot be written; nothing half-written stays behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write ``run.json`` in a run folder atomically and return its path.
+
+    Raises:
+        RecordError: where the record holds a number that is not finite, or the file cannot be written.
+    """
+    path = folder / RECORD_FILE
+    write_atomically(path, (record.to_json() + "\n").encode())
+    return path
+
+
+def read_record(folder: Path) -> Record:
+    """Read ``run.json`` of a run folder.
+
+    Raises:
+        RecordError: where it is missing, truncated or not a record; the message names the file.
+    """
+    path = folder / RECORD_FILE
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise RecordError(f"{path} is damaged: it is not UTF-8 text") from None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
+    return Record.from_json(text, origin=str(path))

@@ -1,0 +1,224 @@
+"""The evidence of a table: every record behind it, local and committed, with predictions and timings.
+
+Run folders under ``results/runs`` are local. ``records.jsonl.gz``, ``predictions.parquet`` and ``timing.csv`` beside a
+table are committed and hold the same, so that a fresh clone can rebuild the table. Where both know a run, the local
+record wins.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.records.canonical import canonical_json
+from experiments.records.errors import RecordError
+from experiments.records.files import RECORD_FILE, read_record, write_atomically
+from experiments.records.names import run_name
+from experiments.records.record import Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+RECORDS_FILE = "records.jsonl.gz"
+Key = tuple[str, str, str, int]
+
+
+@dataclass
+class Evidence:
+    """Everything that tables and figures are made from; they are a pure function of it."""
+
+    records: list[Record]
+    """Sorted by stage, condition, cell and seed."""
+    predictions: DataFrame
+    """Of final runs on the test split: ``row, group, label``, then the predicted label of one run per column, named
+    ``<condition>/<cell>/seed_<n>``; missing where a run did not score that row."""
+    timings: DataFrame
+    """``variant, cell, seed`` and what the runs' ``timing.csv`` hold, as text."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out and why: for the person who reads the terminal, never part of a table."""
+
+    @property
+    def finals(self) -> list[Record]:
+        """Records of final runs, which scored the test split."""
+        return [record for record in self.records if record.stage == "final"]
+
+    @property
+    def trials(self) -> list[Record]:
+        """Records of tuning runs, which never read the test split."""
+        return [record for record in self.records if record.stage == "tune"]
+
+    @staticmethod
+    def gather(runs_folder: Path, committed_folder: Path, wanted: Collection[str] | None = None) -> Evidence:
+        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what is committed beside the tables.
+
+        Args:
+            runs_folder: holds ``<condition>/<cell>/seed_<n>/run.json``; may be absent.
+            committed_folder: ``results/<grid>/<corpus>``; may be absent.
+            wanted: configuration hashes to keep (a plan's); all by default.
+
+        Raises:
+            RecordError: where a committed file is corrupt, or records cannot stand in one table.
+        """
+        from experiments.records.predictions import gather_predictions
+        from experiments.records.timings import gather_timings
+
+        local, notes = local_records(runs_folder)
+        committed = read_committed(committed_folder)
+        folders = {_key(record): folder for folder, record in local.items()}
+        records, merge_notes = merge_records(local.values(), committed, wanted)
+        chosen = {run_name(record): folders.get(_key(record)) for record in records}
+        predictions, prediction_notes = gather_predictions(
+            [record for record in records if record.stage == "final"], chosen, committed_folder
+        )
+        timings, timing_notes = gather_timings(records, chosen, committed_folder)
+        return Evidence(records, predictions, timings, notes + merge_notes + prediction_notes + timing_notes)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the evidence files and return their paths; equal evidence gives equal bytes.
+
+        Raises:
+            RecordError: where a file cannot be written.
+        """
+        from experiments.records.predictions import PREDICTIONS_FILE, predictions_bytes
+        from experiments.records.timings import TIMING_FILE, timings_bytes
+
+        lines = "".join(f"{record.to_json()}\n" for record in self.records)
+        contents = {
+            RECORDS_FILE: gzip.compress(lines.encode(), compresslevel=9, mtime=0),
+            PREDICTIONS_FILE: predictions_bytes(self.predictions),
+            TIMING_FILE: timings_bytes(self.timings),
+        }
+        for name, content in contents.items():
+            write_atomically(folder / name, content)
+        return [folder / name for name in contents]
+
+
+def local_records(runs_folder: Path) -> tuple[dict[Path, Record], list[str]]:
+    """Return the finished runs of a grid by folder, and one sentence for each record that cannot be read."""
+    records: dict[Path, Record] = {}
+    problems = []
+    for path in sorted(runs_folder.glob(f"*/*/*/{RECORD_FILE}")):
+        try:
+            records[path.parent] = without_paths(read_record(path.parent))
+        except RecordError as error:
+            problems.append(f"left out: {error}")
+    return records, problems
+
+
+def read_committed(folder: Path) -> list[Record]:
+    """Return the records that are committed beside a table; none where the file is absent.
+
+    Raises:
+        RecordError: where the file is corrupt, naming it and the line.
+    """
+    path = folder / RECORDS_FILE
+    if not path.exists():
+        return []
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} is damaged ({error}); restore it from version control") from None
+    return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]
+
+
+def merge_records(
+    local: Iterable[Record], committed: Iterable[Record], wanted: Collection[str] | None = None
+) -> tuple[list[Record], list[str]]:
+    """Return the records of one table, sorted, and what was left out.
+
+    The same run (configuration hash and seed) stands once, as the local record. A committed record is left out where
+    its data have another fingerprint than the local ones, or where local runs of its cell have other settings.
+
+    Raises:
+        RecordError: where what remains has two fingerprints, or two settings in one cell.
+    """
+    left_out: Counter[str] = Counter()
+    kept: dict[Key, Record] = {}
+    for record in local:
+        if wanted is not None and record.config_hash not in wanted:
+            left_out["local record(s) left out: the plan has no such run"] += 1
+        else:
+            kept[_key(record)] = record
+    fingerprints = {_fingerprint(record) for record in kept.values()}
+    settings: dict[str, set[str]] = {}
+    for record in kept.values():
+        settings.setdefault(_cell(record), set()).add(_settings(record))
+    for record in committed:
+        cell = _cell(record)
+        if _key(record) in kept:
+            continue
+        if wanted is not None and record.config_hash not in wanted:
+            left_out["committed record(s) left out: the plan has no such run"] += 1
+        elif fingerprints and _fingerprint(record) not in fingerprints:
+            left_out["committed record(s) left out: their data have another fingerprint than the local runs'"] += 1
+        elif cell in settings and _settings(record) not in settings[cell]:
+            left_out["committed record(s) left out: local runs of the same cell have other settings"] += 1
+        else:
+            kept[_key(record)] = record
+    records = sorted(kept.values(), key=lambda record: (record.stage, record.condition, *_order(record)))
+    _refuse_mixtures(records)
+    return records, [f"{count} {reason}" for reason, count in sorted(left_out.items())]
+
+
+def without_paths(record: Record) -> Record:
+    """Return the record with paths in its configuration and data shortened to their last part."""
+    return replace(record, config=_shorten(record.config), data=_shorten(record.data))
+
+
+def _shorten(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shorten(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shorten(item) for item in value]
+    if isinstance(value, str) and value.startswith(("/", "./", "../", "~/")):
+        return Path(value).name
+    return value
+
+
+def _refuse_mixtures(records: list[Record]) -> None:
+    runs: dict[str, list[str]] = {}
+    settings: dict[str, dict[str, str]] = {}
+    for record in records:
+        runs.setdefault(_fingerprint(record), []).append(run_name(record))
+        settings.setdefault(_cell(record), {}).setdefault(_settings(record), run_name(record))
+    if len(runs) > 1:
+        parts = "; ".join(f"{key} ({len(names)} runs, such as {names[0]})" for key, names in sorted(runs.items()))
+        raise RecordError(f"the runs were made on different data and cannot share a table: {parts}")
+    for names in settings.values():
+        if len(names) > 1:
+            first, second, *_ = names.values()
+            raise RecordError(
+                f"{first} and {second} belong to one row of the table but were made with different settings; "
+                "finish the grid, or remove the outdated run folder"
+            )
+
+
+def _key(record: Record) -> Key:
+    return record.condition, record.stage, record.config_hash, record.seed
+
+
+def _order(record: Record) -> tuple[str, int, str]:
+    return run_name(record).rsplit("/", 1)[0], record.seed, record.config_hash
+
+
+def _fingerprint(record: Record) -> str:
+    return str(record.data.get("fingerprint"))
+
+
+def _cell(record: Record) -> str:
+    """Name what becomes one row: of final runs the swept values only, whatever tuning chose for them."""
+    values = {**record.swept, **record.tuned} if record.stage == "tune" else record.swept
+    return canonical_json([record.stage, record.condition, values])
+
+
+def _settings(record: Record) -> str:
+    """Return the configuration without what may differ between the seeds of a row."""
+    config = {name: value for name, value in record.config.items() if name not in ("seed", "seed_everything")}
+    if isinstance(config.get("data"), dict):
+        config["data"] = {name: value for name, value in config["data"].items() if name != "cache_dir"}
+    return canonical_json(_shorten(config))
