@@ -18,9 +18,9 @@ from experiments.paths import GRIDS
 from experiments.planning.names import merge, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.run_config import RunConfig
-from experiments.planning.runs import TFIDF
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import read_yaml
+from experiments.records.naming import TFIDF
 from lightning_modules.variants import VARIANTS
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)

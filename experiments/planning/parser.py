@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
@@ -33,7 +34,7 @@ class StrictParser(ArgumentParser):
         """
         message = explain(message, self.option_names())
         if not self.exit_on_error:
-            raise ArgumentError(message) from ex
+            raise ArgumentError(None, message) from ex
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2)
 
@@ -68,13 +69,21 @@ def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
         ExperimentError: for an unknown name or a value of the wrong type.
         ConfigurationError, DataError: for a value out of range.
     """
-    parser = StrictParser(exit_on_error=False)
-    add_sections(parser)
+    parser = sections_parser()
     try:
         parsed = parser.parse_object(values)
     except ArgumentError as error:
         raise ExperimentError(str(error)) from None
-    return {name: parser.instantiate(parsed)[name] for name in SECTIONS}
+    built = parser.instantiate(parsed)
+    return {name: built[name] for name in SECTIONS}
+
+
+@cache
+def sections_parser() -> StrictParser:
+    """Return a parser of the three sections, built once."""
+    parser = StrictParser(exit_on_error=False)
+    add_sections(parser)
+    return parser
 
 
 def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:

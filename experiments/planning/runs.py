@@ -10,8 +10,6 @@ from experiments.paths import runs_folder
 from experiments.planning.run_config import RunConfig
 from experiments.records.naming import cell_name
 
-TFIDF = "tfidf_logistic_regression"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
