@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.variants import VARIANTS
+from lightning_modules.variants import VARIANTS, Variant
 
 Activation = Literal["relu", "gelu"]
 Positions = Literal["learned", "sinusoidal", "none"]
@@ -114,7 +114,8 @@ class ModelConfig:
             divisors = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
             closest = min(divisors, key=lambda heads: abs(heads - self.heads))
             raise ConfigurationError(
-                f"model.heads is {self.heads}, which does not divide model.width {self.width}; the nearest that does is {closest}"
+                f"model.heads is {self.heads}, which does not divide model.width {self.width}; "
+                f"the nearest that does is {closest}"
             )
         for name in ("dropout", "label_smoothing", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
@@ -123,10 +124,37 @@ class ModelConfig:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive")
 
+        if self.feed_forward_width is not None and self.feed_forward_width < 1:
+            raise ConfigurationError(
+                f"model.feed_forward_width is {self.feed_forward_width}; "
+                "it must be at least 1, or null for four times the width"
+            )
+        if self.schedule_epochs is not None and self.schedule_epochs < 1:
+            raise ConfigurationError(
+                f"model.schedule_epochs is {self.schedule_epochs}; "
+                "it must be at least 1, or null for trainer.max_epochs"
+            )
+        for name in ("weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it cannot be negative")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if self.loss == "mean_squared_error" and self.label_smoothing > 0:
+            raise ConfigurationError(
+                f"model.label_smoothing is {self.label_smoothing}, which mean_squared_error has no use for; "
+                "set it to 0 or choose model.loss cross_entropy"
+            )
+
+    @property
+    def scheme(self) -> Variant:
+        """The variant that ``variant`` names."""
+        return VARIANTS[self.variant]
+
     @property
     def depth(self) -> int:
         """Blocks that are really built: the variant's own number where it fixes one, else ``layers``."""
-        fixed = VARIANTS[self.variant].layers
+        fixed = self.scheme.layers
         return self.layers if fixed is None else fixed
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lightning_modules.errors import reject_unknown
+
 EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK = "embedding", "input", "inner", "output", "post", "final", "qk"
 NORM_SITES = (EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK)
 
@@ -44,13 +46,22 @@ class Variant:
     """Norm that stands at every site of ``norm_sites``, by its name in ``transformer/norms.py``."""
 
     norm_sites: frozenset[str] = frozenset()
-    """Sites that carry a norm; a site that is not named has none."""
+    """Sites that carry a norm; one that is not named has none. ``post`` means both sublayers, ``attention.post`` or
+    ``feed_forward.post`` one of them."""
 
     post_activation: str | None = None
     """Activation after the ``post`` norm, which only the article's block has."""
 
     layers: int | None = None
     """Number of blocks where the variant fixes it; otherwise ``model.layers`` decides."""
+
+    def __post_init__(self) -> None:
+        for site in self.norm_sites:
+            reject_unknown(f"norm site of variant {self.name}", site.rpartition(".")[2], NORM_SITES)
+
+    def norm_at(self, site: str, role: str | None = None) -> str:
+        """Return the name of the norm at ``site``, for a sublayer of ``role`` where it belongs to one, or ``none``."""
+        return self.norm if {site, f"{role}.{site}"} & self.norm_sites else "none"
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -73,10 +73,11 @@ class BlockStack(nn.ModuleList):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Map the embeddings ``(B, T, D)`` to what the head sees, ``(B, T, D)``."""
-        state = self[0].attention.stream.open(x)
+        first, last = cast(Block, self[0]), cast(Block, self[-1])
+        state = first.attention.stream.open(x)
         for block in self:
             state = block(state, context)
-        return self[-1].feed_forward.stream.close(state)
+        return last.feed_forward.stream.close(state)
 
 
 class NoBlocks(nn.Module):

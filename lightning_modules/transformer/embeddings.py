@@ -59,7 +59,14 @@ class Embedding(nn.Module):
     """``dropout(norm(positions(E[token])))``; the norm stands at the ``embedding`` site, usually ``nn.Identity``."""
 
     def __init__(
-        self, vocabulary_size: int, width: int, padding_id: int, *, positions: nn.Module, norm: nn.Module, dropout: float
+        self,
+        vocabulary_size: int,
+        width: int,
+        padding_id: int,
+        *,
+        positions: nn.Module,
+        norm: nn.Module,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary_size, width, padding_idx=padding_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -12,20 +14,43 @@ GAUSSIAN_SD = 0.02
 
 @torch.no_grad()
 def initialise(root: nn.Module, kind: str, gain: float = 1.0) -> None:
-    """Draw the weights of every ``nn.Linear`` below ``root`` and set its bias to zero.
+    """Draw the matrix of every ``nn.Linear`` below ``root`` and set its bias to zero.
 
     - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16);
-    - ``gaussian``: W ~ N(0, (gain·0.02)²) (Devlin et al. 2018, arXiv:1810.04805, appendix A.2);
-    - ``random``: PyTorch's default, W ~ U(-a, a), a = gain/√inputs; biases keep their default draw.
+    - ``gaussian``: W ~ N(0, (gain·0.02)²) (Radford et al. 2018, section 4.1; also arXiv:1810.04805's code);
+    - ``random``: PyTorch's default, W ~ U(-a, a), a = gain/√inputs; biases keep PyTorch's default draw.
 
     Query, key and value stand in one fused matrix; each is drawn as the ``(D, D)`` matrix that it is.
     """
+    fused = {id(module.query_key_value) for module in root.modules() if isinstance(module, SelfAttention)}
     for module in root.modules():
-        if isinstance(module, SelfAttention):
-            for matrix in module.query_key_value.weight.chunk(3):
+        if isinstance(module, nn.Linear):
+            for matrix in module.weight.chunk(3 if id(module) in fused else 1):
                 draw(matrix, kind, gain)
-            draw(module.output.weight, kind, gain)
-        elif isinstance(module, nn.Linear):
-            draw(module.weight, kind, gain)
-        if isinstance(module, nn.Linear) and kind != "random":
-            nn.init.zeros_(module.bias)
+            if kind != "random":
+                nn.init.zeros_(module.bias)
+
+
+def draw(matrix: Tensor, kind: str, gain: float) -> None:
+    """Fill ``matrix`` of shape ``(outputs, inputs)`` in place from the distribution ``kind``."""
+    outputs, inputs = matrix.shape
+    if kind == "gaussian":
+        nn.init.normal_(matrix, std=gain * GAUSSIAN_SD)
+    else:
+        bound = gain * (math.sqrt(6 / (inputs + outputs)) if kind == "xavier" else 1 / math.sqrt(inputs))
+        nn.init.uniform_(matrix, -bound, bound)
+
+
+@torch.no_grad()
+def initialise_embeddings(root: nn.Module, kind: str) -> None:
+    """Draw every embedding table below ``root``; the row of the padding token stays zero.
+
+    The standard deviation is 1/√D with ``xavier`` (so that √D·x, which sinusoidal positions are added to, has unit
+    variance), 0.02 with ``gaussian``, and 1, PyTorch's default, with ``random``.
+    """
+    for module in root.modules():
+        if isinstance(module, nn.Embedding):
+            standard_deviations = {"xavier": module.embedding_dim**-0.5, "gaussian": GAUSSIAN_SD, "random": 1.0}
+            nn.init.normal_(module.weight, std=standard_deviations[kind])
+            if module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()

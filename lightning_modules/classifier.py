@@ -1,0 +1,178 @@
+"""The LightningModule: a Transformer classifier with its loss, optimiser, schedule and metrics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_modules.config import ModelConfig
+from lightning_modules.errors import ConfigurationError
+from lightning_modules.facts import SupportsFacts, TaskFacts
+from lightning_modules.losses import build_evaluation_loss, build_training_loss
+from lightning_modules.metrics import build_metrics
+from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
+
+Batch = dict[str, Tensor]
+"""``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``labels`` (B,), ``rows`` (B,)."""
+
+
+class TextClassifier(LightningModule):
+    """A Transformer encoder that classifies text.
+
+    The network is built when the trainer calls :meth:`configure_model`, from the facts of its data module; outside a
+    trainer, call :meth:`build` with facts. Checkpoints carry both settings and facts.
+
+    Args:
+        settings: fields of :class:`~lightning_modules.config.ModelConfig`.
+
+    Attributes:
+        network: the built network.
+        gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
+
+    Raises:
+        ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
+    """
+
+    network: ClassifierNetwork
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.config = ModelConfig(**settings)
+        self.facts: TaskFacts | None = None
+        self.gradient_norm: Tensor | None = None
+        self.save_hyperparameters(asdict(self.config), logger=False)
+
+    def configure_model(self) -> None:
+        """Build the network from the data module's facts, once."""
+        if self.facts is None:
+            datamodule = getattr(self.trainer, "datamodule", None)
+            if datamodule is None:
+                raise ConfigurationError("the classifier needs a data module with facts, or a call of build(facts)")
+            self.build(datamodule.facts)
+
+    def build(self, facts: SupportsFacts) -> None:
+        """Build network, losses and metrics for a text with these facts."""
+        self.facts = TaskFacts.of(facts)
+        number_of_classes = len(self.facts.class_names)
+        self.network = build_network(
+            self.config,
+            vocabulary_size=self.facts.vocabulary_size,
+            number_of_classes=number_of_classes,
+            max_length=self.facts.max_length,
+            padding_id=self.facts.padding_id,
+        )
+        self.training_loss = build_training_loss(self.config, self.facts.class_counts)
+        self.evaluation_loss = build_evaluation_loss(self.config)
+        self.validation_metrics = build_metrics(number_of_classes, "validation")
+        self.test_metrics = build_metrics(number_of_classes, "test")
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the logits ``(B, K)`` of a batch."""
+        return self.network(batch["input_ids"], batch["attention_mask"])
+
+    @property
+    def is_logged_step(self) -> bool:
+        """Whether the trainer logs the step that is being taken; asking is cheaper than logging in vain."""
+        interval = cast(Any, self.trainer).log_every_n_steps  # set by a connector, so its class does not declare it
+        return interval > 0 and (self.trainer.global_step + 1) % interval == 0
+
+    def on_train_epoch_start(self) -> None:
+        """Seed PyTorch from (seed, epoch), so that a resumed run draws the same dropout as an undisturbed one."""
+        sequence = np.random.SeedSequence((self.config.seed, self.current_epoch))
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the training loss of a batch."""
+        loss = self.training_loss(self(batch), batch["labels"])
+        if self.is_logged_step:
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch to the validation metrics."""
+        self._evaluate(batch, "validation")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch to the test metrics."""
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        logits = self(batch).float()
+        metrics = self.validation_metrics if stage == "validation" else self.test_metrics
+        metrics.update(logits.argmax(dim=-1), batch["labels"])
+        rows = len(batch["labels"])
+        self.log(f"{stage}/loss", self.evaluation_loss(logits, batch["labels"]), on_epoch=True, batch_size=rows)
+        self.log_dict(cast(Any, metrics), on_epoch=True, batch_size=rows)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measure the gradient once, then clip it where the trainer asks for that."""
+        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        self.gradient_norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build the optimiser and its schedule, whose length is configuration and not what is left to do."""
+        optimizer = build_optimizer(self.config, self.network)
+        schedule = build_schedule(self.config, optimizer, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps that the schedule spans.
+
+        Raises:
+            ConfigurationError: neither ``schedule_epochs`` nor ``trainer.max_epochs`` says how many.
+        """
+        epochs = self.config.schedule_epochs or self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise ConfigurationError("model.schedule_epochs must be set where trainer.max_epochs is not")
+        assert self.facts is not None, "configure_model() builds the network before the optimiser"
+        return epochs * math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the facts, so that the checkpoint can be loaded without data."""
+        if self.facts is not None:
+            checkpoint["facts"] = self.facts.as_dict()
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # a plain classmethod, without arguments we have no use for
+        cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
+    ) -> TextClassifier:
+        """Load settings, facts and weights; the module is in evaluation mode.
+
+        Raises:
+            ConfigurationError: the file is damaged or is no checkpoint of this class.
+        """
+        try:
+            checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
+            module = cls(**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY])
+            module.build(TaskFacts(**checkpoint["facts"]))
+            module.load_state_dict(checkpoint["state_dict"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{checkpoint_path} is not a readable checkpoint of a classifier: {error}"
+            ) from error
+        return module.to(map_location).eval()
