@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from experiments.records.errors import RecordError
-from experiments.records.names import run_name
+from experiments.records.naming import run_name
 from experiments.records.record import Record
 
 if TYPE_CHECKING:

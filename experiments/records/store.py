@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.records.canonical import canonical_json
 from experiments.records.errors import RecordError
 from experiments.records.files import RECORD_FILE, read_record, write_atomically
-from experiments.records.names import run_name
+from experiments.records.naming import run_name
 from experiments.records.record import Record
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def _key(record: Record) -> Key:
 
 
 def _order(record: Record) -> tuple[str, int, str]:
-    return run_name(record).rsplit("/", 1)[0], record.seed, record.config_hash
+    return _cell(record), record.seed, record.config_hash
 
 
 def _fingerprint(record: Record) -> str:
@@ -211,9 +211,8 @@ def _fingerprint(record: Record) -> str:
 
 
 def _cell(record: Record) -> str:
-    """Name what becomes one row: of final runs the swept values only, whatever tuning chose for them."""
-    values = {**record.swept, **record.tuned} if record.stage == "tune" else record.swept
-    return canonical_json([record.stage, record.condition, values])
+    """Name what becomes one row of a table, or one tuning trial."""
+    return run_name(record).rsplit("/", 1)[0]
 
 
 def _settings(record: Record) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.records.errors import RecordError
-from experiments.records.names import run_name
+from experiments.records.naming import run_name
 from experiments.records.record import Record
 
 TIMING_FILE = "timing.csv"

@@ -19,10 +19,11 @@ LONGEST_CELL = 120
 def cell_name(swept: Mapping[str, Any], tuned: Mapping[str, Any], stage: str) -> str:
     """Return the folder name of a cell, such as ``layers=6,learning_rate=0.001``; ``default`` where nothing varies.
 
-    Names are sorted, equal numbers are spelled equally (``1e-3`` and ``0.001``), and cells of tuning trials start
-    with ``tune,``. What a folder name cannot hold is replaced and told apart by a digest.
+    What tuning chose is no part of a final run's cell, which is a row of the table; a tuning trial's cell names what
+    it tried and starts with ``tune,``. Names are sorted, and equal numbers are spelled equally (``1e-3`` and
+    ``0.001``). What a folder name cannot hold is replaced and told apart by a digest.
     """
-    values = {**swept, **tuned}
+    values = {**swept, **tuned} if stage == "tune" else dict(swept)
     labels = short_names(values)
     cell = ",".join(f"{labels[name]}={spell(values[name])}" for name in sorted(values)) or "default"
     return path_safe(f"tune,{cell}" if stage == "tune" else cell)
