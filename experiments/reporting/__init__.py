@@ -1,0 +1,1 @@
+"""Tables, figures and reports: a pure function of records. Free of torch."""

@@ -1,0 +1,56 @@
+"""Curves of several seeds brought together: their mean and their range at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean, least and greatest value over seeds along an axis."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def seed_band(histories: Sequence[dict[str, Any]], x: str, y: str) -> Band | None:
+    """Join the curves of several seeds; at each x, over the seeds that have a value there. None without any value."""
+    values: dict[float, list[float]] = {}
+    for history in histories:
+        for position, value in zip(history.get(x) or [], history.get(y) or [], strict=False):
+            if value is not None:
+                values.setdefault(position, []).append(value)
+    return _band(values)
+
+
+def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
+    """Return the gradient norm by block: the geometric mean over the logged steps of each seed, then over seeds.
+
+    The x axis counts blocks from the embedding (0) to the head. Values that are zero or not finite are left out.
+    """
+    values: dict[float, list[float]] = {}
+    for history in histories:
+        by_block: dict[int, list[float]] = {}
+        for step in history.get("blocks") or []:
+            for block, norm in enumerate(step):
+                if norm is not None and norm > 0:
+                    by_block.setdefault(block, []).append(float(np.log10(norm)))
+        for block, logs in by_block.items():
+            values.setdefault(block, []).append(float(np.mean(logs)))
+    band = _band(values)
+    return band and Band(band.x, 10**band.mean, 10**band.low, 10**band.high)
+
+
+def _band(values: dict[float, list[float]]) -> Band | None:
+    if not values:
+        return None
+    x = sorted(values)
+    columns = [(np.mean(values[at]), np.min(values[at]), np.max(values[at])) for at in x]
+    mean, low, high = (np.array(column) for column in zip(*columns, strict=True))
+    return Band(np.array(x), mean, low, high)

@@ -1,0 +1,151 @@
+"""The rows of a table: the final runs of one condition at one setting of the swept values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.records.canonical import canonical_json
+from experiments.records.naming import TFIDF, order_conditions, short_names, sort_key, spell
+from experiments.records.record import Record, Scores, Status
+from experiments.records.store import Evidence
+from experiments.reporting.statistics import Spread, median_steps, spread
+from lightning_modules.variants import VARIANTS
+
+TARGET_SHARE = 0.9
+"""``steps_to_target``: share of the TF-IDF baseline's validation macro-F1 that a run has to reach."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportDescription:
+    """What a report says about its grid beside the numbers."""
+
+    title: str
+    purpose: str = ""
+    """One or two sentences: the question that the grid answers."""
+    notes: tuple[str, ...] = ()
+    """Sentences a reader must know, such as that no learning rate was tuned."""
+    conditions: tuple[str, ...] = ()
+    """Condition names in the order of the grid."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Names for people, where they differ from the registry's."""
+    rebuild: str = ""
+    """Command that rewrites the report; made from the grid's name by default."""
+
+    def title_of(self, condition: str) -> str:
+        """Return a condition's name for people."""
+        if condition in self.titles:
+            return self.titles[condition]
+        if condition == TFIDF:
+            return "TF-IDF + logistic regression"
+        return VARIANTS[condition].title if condition in VARIANTS else condition
+
+
+@dataclass(frozen=True)
+class Row:
+    """Final runs that differ in nothing but the seed."""
+
+    condition: str
+    title: str
+    swept: dict[str, Any]
+    records: tuple[Record, ...]
+    """Sorted by seed."""
+    target: float | None
+    """Validation macro-F1 that ``steps_to_target`` asks for; none without a TF-IDF baseline."""
+
+    @property
+    def label(self) -> str:
+        """Title and swept values, for headings and figures."""
+        names = short_names(self.swept)
+        values = ", ".join(f"{names[name]} {spell(self.swept[name])}" for name in sorted(self.swept))
+        return f"{self.title} ({values})" if values else self.title
+
+    @property
+    def scored(self) -> list[tuple[int, Scores]]:
+        """Seed and test scores of the runs that have them: all but diverged and failed ones."""
+        return [(record.seed, record.test) for record in self.records if record.test is not None]
+
+    def count(self, status: Status) -> int:
+        """Return the number of runs that ended so."""
+        return sum(record.outcome.status == status for record in self.records)
+
+    def test(self, metric: str) -> Spread:
+        """Return the spread of a test metric over the runs that have scores."""
+        return spread([getattr(scores, metric) for _, scores in self.scored])
+
+    def per_class(self, index: int, measure: str) -> Spread:
+        """Return the spread of one class's measure over the runs that have scores."""
+        return spread([float(scores.per_class[index][measure]) for _, scores in self.scored])
+
+    def fact(self, name: str) -> Any:
+        """Return an entry of ``model`` that all runs of the row share, such as ``parameters``."""
+        return next((record.model[name] for record in self.records if name in record.model), None)
+
+    @property
+    def generalisation_gap(self) -> Spread:
+        """Return train minus validation macro-F1 of the chosen checkpoint."""
+        return spread([r.train.macro_f1 - r.validation.macro_f1 for r in self.records if r.train and r.validation])
+
+    @property
+    def steps_to_target(self) -> int | None:
+        """Return the median optimiser step at which validation macro-F1 first reached the target."""
+        if self.target is None or self.condition == TFIDF:
+            return None
+        return median_steps([first_step_reaching(record, self.target) for record in self.records])
+
+
+def first_step_reaching(record: Record, target: float) -> int | None:
+    """Return the first validated step at which macro-F1 was at least ``target``; none where it never was."""
+    history = record.history.get("validation") or {}
+    points = zip(history.get("step", []), history.get("macro_f1", []), strict=False)
+    return next((step for step, score in points if score is not None and score >= target), None)
+
+
+def make_rows(evidence: Evidence, description: ReportDescription) -> list[Row]:
+    """Group the final runs into rows: by the order of conditions, then by the swept values."""
+    finals = evidence.finals
+    order = order_conditions({record.condition for record in finals}, description.conditions)
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in finals:
+        groups.setdefault((record.condition, canonical_json(record.swept)), []).append(record)
+    names = swept_names(finals)
+
+    def place(records: list[Record]) -> tuple[Any, ...]:
+        first = records[0]
+        return order.index(first.condition), [sort_key(first.swept.get(name)) for name in names]
+
+    return [
+        Row(
+            condition=records[0].condition,
+            title=description.title_of(records[0].condition),
+            swept=records[0].swept,
+            records=tuple(sorted(records, key=lambda record: record.seed)),
+            target=_target(finals, records[0].swept),
+        )
+        for records in sorted(groups.values(), key=place)
+    ]
+
+
+def swept_names(records: list[Record]) -> list[str]:
+    """Return the dotted names of everything that was swept."""
+    return sorted({name for record in records for name in record.swept})
+
+
+def tuned_names(records: list[Record]) -> list[str]:
+    """Return the dotted names of everything that was tuned."""
+    return sorted({name for record in records for name in record.tuned})
+
+
+def _target(finals: list[Record], swept: dict[str, Any]) -> float | None:
+    """Return 90 % of the baseline's validation macro-F1, from the baseline at the same swept values if there is one."""
+    baselines = [record for record in finals if record.condition == TFIDF and record.validation]
+    choices: list[Callable[[Record], bool]] = [
+        lambda record: record.swept == swept,
+        lambda record: all(swept.get(name) == value for name, value in record.swept.items()),
+    ]
+    for fits in choices:
+        scores = [record.validation.macro_f1 for record in baselines if record.validation and fits(record)]
+        if scores:
+            return TARGET_SHARE * sum(scores) / len(scores)
+    return None

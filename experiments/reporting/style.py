@@ -1,0 +1,98 @@
+"""How every figure looks: one fixed colour, marker and line per variant, fonts that come with matplotlib."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4E9E", "#8C6D1F")
+"""After Okabe & Ito (2008), colours that remain distinct under colour blindness; their yellow, which print loses,
+is replaced by brown."""
+GREY, LIGHT_GREY = "#555555", "#C8C8C8"
+MARKERS = "osD^vPX*"
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
+DOTS_PER_INCH = 150
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and line style of a variant."""
+
+    color: str
+    marker: str
+    line: Any
+
+
+LOOKS = {
+    "post_ln": Look(PALETTE[0], "o", LINES[0]),
+    "pre_ln": Look(PALETTE[1], "s", LINES[0]),
+    "no_residual": Look(PALETTE[5], "D", LINES[1]),
+    "no_residual_pre": Look(PALETTE[4], "^", LINES[1]),
+    "no_norm": Look(PALETTE[2], "v", LINES[0]),
+    "plain": Look(PALETTE[3], "P", LINES[1]),
+    "article_block": Look(PALETTE[6], "X", LINES[0]),
+    "article_original": Look(PALETTE[7], "*", LINES[3]),
+    "bag_of_embeddings": Look(GREY, "h", LINES[2]),
+    "tfidf_logistic_regression": Look("#000000", "|", LINES[2]),
+}
+
+
+def look_of(condition: str) -> Look:
+    """Return the look of a condition, the same in every figure; one without a fixed look gets it from its name."""
+    if condition in LOOKS:
+        return LOOKS[condition]
+    digest = hashlib.sha256(condition.encode()).digest()
+    return Look(PALETTE[digest[0] % len(PALETTE)], MARKERS[digest[1] % len(MARKERS)], LINES[digest[2] % len(LINES)])
+
+
+def settings() -> dict[str, Any]:
+    """Return matplotlib's settings for a figure, independent of what the user's own matplotlibrc says."""
+    return {
+        "font.family": "DejaVu Sans",
+        "font.size": 9.0,
+        "axes.titlesize": 10.0,
+        "axes.labelsize": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.8,
+        "legend.frameon": False,
+        "legend.fontsize": 8.0,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "svg.hashsalt": "resnorm",
+    }
+
+
+def printable(names: list[str]) -> list[str]:
+    """Return class names as a figure can show them: numbers where the font lacks a character of any name."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    glyphs = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    if all(ord(character) in glyphs for name in names for character in name):
+        return [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
+    return [str(index) for index in range(len(names))]
+
+
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a PNG whose bytes depend on the picture alone: no date, no version of the software."""
+    import io
+
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from experiments.records.files import write_atomically
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
+    return path
