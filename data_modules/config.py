@@ -154,7 +154,9 @@ class DataConfig:
             if getattr(self, name) < 1:
                 raise DataError(f"data.{name} is {getattr(self, name)}; it must be at least 1")
         if self.max_train_rows is not None and self.max_train_rows < 1:
-            raise DataError(f"data.max_train_rows is {self.max_train_rows}; it must be at least 1, or null for all rows")
+            raise DataError(
+                f"data.max_train_rows is {self.max_train_rows}; it must be at least 1, or null for all rows"
+            )
         for name in ("validation_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise DataError(f"data.{name} is {getattr(self, name)}; it must lie between 0 and 1")

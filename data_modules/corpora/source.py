@@ -1,0 +1,46 @@
+"""What every source of text hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(kw_only=True)
+class RawCorpus:
+    """Rows as their source gives them, before cleaning."""
+
+    splits: dict[str, pd.DataFrame]
+    """``train`` and, where the source has them, ``validation`` and ``test``: columns ``text`` (str), ``label`` (class
+    index) and, where rows hang together, ``group`` (str)."""
+
+    class_names: tuple[str, ...]
+    """Name of every class, by its index."""
+
+    report: dict[str, Any] = field(default_factory=dict)
+    """What the source did to make them."""
+
+
+@dataclass(kw_only=True)
+class Source:
+    """A source that has been found but not read yet."""
+
+    slug: str
+    """Short name of the corpus, which names result folders."""
+
+    description: str
+    """Where it comes from, free of paths: ``embedded``, ``hub:fancyzhx/ag_news``, ``folder:ag_news``, ``file:a.csv``."""
+
+    key: str
+    """Digest of the source's content or of all that determines it; cheap, known before anything is read."""
+
+    load: Callable[[], RawCorpus]
+    """Reads the rows."""
+
+    near_duplicates: bool = True
+    """Whether sharing most of their words makes two texts nearly the same; not so in a formal language."""

@@ -1,0 +1,149 @@
+"""The LightningDataModule for every corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Sampler
+
+from data_modules.batching import Batch, BatchDataset, BatchOrder, EvaluationOrder
+from data_modules.cleaning import clean_text
+from data_modules.config import DataConfig
+from data_modules.corpora.load import PreparedCorpus, prepare
+from data_modules.encoding import EncodedCorpus, EncodedSplit, encode, pack
+from data_modules.errors import DataError
+
+TRAIN_SAMPLE_ROWS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFacts:
+    """What a model and its schedule must know about the data."""
+
+    vocabulary_size: int
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    """Training rows of each class."""
+    padding_id: int
+    max_length: int
+    """Most tokens of a row."""
+    steps_per_epoch: int
+    """Training batches in an epoch."""
+
+
+class TextDataModule(LightningDataModule):
+    """Text of any corpus, as length-grouped batches of token ids.
+
+    Args:
+        settings: the fields of :class:`data_modules.config.DataConfig`.
+
+    Raises:
+        DataError: at construction for invalid settings, on first use for unfit data.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.config = DataConfig(**settings)
+
+    @cached_property
+    def corpus(self) -> PreparedCorpus:
+        """The clean, split text; prepared, or read from the cache, on first use."""
+        return prepare(self.config)
+
+    @cached_property
+    def encoded(self) -> EncodedCorpus:
+        """The splits as token ids, and their tokenizer."""
+        return encode(self.corpus, self.config)
+
+    @cached_property
+    def facts(self) -> TextFacts:
+        """Sizes and names that the model is built from."""
+        train = self.encoded.splits["train"]
+        class_names = self.corpus.class_names
+        return TextFacts(
+            vocabulary_size=self.encoded.tokenizer.vocabulary_size,
+            class_names=class_names,
+            class_counts=tuple(np.bincount(train.labels, minlength=len(class_names)).tolist()),
+            padding_id=self.encoded.tokenizer.padding_id,
+            max_length=self.config.max_length,
+            steps_per_epoch=-(-len(train) // self.config.batch_size),
+        )
+
+    def prepare_data(self) -> None:
+        """Fill the cache once, before worker processes need it."""
+        self.encoded  # noqa: B018  # built on first use
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the training batches, in an order that depends on ``data.seed`` and the epoch alone."""
+        config = self.config
+        split = self.encoded.splits["train"]
+        order = BatchOrder(split.lengths, config.batch_size, config.seed, length_grouped=config.length_grouped)
+        return self._loader(split, order)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation batches; ``rows`` in a batch say which rows of the split they hold."""
+        return self._evaluation_loader(self._split("validation"))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test batches.
+
+        Raises:
+            DataError: in stage ``tune``, which must not see the test split.
+        """
+        return self._evaluation_loader(self._split("test"))
+
+    def train_sample_dataloader(self) -> DataLoader[Batch]:
+        """Return a fixed sample of at most 2,000 training rows, the same for every model seed, as evaluation batches."""
+        split = self._split("train")
+        order = np.random.default_rng(self.config.split_seed).permutation(len(split))
+        return self._evaluation_loader(split, rows=order[:TRAIN_SAMPLE_ROWS])
+
+    def groups(self, split: str) -> list[str] | None:
+        """Return the group of every row of a split, or none where the corpus has no groups."""
+        self._split(split)
+        rows = self.corpus.splits[split]
+        return list(rows["group"]) if "group" in rows.column_names else None
+
+    def texts(self, split: str) -> list[str]:
+        """Return the clean text of every row of a split."""
+        self._split(split)
+        return list(self.corpus.splits[split]["text"])
+
+    def text_batches(self, texts: Sequence[str]) -> Iterator[Batch]:
+        """Yield batches of new texts, cleaned and tokenised as the corpus was; ``rows`` are their positions.
+
+        The labels of these batches are all zero.
+        """
+        cleaned = [clean_text(text) for text in texts] if self.config.clean else list(texts)
+        split = pack(self.encoded.tokenizer.encode(cleaned), np.zeros(len(cleaned), dtype=np.int64))
+        yield from self._evaluation_loader(split)
+
+    def _split(self, name: str) -> EncodedSplit:
+        if name == "test" and self.config.stage == "tune":
+            raise DataError("data.stage is 'tune', which never reads the test split; set data.stage to 'final'")
+        return self.encoded.splits[name]
+
+    def _evaluation_loader(self, split: EncodedSplit, rows: np.ndarray | None = None) -> DataLoader[Batch]:
+        return self._loader(split, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows))
+
+    def _loader(self, split: EncodedSplit, order: Sampler[Any]) -> DataLoader[Batch]:
+        """Build a loader whose sampler names whole batches: ``batch_size=None`` means one fetch per batch."""
+        return DataLoader(
+            BatchDataset(split, self.encoded.tokenizer.padding_id),
+            sampler=order,
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=self.config.num_workers,
+            persistent_workers=self.config.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
