@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
+from torchmetrics import MetricCollection
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
@@ -83,8 +84,16 @@ class TextClassifier(LightningModule):
     @property
     def is_logged_step(self) -> bool:
         """Whether the trainer logs the step that is being taken; asking is cheaper than logging in vain."""
+        return self._logs_at(self.trainer.global_step + 1)
+
+    @property
+    def was_logged_step(self) -> bool:
+        """Whether the trainer logs the step that was just taken, for hooks at a batch's end."""
+        return self._logs_at(self.trainer.global_step)
+
+    def _logs_at(self, step: int) -> bool:
         interval = cast(Any, self.trainer).log_every_n_steps  # set by a connector, so its class does not declare it
-        return interval > 0 and (self.trainer.global_step + 1) % interval == 0
+        return interval > 0 and step % interval == 0
 
     def on_train_epoch_start(self) -> None:
         """Seed PyTorch from (seed, epoch), so that a resumed run draws the same dropout as an undisturbed one."""
@@ -99,21 +108,22 @@ class TextClassifier(LightningModule):
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Add a batch to the validation metrics."""
-        self._evaluate(batch, "validation")
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Add a batch to the validation metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
+        return self._evaluate(batch, "validation", self.validation_metrics)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Add a batch to the test metrics."""
-        self._evaluate(batch, "test")
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Add a batch to the test metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
+        return self._evaluate(batch, "test", self.test_metrics)
 
-    def _evaluate(self, batch: Batch, stage: str) -> None:
+    def _evaluate(self, batch: Batch, stage: str, metrics: MetricCollection) -> dict[str, Tensor]:
         logits = self(batch).float()
-        metrics = self.validation_metrics if stage == "validation" else self.test_metrics
-        metrics.update(logits.argmax(dim=-1), batch["labels"])
+        predicted = logits.argmax(dim=-1)
+        metrics.update(predicted, batch["labels"])
         rows = len(batch["labels"])
         self.log(f"{stage}/loss", self.evaluation_loss(logits, batch["labels"]), on_epoch=True, batch_size=rows)
         self.log_dict(cast(Any, metrics), on_epoch=True, batch_size=rows)
+        return {"predicted": predicted}
 
     def configure_gradient_clipping(
         self,

@@ -48,7 +48,7 @@ class ModelConfig:
     """Activation of the feed-forward sublayer."""
 
     dropout: float = 0.1
-    """Dropout probability after the embedding and in both sublayers."""
+    """Dropout probability of the embeddings and of every sublayer's output."""
 
     positions: Positions = "learned"
     """Position embedding added to the token embedding."""

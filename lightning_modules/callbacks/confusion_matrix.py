@@ -1,0 +1,80 @@
+"""The confusion matrix of the validation split, as a picture in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+
+from lightning_modules.classifier import TextClassifier
+
+
+class ConfusionMatrixPicture(Callback):
+    """Draw ``validation/confusion_matrix`` after each validation, for every TensorBoard logger of the trainer."""
+
+    def __init__(self) -> None:
+        self._counts: NDArray[np.int64] | None = None
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with an empty matrix."""
+        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None
+        number_of_classes = len(pl_module.facts.class_names)
+        self._counts = np.zeros((number_of_classes, number_of_classes), dtype=np.int64)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch's pairs of true and predicted class."""
+        assert self._counts is not None
+        np.add.at(self._counts, (batch["labels"].cpu().numpy(), outputs["predicted"].cpu().numpy()), 1)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the matrix."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if trainer.sanity_checking or not loggers:
+            return
+        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None and self._counts is not None
+        title = f"Validation, after step {trainer.global_step}"
+        image = draw_confusion_matrix(self._counts, pl_module.facts.class_names, title)
+        for logger in loggers:
+            logger.experiment.add_image(
+                "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"
+            )
+
+
+def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str], title: str) -> NDArray[np.uint8]:
+    """Draw counts ``(K, K)``, rows true and columns predicted, as an RGB image ``(height, width, 3)``.
+
+    Colour and the large number are the share of the true class, the small number is the count.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 2.2 + 0.85 * len(class_names)
+    figure = Figure(figsize=(size + 0.8, size), dpi=110, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    positions = range(len(class_names))
+    axes.set_xticks(positions, class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(positions, class_names)
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    for true, predicted in np.ndindex(*counts.shape):
+        colour = "white" if shares[true, predicted] > 0.55 else "black"
+        share, count = f"{shares[true, predicted]:.2f}", f"{counts[true, predicted]}"
+        axes.text(predicted, true - 0.12, share, ha="center", va="center", color=colour, fontsize=10)
+        axes.text(predicted, true + 0.24, count, ha="center", va="center", color=colour, fontsize=7)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

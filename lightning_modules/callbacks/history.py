@@ -1,0 +1,82 @@
+"""The curves of a run, as plain lists for its record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from lightning_modules.callbacks.gradient_norms import GradientNorms
+from lightning_modules.classifier import TextClassifier
+
+VALIDATION_METRICS = ("loss", "accuracy", "macro_f1")
+
+
+class History(Callback):
+    """Collect what the curves of a run need.
+
+    Attributes:
+        tokens: real tokens trained on.
+        train: lists ``step, tokens, loss, learning_rate, gradient_norm``, at the first step and at logged ones.
+        validation: lists ``step, tokens, loss, accuracy, macro_f1``, one entry per validation.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.train: dict[str, list[Any]] = {
+            name: [] for name in ("step", "tokens", "loss", "learning_rate", "gradient_norm")
+        }
+        self.validation: dict[str, list[Any]] = {name: [] for name in ("step", "tokens", *VALIDATION_METRICS)}
+        self._learning_rate = 0.0
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Note the rate of this step; when the batch ends, the schedule has already moved on."""
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count tokens and, at the first and at logged steps, append a point of the training curves."""
+        assert isinstance(pl_module, TextClassifier)
+        self.tokens += int(batch["attention_mask"].sum())
+        is_first = trainer.global_step == 1 and not self.train["step"]
+        if not (pl_module.was_logged_step or is_first):
+            return
+        gradient_norm = pl_module.gradient_norm
+        point = {
+            "step": trainer.global_step,
+            "tokens": self.tokens,
+            "loss": float(outputs["loss"]),
+            "learning_rate": self._learning_rate,
+            "gradient_norm": None if gradient_norm is None else float(gradient_norm),
+        }
+        for name, value in point.items():
+            self.train[name].append(value)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Append a point of the validation curves; the sanity check before training is no validation."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        self.validation["step"].append(trainer.global_step)
+        self.validation["tokens"].append(self.tokens)
+        for name in VALIDATION_METRICS:
+            self.validation[name].append(float(trainer.callback_metrics[f"validation/{name}"]))
+
+    def as_record(self, trainer: Trainer) -> dict[str, Any]:
+        """Return the ``history`` of a record, with gradient norms by depth where :class:`GradientNorms` took part."""
+        measured = [callback for callback in trainer.callbacks if isinstance(callback, GradientNorms)]  # type: ignore[attr-defined]  # declared by a connector
+        norms = measured[0].state_dict() if measured else {"steps": [], "blocks": []}
+        return {
+            "train": {name: list(values) for name, values in self.train.items()},
+            "validation": {name: list(values) for name, values in self.validation.items()},
+            "gradient_norms": {"step": norms["steps"], "blocks": norms["blocks"]},
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curves so far."""
+        return {"tokens": self.tokens, "train": self.train, "validation": self.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the curves before the interruption."""
+        self.tokens, self.train, self.validation = (state_dict[name] for name in ("tokens", "train", "validation"))
