@@ -39,19 +39,29 @@ def number(value: float | None, digits: int = 6) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def mean_and_sd(values: Spread, digits: int = 3) -> str:
+def rounded(value: float | None, digits: int = 3) -> str:
+    """Return a number for reading, with a real minus sign; a dash for what is not defined."""
+    return number(value, digits).replace("-", "−") or EMPTY
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 run`` or ``3 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def mean_and_sd(values: Spread) -> str:
     """Return ``0.771 ± 0.004``; without the spread where there is one run, a dash where there is none."""
     if values.mean is None:
         return EMPTY
-    mean = number(values.mean, digits)
-    return mean if values.sd is None else f"{mean} ± {number(values.sd, digits)}"
+    mean = rounded(values.mean)
+    return mean if values.sd is None else f"{mean} ± {rounded(values.sd)}"
 
 
-def interval(values: Spread, digits: int = 3) -> str:
+def interval(values: Spread) -> str:
     """Return ``[0.766, 0.776]``; a dash where there is no interval."""
     if values.low is None or values.high is None:
         return EMPTY
-    return f"[{number(values.low, digits)}, {number(values.high, digits)}]"
+    return f"[{rounded(values.low)}, {rounded(values.high)}]"
 
 
 def to_csv(grid: Grid) -> str:
@@ -115,6 +125,7 @@ def escape_latex(text: str) -> str:
         EMPTY: "--",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
+        "[": "{[}",  # at the start of a row it would be an argument of the line break before it
     }
     special |= {character: rf"\{character}" for character in "&%$#_{}"}
     return "".join(special.get(character, character) for character in " ".join(text.split()))
@@ -127,4 +138,4 @@ def _columns(grid: Grid) -> list[Sequence[str]]:
 def _is_numeric(cells: Sequence[str]) -> bool:
     """Tell whether every cell of a column that says anything starts as a number or an interval does."""
     said = [cell for cell in cells if cell not in ("", EMPTY)]
-    return bool(said) and all(re.match(r"\[?[-+]?\d", cell) for cell in said)
+    return bool(said) and all(re.match(r"\[?[-−+]?\d", cell) for cell in said)

@@ -18,20 +18,20 @@ TARGET_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportDescription:
+class Description:
     """What a report says about its grid beside the numbers."""
 
+    grid: str
+    """Name of the grid, as the command line takes it."""
     title: str
     purpose: str = ""
     """One or two sentences: the question that the grid answers."""
-    notes: tuple[str, ...] = ()
-    """Sentences a reader must know, such as that no learning rate was tuned."""
+    data_note: str = ""
+    """Sentences a reader must know about the data or the budget."""
     conditions: tuple[str, ...] = ()
     """Condition names in the order of the grid."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Names for people, where they differ from the registry's."""
-    rebuild: str = ""
-    """Command that rewrites the report; made from the grid's name by default."""
 
     def title_of(self, condition: str) -> str:
         """Return a condition's name for people."""
@@ -102,7 +102,7 @@ def first_step_reaching(record: Record, target: float) -> int | None:
     return next((step for step, score in points if score is not None and score >= target), None)
 
 
-def make_rows(evidence: Evidence, description: ReportDescription) -> list[Row]:
+def make_rows(evidence: Evidence, description: Description) -> list[Row]:
     """Group the final runs into rows: by the order of conditions, then by the swept values."""
     finals = evidence.finals
     order = order_conditions({record.condition for record in finals}, description.conditions)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from experiments.records.naming import cell_name, order_conditions, short_names, sort_key, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
-from experiments.reporting.render import EMPTY, Grid, Table, number
-from experiments.reporting.rows import ReportDescription, swept_names, tuned_names
+from experiments.reporting.render import Grid, Table, number, rounded
+from experiments.reporting.rows import Description, swept_names, tuned_names
 from experiments.reporting.tables import TUNING_CAPTION
 
 
-def tuning_table(evidence: Evidence, description: ReportDescription) -> Table:
+def tuning_table(evidence: Evidence, description: Description) -> Table:
     """Return one row per trial, the chosen values marked and values at the edge of what was tried flagged."""
     trials = evidence.trials
     swept, tuned = swept_names(trials), tuned_names(trials)
@@ -42,7 +42,7 @@ def tuning_table(evidence: Evidence, description: ReportDescription) -> Table:
         for name, shown, seed, score, outcome, chosen, edge in lines
     ]
     reading = [
-        [description.title_of(name), *shown, seed, number(score, 3) or EMPTY, outcome, "chosen" if chosen else "", edge]
+        [description.title_of(name), *shown, seed, rounded(score), outcome, "chosen" if chosen else "", edge]
         for name, shown, seed, score, outcome, chosen, edge in lines
     ]
     spoken = [label.replace("_", " ") for label in labels]

@@ -1,0 +1,42 @@
+"""The result table in the terminal, and what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from experiments.records.store import Evidence
+from experiments.reporting.findings import findings
+from experiments.reporting.render import interval, mean_and_sd, rounded
+from experiments.reporting.rows import Description, make_rows
+
+
+def print_result(evidence: Evidence, description: Description, written: Sequence[Path], console: Console) -> None:
+    """Print the scores of every condition, what they say, and the files that were written."""
+    rows = make_rows(evidence, description)
+    corpus = evidence.finals[0].corpus if evidence.finals else ""
+    table = RichTable(title=f"{escape(description.title)}: {corpus} (test split)", title_justify="left", box=box.SIMPLE)
+    table.add_column("variant", min_width=12)
+    for name in ("norms", "skips", "outcome", "accuracy", "macro F1", "95 % interval"):
+        table.add_column(name, justify="left" if name == "outcome" else "right", no_wrap=True)
+    for row in rows:
+        endings = {status: row.count(status) for status in ("trained", "collapsed", "diverged", "failed")}
+        table.add_row(
+            escape(row.label),
+            *(str(row.fact(name)) for name in ("norms", "skips")),
+            "\n".join(f"{count} {status}" for status, count in endings.items() if count),
+            rounded(row.test("accuracy").mean),
+            mean_and_sd(row.test("macro_f1")),
+            interval(row.test("macro_f1")).replace("[", r"\["),
+        )
+    console.print(table)
+    for sentence in findings(rows):
+        console.print(f"• {escape(sentence)}", highlight=False)
+    if written:
+        names = ", ".join(str(path.relative_to(written[0].parent)) for path in written)
+        console.print(f"wrote {written[0].parent}: {names}", markup=False, highlight=False, soft_wrap=True)

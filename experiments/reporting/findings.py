@@ -1,0 +1,84 @@
+"""What the numbers say, as sentences computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.records.naming import TFIDF
+from experiments.records.record import Status
+from experiments.reporting.render import interval, mean_and_sd, plural, rounded
+from experiments.reporting.rows import Row
+from experiments.reporting.statistics import Spread
+from experiments.reporting.tables import paired_difference
+
+UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """Return a few sentences: who leads and how surely, how the TF-IDF baseline stands, how the runs ended."""
+    return [*_leader(rows), *_against_tfidf(rows), _outcomes(rows)]
+
+
+def _leader(rows: Sequence[Row]) -> list[str]:
+    ranked = sorted((row for row in rows if row.scored), key=_mean, reverse=True)
+    if not ranked:
+        return ["No final run has test scores."]
+    best = ranked[0]
+    sentences = [f"The highest mean test macro F1 is that of {best.label}: {_with_interval(best.test('macro_f1'))}."]
+    if len(ranked) > 1:
+        second = ranked[1]
+        difference = paired_difference(best, second)
+        sentences.append(
+            f"Next comes {second.label}: {_with_interval(second.test('macro_f1'))}. {_verdict(difference)}"
+        )
+    return sentences
+
+
+def _verdict(difference: Spread) -> str:
+    if difference.low is None or difference.high is None:
+        return "They share fewer than two seeds, so the difference has no interval."
+    apart = difference.low > 0 or difference.high < 0
+    judgement = "excludes zero" if apart else "includes zero, so these runs do not tell the two apart"
+    return (
+        f"Paired by seed they differ by {rounded(difference.mean)}, 95 % interval {interval(difference)} "
+        f"({difference.count} seeds, not adjusted for choosing the best of several), which {judgement}."
+    )
+
+
+def _against_tfidf(rows: Sequence[Row]) -> list[str]:
+    sentences = []
+    for baseline in (row for row in rows if row.condition == TFIDF and row.scored):
+        level = _mean(baseline)
+        others = [row for row in rows if row.condition != TFIDF and (not baseline.swept or row.swept == baseline.swept)]
+        above = [row.label for row in others if (low := row.test("macro_f1").low) is not None and low > level]
+        below = [row.label for row in others if (high := row.test("macro_f1").high) is not None and high < level]
+        sentences.append(
+            f"{baseline.label} reaches {rounded(level)}. Interval wholly above it: {_listing(above)}; "
+            f"wholly below it: {_listing(below)}."
+        )
+    return sentences
+
+
+def _outcomes(rows: Sequence[Row]) -> str:
+    total = sum(len(row.records) for row in rows)
+    parts = []
+    for status in UNUSUAL:
+        where = [f"{row.label}, {count} of {len(row.records)}" for row in rows if (count := row.count(status))]
+        if where:
+            parts.append(f"{sum(row.count(status) for row in rows)} {status} ({'; '.join(where)})")
+    return f"Of {total} final runs, {' and '.join(parts)}." if parts else f"All {total} final runs trained."
+
+
+def _with_interval(values: Spread) -> str:
+    within = "" if values.low is None else f", 95 % interval {interval(values)}"
+    return f"{mean_and_sd(values)}{within} ({plural(values.count, 'run')})"
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _mean(row: Row) -> float:
+    mean = row.test("macro_f1").mean
+    assert mean is not None, "only rows with scores are ranked"
+    return mean

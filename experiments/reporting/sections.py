@@ -1,0 +1,139 @@
+"""The sections of ``report.md`` that say what was done: data, protocol, settings, environment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from experiments.records.canonical import canonical_json
+from experiments.records.naming import TFIDF, spell
+from experiments.records.record import Record
+from experiments.records.store import Evidence
+from experiments.reporting.render import EMPTY, Grid, escape_markdown, plural, to_markdown
+from experiments.reporting.rows import Description, Row
+from experiments.reporting.tuning import chosen_edges
+
+SPLITS = ("train", "validation", "test")
+NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
+
+
+def data_section(record: Record, description: Description) -> str:
+    """Return what the text was: source, fingerprint, rows per split, classes."""
+    data = record.data
+    counts = data.get("rows", {})
+    splits = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
+    rows = ", ".join(f"{counts[split]:,} {split}" for split in splits)
+    classes = ", ".join(escape_markdown(str(name)) for name in data.get("classes", []))
+    lines = [
+        f"Corpus `{record.corpus}`: {escape_markdown(str(data.get('source', 'of unknown source')))}.",
+        "",
+        f"- rows: {rows}",
+        f"- {len(data.get('classes', []))} classes: {classes}",
+        f"- vocabulary: {data.get('vocabulary_size', EMPTY):,} tokens, learned on the train split",
+        f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
+    ]
+    return "\n".join([*lines, *(["", description.data_note] if description.data_note else [])])
+
+
+def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Description) -> str:
+    """Return how the runs were made and how their settings were chosen."""
+    trained = [row for row in rows if row.condition != TFIDF]
+    seeds = sorted({record.seed for row in trained for record in row.records})
+    epochs = sorted({record.config["trainer"]["max_epochs"] for row in trained for record in row.records})
+    lines = [
+        f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), the same for all conditions, so that differences are paired.",
+        f"- Epochs: {_numbers(epochs)}. The checkpoint with the best validation macro F1 is scored on the test split, "
+        "once; tuning trials never read that split.",
+        "- An interval is the 95 % t-interval of the mean over seeds; with one run there is none.",
+        *_tuning_lines(evidence, description),
+        *_choices(rows),
+    ]
+    return "\n".join(lines)
+
+
+def settings_section(rows: Sequence[Row]) -> str:
+    """Return the settings that all conditions share, and a table of those that differ."""
+    flat = {row.label: _flatten(row.records[0].config) for row in rows if row.condition != TFIDF}
+    names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))
+    spelled = {name: [_value(values.get(name)) for values in flat.values()] for name in names}
+    shared = [f"`{name}` {values[0]}" for name, values in spelled.items() if values and len(set(values)) == 1]
+    differing = [name for name, values in spelled.items() if len(set(values)) > 1]
+    text = f"<details><summary>Settings that all conditions share</summary>\n\n{', '.join(shared)}\n\n</details>"
+    if differing:
+        cells = [[label, *(_value(values.get(name)) for name in differing)] for label, values in flat.items()]
+        text = f"Settings that differ:\n\n{to_markdown(Grid(['variant', *differing], cells))}\n{text}"
+    return text
+
+
+def environment_section(evidence: Evidence, description: Description) -> str:
+    """Return what the runs ran on, and how to rebuild this folder."""
+    groups = Counter(canonical_json(_environment(record)) for record in evidence.records)
+    examples = {canonical_json(_environment(record)): record.environment for record in evidence.records}
+    lines = []
+    for key, count in sorted(groups.items(), key=lambda group: (-group[1], group[0])):
+        environment = examples[key]
+        versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.get("versions", {}).items()))
+        dirty = ", with uncommitted changes" if environment.get("git_dirty") else ""
+        lines.append(
+            f"- {plural(count, 'run')}: {environment.get('device')}, precision {environment.get('precision')}, "
+            f"{plural(environment.get('threads', 1), 'thread')}, Python {environment.get('python')}, {versions}; "
+            f"commit `{environment.get('git_commit') or 'unknown'}`{dirty}"
+        )
+    command = f"python -m experiments.ablation report {description.grid}"
+    lines += [
+        "",
+        "`records.jsonl.gz` and `predictions.parquet` hold every run behind these tables (times stand in "
+        f"`timing.csv`). `{command}` rewrites this folder from them; "
+        f"`python -m experiments.ablation run {description.grid}` makes the runs again.",
+    ]
+    return "\n".join(lines)
+
+
+def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
+    if not evidence.trials:
+        return ["- Untuned: every condition uses its stated settings, which may suit some variants better than others."]
+    trials = Counter(trial.condition for trial in evidence.trials)
+    budgets = sorted(set(trials.values()))
+    budget = f"{budgets[0]} runs" if len(budgets) == 1 else f"{budgets[0]} to {budgets[-1]} runs"
+    seeds = sorted({trial.seed for trial in evidence.trials})
+    lines = [
+        f"- Tuned per condition on validation macro F1: {budget} each, with seeds of their own ({_numbers(seeds)}); "
+        "every trial stands in [tuning.md](tuning.md).",
+    ]
+    edges = [f"{description.title_of(name)} (`{value}`)" for name, value in chosen_edges(evidence)]
+    if edges:
+        lines.append(f"- At the edge of what was tried, so a better value may lie beyond: {', '.join(edges)}.")
+    return lines
+
+
+def _choices(rows: Sequence[Row]) -> list[str]:
+    """Return what validation chose for every condition, the baseline's penalty included."""
+    return [
+        f"- Chosen on validation for {escape_markdown(row.label)}: "
+        + ", ".join(f"`{name}` {_value(value)}" for name, value in sorted(row.records[0].tuned.items()))
+        for row in rows
+        if row.records[0].tuned
+    ]
+
+
+def _environment(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.environment.items() if name != "git_branch"}
+
+
+def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _numbers(values: Sequence[Any]) -> str:
+    return ", ".join(spell(value) for value in values)
+
+
+def _value(value: Any) -> str:
+    return escape_markdown(spell(value))
