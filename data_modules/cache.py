@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def cache_root(configured: str | None = None) -> Path:
-    """Return where the cache lies: the configured folder, else ``$RESNORM_CACHE``, else ``.cache`` in the repository."""
+    """Return the cache folder: the configured one, else ``$RESNORM_CACHE``, else ``.cache`` in the repository."""
     return Path(configured or os.environ.get("RESNORM_CACHE") or REPOSITORY / ".cache").expanduser().resolve()
 
 

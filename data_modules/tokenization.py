@@ -54,7 +54,7 @@ def _word(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
 def _char(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
     """Single characters, spaces included."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(?s)."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     return tokenizer, trainers.WordLevelTrainer(
         vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
     )
@@ -117,7 +117,9 @@ def learn(config: DataConfig, texts: Iterable[str]) -> TextTokenizer:
 def _finish(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    return TextTokenizer(tokenizer, tokenizer.token_to_id(PADDING), tokenizer.token_to_id(UNKNOWN))
+    padding_id = tokenizer.token_to_id(PADDING)
+    assert padding_id is not None  # the trainers put the special tokens first
+    return TextTokenizer(tokenizer, padding_id, tokenizer.token_to_id(UNKNOWN))
 
 
 def load_learned(path: Path, max_length: int) -> TextTokenizer:
@@ -152,8 +154,9 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
         backend = pretrained.backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError, KeyError) as error:
         raise DataError(
-            f"the pretrained tokenizer {name!r} cannot be loaded ({type(error).__name__}); pass the folder of a saved fast "
-            f"tokenizer, fetch it once with network (`hf download {name}`), or choose one of: {', '.join(TRAINED_TOKENIZERS)}"
+            f"the pretrained tokenizer {name!r} cannot be loaded ({type(error).__name__}); pass the folder of a saved "
+            f"fast tokenizer, fetch it once where there is network (`hf download {name}`), "
+            f"or choose one of: {', '.join(TRAINED_TOKENIZERS)}"
         ) from error
     padding = next((i for i in (pretrained.pad_token_id, pretrained.eos_token_id) if i is not None), 0)
     backend.no_padding()

@@ -1,1 +1,1 @@
-"""Where text comes from: embedded corpora, files, local folders, the Hub; and how it becomes one clean, split corpus."""
+"""Where text comes from (embedded corpora, files, local folders, the Hub) and how it becomes a clean, split corpus."""

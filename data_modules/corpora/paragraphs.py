@@ -19,10 +19,11 @@ MINIMUM_WORDS, MAXIMUM_WORDS = 8, 150
 MINIMUM_LETTER_SHARE = 0.8
 MINIMUM_STOP_WORD_SHARE = 0.15
 MINIMUM_ADDED_DOCUMENTATION = 60  # characters: shorter string arguments of a call are names, not documentation
-STOP_WORDS = frozenset(
-    "a an and are as at be by can each for from has have if in is it its may not of on or such than that the then there "
-    "these this to used was we when where which will with you".split()
+COMMON_WORDS = (
+    "a an and are as at be by can each for from has have if in is it its may not of on or such than that the then "
+    "there these this to used was we when where which will with you"
 )
+STOP_WORDS = frozenset(COMMON_WORDS.split())
 MARKUP_LINE_STARTS = (">>>", "...", "..", ":", "- ", "* ", "+ ", "|", "#", "```", "@", "<", ">", "$")
 UNDERLINE = re.compile(r"[-=~^*`_#+]{3,}")
 ROLE = re.compile(r":[\w+.-]+(?::[\w+.-]+)?:(?=`)")
@@ -31,9 +32,7 @@ TARGET = re.compile(r"\s*<[^<>`]*>(?=`)")
 
 def docstrings(source: str) -> Iterator[str]:
     """Yield the docstrings of a module, and those that a statement such as ``add_docstr(function, "...")`` attaches."""
-    bodies: list[list[ast.stmt]] = []
-    module = ast.parse(source)
-    nodes: list[ast.AST] = [module]
+    nodes: list[ast.AST] = [ast.parse(source)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

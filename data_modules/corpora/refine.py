@@ -131,7 +131,7 @@ def _cut_missing(
     rows: dict[str, pd.DataFrame], config: DataConfig, class_names: tuple[str, ...]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     rows = dict(rows)
-    report = {name: "given" for name in rows}
+    report = dict.fromkeys(rows, "given")
     missing = [name for name in ("test", "validation") if name not in rows]
     taken = 0.0
     for name in missing:

@@ -34,7 +34,7 @@ class Source:
     """Short name of the corpus, which names result folders."""
 
     description: str
-    """Where it comes from, free of paths: ``embedded``, ``hub:fancyzhx/ag_news``, ``folder:ag_news``, ``file:a.csv``."""
+    """Where it comes from, free of paths: ``embedded``, ``hub:owner/name``, ``folder:name``, ``file:name.csv``."""
 
     key: str
     """Digest of the source's content or of all that determines it; cheap, known before anything is read."""

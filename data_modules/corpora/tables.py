@@ -1,0 +1,89 @@
+"""From tables with named columns to raw rows with class indices."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from data_modules.corpora.source import RawCorpus
+from data_modules.errors import DataError, nearest
+
+WHOLE_NUMBER = re.compile(r"[+-]?\d+")
+
+
+def slug_of(name: str) -> str:
+    """Return a name that can be part of a path: letters, digits, ``_``, ``.`` and ``-``."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "corpus"
+
+
+def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> None:
+    """Raise :class:`DataError` unless every wanted column is there.
+
+    Args:
+        table: what the table is called in the message.
+        present: the columns there are.
+        wanted: the configuration field that names each column, and the column.
+    """
+    for field, column in wanted.items():
+        if column not in present:
+            listed = f"its columns are: {', '.join(map(str, present))}"
+            hint = nearest(column, present) if present else ""
+            hint = hint if "did you mean" in hint else ""
+            raise DataError(f"{table} has no column {column!r} ({field}); {listed}{hint}")
+
+
+def raw_corpus(
+    tables: dict[str, pd.DataFrame],
+    columns: dict[str, str],
+    class_names: list[str] | None = None,
+    report: dict[str, Any] | None = None,
+) -> RawCorpus:
+    """Return raw rows from tables whose columns have been checked.
+
+    Rows without a label are dropped and counted; an evaluation split without any label is ignored, and reported.
+
+    Args:
+        tables: one table per split.
+        columns: the table's column for ``text``, ``label`` and, if any, ``group``.
+        class_names: names by class index where labels are indices already; else the labels' own text, sorted.
+        report: counts to add to.
+    """
+    report = dict(report or {})
+    splits: dict[str, pd.DataFrame] = {}
+    for name, table in tables.items():
+        frame = pd.DataFrame({kind: table[column].to_numpy() for kind, column in columns.items()})
+        frame["text"] = ["" if _is_missing(text) else str(text) for text in frame["text"]]
+        frame["label"] = [_label_text(label, indexed=class_names is not None) for label in frame["label"]]
+        if "group" in frame:
+            frame["group"] = frame["group"].astype(str)
+        unlabelled = (frame["label"] == "").to_numpy()
+        if unlabelled.all() and name != "train" and len(frame):
+            report[f"{name}_ignored_without_labels"] = len(frame)
+            continue
+        if unlabelled.any():
+            report[f"{name}_rows_without_label"] = int(unlabelled.sum())
+        splits[name] = frame[~unlabelled]
+    if class_names is None:
+        found = {label for frame in splits.values() for label in frame["label"]}
+        numeric = all(WHOLE_NUMBER.fullmatch(label) for label in found)
+        class_names = sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
+        index = {label: position for position, label in enumerate(class_names)}
+    else:
+        index = {str(position): position for position in range(len(class_names))}
+    splits = {name: frame.assign(label=frame["label"].map(index).astype("int64")) for name, frame in splits.items()}
+    return RawCorpus(splits=splits, class_names=tuple(class_names), report=report)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value != value)
+
+
+def _label_text(label: Any, *, indexed: bool) -> str:
+    """Return a label as text, empty where there is none (null, empty, or −1 among class indices)."""
+    if _is_missing(label) or (indexed and int(label) < 0):
+        return ""
+    if isinstance(label, float) and label.is_integer():  # a column of whole numbers with gaps is read as floats
+        label = int(label)
+    return str(label).strip()
