@@ -7,7 +7,7 @@ base, corpus, condition, command line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -65,8 +65,20 @@ class Grid:
     tuning: Tuning | None = None
 
     @classmethod
-    def load(cls, name: str, overrides: Mapping[str, Any] | None = None, seeds: int | None = None) -> Grid:
+    def load(
+        cls,
+        name: str,
+        overrides: Mapping[str, Any] | None = None,
+        seeds: int | None = None,
+        only: Sequence[str] | None = None,
+    ) -> Grid:
         """Read a named grid or a grid file and apply ``overrides`` (nested values of the three sections).
+
+        Args:
+            name: a grid of ``experiments/grids``, or a YAML file.
+            overrides: values that win over the file's.
+            seeds: number of seeds of the final runs, instead of the file's.
+            only: names of the conditions to keep; all by default.
 
         Raises:
             ExperimentError, ConfigurationError, DataError: naming what is wrong and the nearest valid choice.
@@ -83,13 +95,16 @@ class Grid:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)
         layers = [base, {section: special.get(section) or {} for section in SECTIONS}]
         tuning = Tuning.parse(merge(content.get("tuning") or {}, special.get("tuning") or {}))
+        built = conditions(content, layers, overrides, tuning)
+        for wanted in only or ():
+            reject_unknown("condition", wanted, [condition.name for condition in built])
         return cls(
             name=path.stem + label(overrides),
             title=str(content.get("title", path.stem)),
             purpose=" ".join(str(content.get("purpose", "")).split()),
             corpus=corpus,
             note=" ".join(str(special.get("note", "")).split()),
-            conditions=tuple(conditions(content, layers, overrides, tuning)),
+            conditions=tuple(condition for condition in built if not only or condition.name in only),
             seeds=tuple(range(seed_count(seeds if seeds is not None else content.get("seeds", 3)))),
             tuning=tuning,
         )
@@ -118,7 +133,9 @@ def label(overrides: Mapping[str, Any]) -> str:
     The corpus has a folder of its own, and the device decides no setting: they add nothing.
     """
     changed = dict(flatten(overrides))
-    parts = [f"{name.rpartition('.')[2]}={changed[name]}" for name in sorted(changed) if name not in UNLABELLED_OVERRIDES]
+    parts = [
+        f"{name.rpartition('.')[2]}={changed[name]}" for name in sorted(changed) if name not in UNLABELLED_OVERRIDES
+    ]
     return "".join(f"+{part}".replace("/", "_").replace(" ", "") for part in parts)
 
 

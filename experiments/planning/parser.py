@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import fields
 from functools import cache
 from typing import Any, NoReturn
 
@@ -56,10 +57,11 @@ def explain(message: str, options: list[str]) -> str:
     return message
 
 
-def add_sections(parser: ArgumentParser) -> None:
-    """Give ``parser`` a flag for every field of the model, the data and the trainer."""
+def add_sections(parser: ArgumentParser, *, without: frozenset[str] = frozenset()) -> None:
+    """Give ``parser`` a flag for every field of the model, the data and the trainer, but those named ``without``."""
     for name, schema in SECTIONS.items():
-        parser.add_class_arguments(schema, name, skip={"seed"} if name != "trainer" else None)
+        skip = {entry.name for entry in fields(schema)} & (without | {"seed"})
+        parser.add_class_arguments(schema, name, skip=skip)
 
 
 def validated_sections(values: dict[str, Any]) -> dict[str, Any]:

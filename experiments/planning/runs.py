@@ -25,6 +25,8 @@ class Run:
     tuned: dict[str, Any] = field(default_factory=dict)
     pending: bool = False
     """The values chosen by tuning are not known yet; ``config`` then holds the first trial's."""
+    baseline: bool = False
+    """Fitted by scikit-learn instead of trained."""
 
     @property
     def cell(self) -> str:

@@ -1,0 +1,130 @@
+"""Plan, run, watch and report an ablation: every condition of a grid under one protocol.
+
+    python -m experiments.ablation plan|run|status|report|clean GRID [--seeds N] [--model.… --data.… --trainer.…]
+
+``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
+what is finished, running or missing, ``report`` rewrites tables and figures from the records alone, and ``clean``
+removes checkpoints. GRID is a name from ``experiments/grids`` or a YAML file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from experiments.errors import ExperimentError, readable_errors
+from experiments.paths import RESULTS, runs_folder, tables_folder
+from experiments.planning.grid import Grid
+from experiments.planning.parser import StrictParser, add_sections, given_options
+
+VERBS = ("plan", "run", "status", "report", "clean")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; mistakes end with one line and status 2, failed runs with status 1."""
+    parsed = parse(sys.argv[1:] if arguments is None else arguments)
+    with readable_errors():
+        grid = Grid.load(parsed.grid, given_options(parsed), parsed.get("seeds"), parsed.get("conditions"))
+        results = Path(parsed.get("results", RESULTS))
+        console = Console()
+        match parsed.verb:
+            case "plan":
+                plan(grid, results, parsed.get("workers"), console)
+            case "run":
+                run(grid, results, parsed.get("workers"), console)
+            case "status":
+                status(grid, results, console)
+            case "report":
+                report(grid, results, console)
+            case "clean":
+                clean(grid, results, console)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Return the options that stand on the command line."""
+    parser = StrictParser(prog="python -m experiments.ablation", description=__doc__)
+    parser.add_argument("verb", choices=VERBS, help="what to do")
+    parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
+    parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
+    parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
+    parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
+    add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
+    return parser.parse_args(list(arguments), defaults=False)
+
+
+def plan(grid: Grid, results: Path, workers: int | None, console: Console) -> None:
+    """Print every run of the grid with its size, time and disk."""
+    from experiments.running.overview import print_plan
+
+    print_plan(grid, results, worker_count(workers), console)
+
+
+def run(grid: Grid, results: Path, workers: int | None, console: Console) -> None:
+    """Make the missing runs, then report."""
+    from experiments.running.grid_runner import run_grid
+
+    results.mkdir(parents=True, exist_ok=True)
+    failed = run_grid(grid, results, worker_count(workers), console)
+    report(grid, results, console)
+    logs = runs_folder(results, grid.name, grid.corpus)
+    console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
+    if failed:
+        console.print(f"[red]{failed} run(s) failed; the same command makes them again[/red]")
+        raise SystemExit(1)
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of worker processes: as asked, or one per CPU core."""
+    from experiments.running.pool import default_workers
+
+    if workers is not None and workers < 1:
+        raise ExperimentError(f"--workers is {workers}; it must be at least 1")
+    return workers or default_workers()
+
+
+def status(grid: Grid, results: Path, console: Console) -> None:
+    """Print how far the grid is."""
+    from experiments.running.status import print_status
+
+    print_status(grid, results, console)
+
+
+def report(grid: Grid, results: Path, console: Console) -> None:
+    """Rewrite tables and figures from local and committed records, and print the result table."""
+    from experiments.records.store import Evidence
+    from experiments.reporting.console import print_result
+    from experiments.reporting.report import Description, write_report
+
+    folder = tables_folder(results, grid.name, grid.corpus)
+    evidence = Evidence.gather(runs_folder(results, grid.name, grid.corpus), folder)
+    for note in evidence.notes:
+        console.print(f"[yellow]{note}[/yellow]")
+    if not evidence.finals:
+        raise ExperimentError(f"grid {grid.name} has no finished run on {grid.corpus} yet; `run` makes them")
+    description = Description(
+        grid=grid.name,
+        title=grid.title,
+        purpose=grid.purpose,
+        data_note=grid.note,
+        conditions=tuple(dict.fromkeys(condition.name for condition in grid.conditions)),
+    )
+    written = write_report(evidence, folder, description)
+    print_result(evidence, description, written, console)
+
+
+def clean(grid: Grid, results: Path, console: Console) -> None:
+    """Remove the checkpoints of the grid's runs; records, tables and curves stay."""
+    checkpoints = list(runs_folder(results, grid.name, grid.corpus).glob("*/*/*/*.ckpt"))
+    size = sum(path.stat().st_size for path in checkpoints)
+    for path in checkpoints:
+        path.unlink()
+    console.print(f"removed {len(checkpoints)} checkpoint(s), {size / 2**20:.1f} MiB", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The end of a run: score the chosen and the last weights, judge the outcome, and make the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from data_modules.text import TextDataModule
+from experiments.planning.runs import Run
+from experiments.records.record import Outcome, Record, Scores
+from experiments.running.outcome import judge
+from experiments.running.provenance import environment
+from experiments.running.training import CHOSEN_BY, find
+from lightning_modules.callbacks.divergence import DivergenceGuard
+from lightning_modules.callbacks.history import History
+from lightning_modules.classifier import TextClassifier
+from lightning_modules.evaluation import Predictions, predict, score
+from lightning_modules.transformer.counting import count
+
+
+@dataclass
+class Concluded:
+    """What a run leaves behind."""
+
+    record: Record
+    predictions: Predictions | None
+    """Of the chosen weights on the test split (final runs) or the validation split (tune runs)."""
+    groups: list[str] | None = None
+    """Group of every predicted row, where the corpus has groups."""
+
+
+def conclude(run: Run, trainer: Trainer, module: TextClassifier, data: TextDataModule) -> Concluded:
+    """Score a trained run and make its record.
+
+    A final run reads the test split here, once: one pass for the chosen and one for the last checkpoint, or a single
+    pass where they are the same.
+    """
+    guard: DivergenceGuard = find(trainer, DivergenceGuard)
+    history: History = find(trainer, History)
+    checkpoint = best_checkpoint(trainer)
+    steps = trainer.global_step
+    progress = {
+        "steps": steps,
+        "epochs": trainer.current_epoch,
+        "tokens_seen": history.tokens,
+        "best_step": None,
+        "best_epoch": None,
+    }
+    if guard.has_diverged:
+        outcome = Outcome(status="diverged", step=guard.step or steps, reason=guard.reason)
+        return Concluded(make_record(run, trainer, module, data, progress, history, outcome), None)
+    scorer = Scorer(module, data)
+    last = scorer.score_all(final=run.stage == "final", splits=("train", "validation", "test"))
+    chosen = last
+    if checkpoint is not None:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        progress |= {"best_step": saved["global_step"], "best_epoch": saved["epoch"] + 1}
+        if saved["global_step"] != steps:
+            module.load_state_dict(saved["state_dict"])
+            chosen = scorer.score_all(final=run.stage == "final", splits=("train", "validation", "test"))
+    outcome = judge(
+        step=steps,
+        divergence=None,
+        validation_macro_f1=last.scores["validation"].macro_f1,
+        train_cross_entropy=cross_entropy(last.predictions["train"]),
+        validation_counts=np.bincount(last.predictions["validation"].labels).tolist(),
+        train_counts=data.facts.class_counts,
+    )
+    record = make_record(run, trainer, module, data, progress, history, outcome)
+    record.validation, record.train = chosen.scores["validation"], chosen.scores["train"]
+    record.test, record.test_last = chosen.scores.get("test"), last.scores.get("test")
+    split = "test" if run.stage == "final" else "validation"
+    return Concluded(record, chosen.predictions[split], groups_of(data, split, chosen.predictions[split]))
+
+
+@dataclass
+class Scored:
+    """Predictions and scores of one set of weights, by split."""
+
+    predictions: dict[str, Predictions]
+    scores: dict[str, Scores]
+
+
+class Scorer:
+    """Scores the module's present weights on the splits of a data module."""
+
+    def __init__(self, module: TextClassifier, data: TextDataModule) -> None:
+        self.module = module
+        self.data = data
+
+    def score_all(self, *, final: bool, splits: tuple[str, ...]) -> Scored:
+        """Return predictions and scores by split; the test split is read in final runs only."""
+        loaders = {
+            "train": self.data.train_sample_dataloader,
+            "validation": self.data.val_dataloader,
+            "test": self.data.test_dataloader,
+        }
+        names = [name for name in splits if final or name != "test"]
+        predictions = {name: predict(self.module, loaders[name]()) for name in names}
+        classes = self.data.facts.class_names
+        return Scored(predictions, {name: Scores(**score(predictions[name], classes)) for name in names})
+
+
+def groups_of(data: TextDataModule, split: str, predictions: Predictions) -> list[str] | None:
+    """Return the group of every predicted row; None where the corpus has no groups."""
+    groups = data.groups(split)
+    return None if groups is None else [groups[int(row)] for row in predictions.rows]
+
+
+def cross_entropy(predictions: Predictions) -> float:
+    """Return the mean cross-entropy in nats, whatever loss was trained."""
+    chosen = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    return float(-np.log(np.clip(chosen.astype(np.float64), 1e-38, None)).mean())
+
+
+def best_checkpoint(trainer: Trainer) -> Path | None:
+    """Return the checkpoint that validation chose, if one was written."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor == CHOSEN_BY and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
+
+
+def make_record(
+    run: Run,
+    trainer: Trainer,
+    module: TextClassifier,
+    data: TextDataModule,
+    progress: dict[str, Any],
+    history: History,
+    outcome: Outcome,
+) -> Record:
+    """Return the record of a run, without scores."""
+    size = count(module.network, data.facts.max_length)
+    return Record(
+        grid=run.grid,
+        corpus=run.corpus,
+        condition=run.condition,
+        swept=run.swept,
+        tuned=run.tuned,
+        stage=run.stage,
+        seed=run.seed,
+        config=run.config.identity(),
+        config_hash=run.config.hash(),
+        data=describe_data(data),
+        model={
+            "parameters": size.parameters,
+            "norms": size.norms,
+            "skips": size.skips,
+            "flops_per_token": size.flops_per_token,
+        },
+        environment=environment(
+            device=device_name(trainer), precision=run.config.trainer.precision, threads=run.config.threads
+        ),
+        progress=progress,
+        history=history.as_record(trainer),
+        outcome=outcome,
+    )
+
+
+def describe_data(data: TextDataModule) -> dict[str, Any]:
+    """Return what a record says about the text."""
+    corpus = data.corpus
+    return {
+        "slug": corpus.slug,
+        "source": corpus.source,
+        "fingerprint": corpus.fingerprint,
+        "split_hash": corpus.split_hash,
+        "rows": {name: len(rows) for name, rows in corpus.splits.items()},
+        "classes": list(data.facts.class_names),
+        "vocabulary_size": data.facts.vocabulary_size,
+    }
+
+
+def device_name(trainer: Trainer) -> str:
+    """Return the kind of device, with the model where it is a GPU."""
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

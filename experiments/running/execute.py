@@ -1,0 +1,101 @@
+"""One run in one folder: configuration first, record last."""
+
+from __future__ import annotations
+
+import csv
+import resource
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from data_modules.text import TextDataModule
+from experiments.errors import ExperimentError
+from experiments.planning.runs import Run
+from experiments.planning.yaml_files import write_yaml
+from experiments.records.files import RECORD_FILE, write_record
+from experiments.records.record import Record
+from experiments.running.conclude import Concluded, conclude
+from experiments.running.leftovers import log_hyperparameters, write_predictions
+from experiments.running.locks import locked
+from experiments.running.progress import Progress, ProgressReporter
+from experiments.running.tfidf import fit_tfidf
+from experiments.running.training import build_trainer, find, prepare_process
+from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.classifier import TextClassifier
+
+TIMING_FILE, CONFIG_FILE = "timing.csv", "config.yaml"
+
+
+def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None) -> Record:
+    """Make a run and return its record. What an interrupted attempt left in the folder is removed first.
+
+    Raises:
+        Busy: where another process is making this run.
+        ExperimentError: where the folder cannot be written.
+    """
+    folder = run.folder(results)
+    try:
+        with locked(folder):
+            empty(folder)
+            write_yaml(folder / CONFIG_FILE, run.config.as_dict())
+            started = time.perf_counter()
+            concluded, timing = fit_tfidf(run) if run.baseline else train(run, folder, send)
+            timing["seconds"] = time.perf_counter() - started
+            leave(folder, run, concluded, timing)
+            return concluded.record
+    except OSError as error:
+        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+
+
+def train(run: Run, folder: Path, send: Callable[[Progress], None]) -> tuple[Concluded, dict[str, Any]]:
+    """Train the run's model and score it; return what it leaves behind and how fast it was."""
+    prepare_process(run.config.threads)
+    data = TextDataModule(**section(run.config.data))
+    module = TextClassifier(**section(run.config.model))
+    trainer = build_trainer(asdict(run.config.trainer), folder, [ProgressReporter(send)])
+    trainer.fit(module, datamodule=data)
+    concluded = conclude(run, trainer, module, data)
+    log_hyperparameters(trainer, concluded.record)
+    return concluded, speed(trainer)
+
+
+def speed(trainer: Trainer) -> dict[str, Any]:
+    """Return how long training took and how fast it was."""
+    throughput: Throughput = find(trainer, Throughput)
+    return {"training_seconds": throughput.seconds, "tokens_per_second": throughput.tokens_per_second}
+
+
+def section(config: Any) -> dict[str, Any]:
+    """Return the fields of a configuration as keyword arguments, nested options as they are."""
+    return {name: getattr(config, name) for name in config.__dataclass_fields__}
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished."""
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def leave(folder: Path, run: Run, concluded: Concluded, timing: dict[str, Any]) -> None:
+    """Write timing, predictions and, last, the record."""
+    timing["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    row = {
+        "stage": run.stage,
+        "config_hash": concluded.record.config_hash,
+        "device": concluded.record.environment["device"],
+        **{name: f"{value:.3f}" for name, value in timing.items()},
+    }
+    with (folder / TIMING_FILE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)
+    if concluded.predictions is not None:
+        write_predictions(folder, concluded.predictions, concluded.groups)
+    write_record(folder, concluded.record)

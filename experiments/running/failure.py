@@ -1,0 +1,44 @@
+"""The record of a run that an error stopped. The next ``run`` makes it again; no table counts it as a result."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from experiments.planning.runs import Run
+from experiments.records.errors import RecordError
+from experiments.records.files import write_record
+from experiments.records.record import Outcome, Record
+from experiments.running.provenance import environment
+
+FAILURE_FILE = "failure.txt"
+
+
+def write_failure(run: Run, results: Path, reason: str, details: str = "") -> None:
+    """Write a record with outcome ``failed`` and, beside it, the traceback; a full disk prevents neither message."""
+    folder = run.folder(results)
+    record = Record(
+        grid=run.grid,
+        corpus=run.corpus,
+        condition=run.condition,
+        swept=run.swept,
+        tuned=run.tuned,
+        stage=run.stage,
+        seed=run.seed,
+        config=run.config.identity(),
+        config_hash=run.config.hash(),
+        data={"slug": run.corpus},
+        model={},
+        environment=environment(
+            device=run.config.trainer.accelerator,
+            precision=run.config.trainer.precision,
+            threads=run.config.threads,
+        ),
+        progress={},
+        history={},
+        outcome=Outcome(status="failed", step=0, reason=reason),
+    )
+    with suppress(RecordError, OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FAILURE_FILE).write_text(details or reason, encoding="utf-8")
+        write_record(folder, record)

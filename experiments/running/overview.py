@@ -1,0 +1,111 @@
+"""What a grid would do, before it does it: every run with its size, and the time and disk that it takes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from data_modules.text import TextDataModule
+from experiments.planning.expansion import final_runs, tune_runs
+from experiments.planning.grid import Grid
+from experiments.planning.runs import Run
+from experiments.running.display import duration
+from experiments.running.execute import TIMING_FILE, section
+from experiments.running.grid_runner import records_of
+from lightning_modules.transformer.counting import Counts, count_configuration
+
+FLOPS_PER_SECOND = 8e9
+"""Arithmetic per second of one worker while no run on this machine has told better: small models on one CPU core."""
+START_SECONDS = 4.0
+"""What a run costs beside arithmetic: start, evaluation, files."""
+BASELINE_SECONDS = 15.0
+LOG_BYTES = 400_000
+"""Curves, predictions and record of a run."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Size and cost of one run."""
+
+    counts: Counts
+    seconds: float
+    bytes: int
+
+
+def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
+    """Print every run of the grid, then what all of them take together."""
+    records = records_of(grid, results)
+    runs = [*tune_runs(grid), *final_runs(grid, records.values())]
+    speed = measured_speed(results) or FLOPS_PER_SECOND
+    table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
+    facts: dict[str, tuple[TextDataModule, float]] = {}
+    seconds, disk = 0.0, 0
+    with console.status(f"preparing the corpus {grid.corpus}"):
+        for run in runs:
+            estimate = estimated(run, speed, facts)
+            seconds, disk = seconds + estimate.seconds, disk + estimate.bytes
+            counts = estimate.counts
+            sizes = (
+                (f"{counts.parameters:,}", f"{counts.norms}", f"{counts.skips}") if not run.baseline else ("", "", "")
+            )
+            name = run.name + (" (values chosen by tuning)" if run.pending else "")
+            table.add_row(name, run.stage, *sizes, duration(estimate.seconds), f"{estimate.bytes / 2**20:.1f} MiB")
+    console.print(table, soft_wrap=True)
+    together = (
+        f"{len(runs)} runs: {duration(seconds)} of one core, about {duration(seconds / workers)} with {workers} workers"
+    )
+    source = "speed measured in earlier runs here" if measured_speed(results) else "speed not measured here yet"
+    console.print(f"{together}, {disk / 2**20:.0f} MiB of disk ({source})", highlight=False)
+
+
+def estimated(run: Run, flops_per_second: float, facts: dict[str, tuple[TextDataModule, float]]) -> Estimate:
+    """Return a run's size, counted from the built model, and its cost, from its real tokens."""
+    data, mean_tokens = text_of(run, facts)
+    counts = count_configuration(
+        run.config.model,
+        vocabulary_size=data.facts.vocabulary_size,
+        number_of_classes=len(data.facts.class_names),
+        max_length=data.facts.max_length,
+    )
+    if run.baseline:
+        return Estimate(counts, BASELINE_SECONDS, LOG_BYTES)
+    tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
+    seconds = START_SECONDS + counts.flops_per_token * tokens / flops_per_second
+    return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters)
+
+
+def text_of(run: Run, facts: dict[str, tuple[TextDataModule, float]]) -> tuple[TextDataModule, float]:
+    """Return the data module of a run and its mean tokens per training row; equal settings share one."""
+    config = run.config.data
+    key = repr([getattr(config, name) for name in config.__dataclass_fields__ if name not in ("seed", "stage")])
+    if key not in facts:
+        data = TextDataModule(**section(config))
+        facts[key] = (data, float(data.encoded.splits["train"].lengths.mean()))
+    return facts[key]
+
+
+def measured_speed(results: Path) -> float | None:
+    """Return the median arithmetic per second of the runs made here; None where there are none."""
+    speeds = [speed for path in sorted(results.glob(f"runs/*/*/*/*/*/{TIMING_FILE}"))[:200] for speed in speed_of(path)]
+    return median(speeds) if speeds else None
+
+
+def speed_of(path: Path) -> Iterable[float]:
+    """Yield a run's arithmetic per second, from its record's size and its timing."""
+    from experiments.records.errors import RecordError
+    from experiments.records.files import read_record
+
+    try:
+        record = read_record(path.parent)
+        with path.open(encoding="utf-8") as file:
+            seconds = float(next(csv.DictReader(file))["training_seconds"])
+    except (RecordError, OSError, KeyError, ValueError, StopIteration):
+        return
+    if seconds > 0 and record.model.get("flops_per_token"):
+        yield record.model["flops_per_token"] * record.progress["tokens_seen"] / seconds

@@ -1,0 +1,119 @@
+"""Many runs in parallel worker processes. One worker's death costs one run, which is made again once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from experiments.planning.runs import Run
+from experiments.running.failure import write_failure
+from experiments.running.worker import Failed, Finished, Skipped, serve
+
+ATTEMPTS = 2
+"""How often a run is tried whose worker dies under it."""
+
+Message = Any
+"""A ``Progress``, ``Finished``, ``Skipped`` or ``Failed``."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a run reports, or that happened to its worker."""
+
+    run: Run
+    message: Message
+    worker: int
+
+
+class Worker:
+    """A process and the run that it is making."""
+
+    def __init__(self, number: int, results: Path) -> None:
+        self.number = number
+        self.results = results
+        self.run: Run | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the process; ``spawn`` shares no state of torch's threads with the parent."""
+        context = multiprocessing.get_context("spawn")
+        self.connection: Connection
+        self.connection, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, self.results), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def give(self, run: Run) -> None:
+        """Hand the process its next run."""
+        self.run = run
+        self.connection.send(run)
+
+    def stop(self) -> None:
+        """End the process at once; an unfinished run has no record and is made again next time."""
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def default_workers() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_runs(runs: Sequence[Run], results: Path, workers: int) -> Iterator[Event]:
+    """Make ``runs`` with ``workers`` processes and yield what happens, until every run has ended.
+
+    A run whose worker dies is tried once more in a new process and then reported as ``Failed``.
+    """
+    waiting = deque(runs)
+    attempts: Counter[str] = Counter()
+    crew = [Worker(number, results) for number in range(min(workers, len(runs)))]
+    try:
+        while waiting or any(worker.run for worker in crew):
+            for worker in crew:
+                if worker.run is None and waiting:
+                    attempts[waiting[0].name] += 1
+                    worker.give(waiting.popleft())
+            for worker in ready(crew):
+                run = worker.run
+                if run is None:
+                    continue
+                message = receive(worker)
+                if message is not None:
+                    if isinstance(message, Finished | Skipped | Failed):
+                        worker.run = None
+                    yield Event(run, message, worker.number)
+                    continue
+                worker.run = None
+                worker.stop()
+                worker.start()
+                if attempts[run.name] < ATTEMPTS:
+                    waiting.appendleft(run)
+                else:
+                    reason = f"its worker process died {ATTEMPTS} times"
+                    write_failure(run, results, reason)
+                    yield Event(run, Failed(reason, mistake=False), worker.number)
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+def ready(crew: Sequence[Worker]) -> list[Worker]:
+    """Return the busy workers that have sent something or died; wait for the first."""
+    busy = {worker.connection: worker for worker in crew if worker.run is not None}
+    return [busy[connection] for connection in wait(list(busy)) if connection in busy]
+
+
+def receive(worker: Worker) -> Message | None:
+    """Return the worker's next message; None where the process died."""
+    try:
+        return worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        return None

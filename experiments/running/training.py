@@ -1,0 +1,90 @@
+"""The trainer that every run uses, made by a grid or by ``experiments.train`` alike."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
+from lightning_modules.callbacks.divergence import DivergenceGuard
+from lightning_modules.callbacks.gradient_norms import GradientNorms
+from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.throughput import Throughput
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+CHOSEN_BY = "validation/macro_f1"
+
+
+def build_trainer(settings: dict[str, Any], folder: Path, extra: Iterable[Callback] = ()) -> Trainer:
+    """Return the trainer of one run: curves, histories and the best checkpoint go to ``folder``.
+
+    Args:
+        settings: flags of Lightning's ``Trainer``; flags that the protocol fixes are set here.
+        folder: the run's folder.
+        extra: callbacks of the caller.
+    """
+    fixed = {
+        "default_root_dir": folder,
+        "logger": [
+            TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+            CSVLogger(folder, name="", version=""),
+        ],
+        "callbacks": [*standard_callbacks(folder), *extra],
+        "deterministic": True,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return Trainer(**{"enable_progress_bar": False, **settings, **fixed})
+
+
+def standard_callbacks(folder: Path) -> list[Callback]:
+    """Return what every run records: histories, gradients, throughput, divergence, the best checkpoint."""
+    return [
+        DivergenceGuard(),
+        History(),
+        GradientNorms(),
+        Throughput(),
+        ConfusionMatrixPicture(),
+        ModelCheckpoint(
+            dirpath=folder,
+            filename=Path(BEST).stem,
+            monitor=CHOSEN_BY,
+            mode="max",
+            save_weights_only=True,
+            enable_version_counter=False,
+        ),
+    ]
+
+
+def resumable_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Return the callback that keeps the whole state of training at the end of every epoch, for resuming."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=Path(LAST).stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def find(trainer: Trainer, kind: type[Any]) -> Any:
+    """Return the trainer's callback of a kind."""
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]  # set by a connector
+
+
+def prepare_process(threads: int) -> None:
+    """Set what holds for a whole process: the number of threads, and quiet libraries."""
+    torch.set_num_threads(threads)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*(Checkpoint|Experiment logs) directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*is deprecated.*")

@@ -1,0 +1,68 @@
+"""A worker process: it starts once, then makes one run after another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from experiments.planning.runs import Run
+from experiments.records.record import Outcome
+from experiments.running.failure import write_failure
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ended and its record is written."""
+
+    outcome: Outcome
+    validation_macro_f1: float | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Another process is making the run."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run was stopped by an error; a traceback is there for defects and none for a user's mistake."""
+
+    reason: str
+    mistake: bool
+
+
+def serve(connection: Connection, results: Path) -> None:
+    """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
+        while True:
+            run = connection.recv()
+            connection.send(make(run, results, connection))
+
+
+def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped | Failed:
+    """Make one run and say how it ended."""
+    # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.
+    from experiments.running.execute import execute
+    from experiments.running.locks import Busy
+
+    try:
+        record = execute(run, results, connection.send)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Busy:
+        return Skipped()
+    except Exception as error:
+        mistake = isinstance(error, ValueError) and type(error) is not ValueError
+        if mistake:
+            return Failed(str(error), mistake)
+        reason = f"{type(error).__name__}: {error}"
+        write_failure(run, results, reason, traceback.format_exc())
+        return Failed(reason, mistake)
+    return Finished(record.outcome, record.validation.macro_f1 if record.validation else None)
