@@ -120,7 +120,10 @@ def read_committed(folder: Path) -> list[Record]:
     if not path.exists():
         return []
     try:
-        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        content = path.read_bytes()
+        if not content:
+            raise EOFError("it is empty")  # gzip would take it for no records
+        lines = gzip.decompress(content).decode().split("\n")[:-1]  # texts may hold other line separators
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged ({error}); restore it from version control") from None
     return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]

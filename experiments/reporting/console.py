@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -20,7 +19,8 @@ def print_result(evidence: Evidence, description: Description, written: Sequence
     """Print the scores of every condition, what they say, and the files that were written."""
     rows = make_rows(evidence, description)
     corpus = evidence.finals[0].corpus if evidence.finals else ""
-    table = RichTable(title=f"{escape(description.title)}: {corpus} (test split)", title_justify="left", box=box.SIMPLE)
+    title = f"{escape(description.title)}: {corpus} (test split)"
+    table = RichTable(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("variant", min_width=12)
     for name in ("norms", "skips", "outcome", "accuracy", "macro F1", "95 % interval"):
         table.add_column(name, justify="left" if name == "outcome" else "right", no_wrap=True)

@@ -10,7 +10,7 @@ from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
-from experiments.reporting.render import EMPTY, Grid, escape_markdown, plural, to_markdown
+from experiments.reporting.render import Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
 from experiments.reporting.tuning import chosen_edges
 
@@ -30,7 +30,7 @@ def data_section(record: Record, description: Description) -> str:
         "",
         f"- rows: {rows}",
         f"- {len(data.get('classes', []))} classes: {classes}",
-        f"- vocabulary: {data.get('vocabulary_size', EMPTY):,} tokens, learned on the train split",
+        f"- vocabulary: {data.get('vocabulary_size', 'unknown')} tokens",
         f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
     ]
     return "\n".join([*lines, *(["", description.data_note] if description.data_note else [])])
@@ -42,7 +42,7 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
     seeds = sorted({record.seed for row in trained for record in row.records})
     epochs = sorted({record.config["trainer"]["max_epochs"] for row in trained for record in row.records})
     lines = [
-        f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), the same for all conditions, so that differences are paired.",
+        f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), the same for all conditions: differences are paired.",
         f"- Epochs: {_numbers(epochs)}. The checkpoint with the best validation macro F1 is scored on the test split, "
         "once; tuning trials never read that split.",
         "- An interval is the 95 % t-interval of the mean over seeds; with one run there is none.",

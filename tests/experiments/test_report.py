@@ -1,0 +1,309 @@
+"""A report is a pure function of its evidence: the same bytes again, and the numbers of the records behind it.
+
+``UPDATE_GOLDEN=1 pytest tests/experiments/test_report.py`` rewrites the golden files after an intended change.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from synthetic_records import SEEDS, make_record, make_records, write_runs
+
+from experiments.records.errors import RecordError
+from experiments.records.record import Record
+from experiments.records.store import Evidence
+from experiments.reporting.console import print_result
+from experiments.reporting.figures import mean_confusion
+from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
+from experiments.reporting.report import Description, write_report
+from experiments.reporting.rows import first_step_reaching, make_rows
+from experiments.reporting.style import LOOKS, look_of, printable
+from experiments.reporting.tables import effects_table, per_class_table, summary_table
+from experiments.reporting.tuning import tuning_table
+from lightning_modules.variants import VARIANTS
+
+GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
+DESCRIPTION = Description(
+    grid="toy",
+    title="A toy grid",
+    purpose="What do made-up runs look like?",
+    data_note="The rows are made up.",
+    conditions=("post_ln", "pre_ln", "no_residual", "no_norm", "bag_of_embeddings"),
+)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    folder = tmp_path_factory.mktemp("evidence")
+    return Evidence.gather(write_runs(folder / "runs"), folder / "none")
+
+
+@pytest.fixture(scope="module")
+def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "toycorpus"
+    write_report(evidence, folder, DESCRIPTION)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def lines_of(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.data.columns, line, strict=True)) for line in table.data.rows]
+
+
+def evidence_of(*records: Record) -> Evidence:
+    import pandas as pd
+
+    return Evidence(list(records), pd.DataFrame(), pd.DataFrame())
+
+
+@pytest.mark.parametrize("name", GOLDEN_FILES)
+def test_the_tables_are_the_golden_ones(report: Path, name: str) -> None:
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        shutil.copy(report / name, GOLDEN / name)
+    assert (report / name).read_text() == (GOLDEN / name).read_text()
+
+
+def test_a_second_report_gives_the_same_bytes_and_removes_what_is_not_its_own(
+    evidence: Evidence, report: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(report, folder)
+    (folder / "old_table.csv").write_text("left over")
+    (folder / "figures" / "old.png").write_bytes(b"left over")
+    write_report(evidence, folder, DESCRIPTION)
+    assert contents(folder) == contents(report)
+
+
+def test_the_committed_evidence_alone_rebuilds_every_file(report: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    for name in ("records.jsonl.gz", "predictions.parquet", "timing.csv"):
+        shutil.copy(report / name, folder / name)
+    write_report(Evidence.gather(tmp_path / "no runs", folder), folder, DESCRIPTION)
+    assert contents(folder) == contents(report)
+
+
+def test_a_folder_that_no_report_wrote_is_refused(evidence: Evidence, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("ten years of work")
+    with pytest.raises(RecordError, match="holds files that no report wrote"):
+        write_report(evidence, tmp_path, DESCRIPTION)
+    assert contents(tmp_path) == {"thesis.txt": b"ten years of work"}
+
+
+def test_tuning_trials_alone_are_nothing_to_report(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no finished final run"):
+        write_report(evidence_of(make_record("post_ln", 1000, "tune")), tmp_path / "new", DESCRIPTION)
+
+
+def test_the_summary_has_the_columns_that_other_programs_rely_on(evidence: Evidence) -> None:
+    metrics = [
+        f"{metric}{suffix}"
+        for metric in ("accuracy", "macro_precision", "macro_recall", "macro_f1")
+        for suffix in ("", "_sd", "_ci_low", "_ci_high")
+    ]
+    assert summary_table(make_rows(evidence, DESCRIPTION)).data.columns == [
+        "variant",
+        *("norms", "skips", "parameters", "seeds", "trained", "collapsed", "diverged"),
+        *metrics,
+        "steps_to_target",
+        "generalisation_gap",
+    ]
+
+
+def test_swept_values_get_a_column_each_and_sort_as_numbers() -> None:
+    records = [
+        make_record("post_ln", 0, swept={"model.layers": layers, "model.learning_rate": 1e-3}) for layers in (12, 2, 6)
+    ]
+    rows = make_rows(evidence_of(*records, make_record("tfidf_logistic_regression", 0)), DESCRIPTION)
+    table = summary_table(rows)
+    assert table.data.columns[:3] == ["variant", "layers", "learning_rate"]
+    assert [line["layers"] for line in lines_of(table)] == ["2", "6", "12", ""]
+    assert lines_of(table)[0]["learning_rate"] == "0.001"
+
+
+def test_means_are_over_the_runs_that_have_scores_and_all_runs_are_counted(evidence: Evidence) -> None:
+    lines = {line["variant"]: line for line in lines_of(summary_table(make_rows(evidence, DESCRIPTION)))}
+    finals = [record for record in evidence.finals if record.condition == "no_norm" and record.test]
+    scores = [record.test.macro_f1 for record in finals if record.test]
+    line = lines["no_norm"]
+    assert len(scores) == 2
+    assert (line["seeds"], line["trained"], line["collapsed"], line["diverged"]) == ("3", "2", "0", "1")
+    assert float(line["macro_f1"]) == pytest.approx(np.mean(scores), abs=1e-6)
+    assert float(line["macro_f1_sd"]) == pytest.approx(np.std(scores, ddof=1), abs=1e-6)
+    assert lines["no_residual"]["collapsed"] == "3"
+    assert lines["tfidf_logistic_regression"]["macro_f1_sd"] == "", "one run has no spread"
+
+
+def test_a_condition_without_any_score_keeps_its_row(tmp_path: Path) -> None:
+    lost = [make_record("no_norm", seed, diverged=True) for seed in SEEDS]
+    evidence = evidence_of(*lost)
+    line = lines_of(summary_table(make_rows(evidence, DESCRIPTION)))[0]
+    assert (line["diverged"], line["macro_f1"], line["generalisation_gap"]) == ("3", "", "")
+    folder = write_runs(tmp_path / "runs", lost)
+    write_report(Evidence.gather(folder, tmp_path / "none"), tmp_path / "report", DESCRIPTION)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "None has scores." in text
+    assert "No final run has test scores." in text
+    assert "nan" not in text.lower().replace("dominant", "")
+
+
+def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> None:
+    lines = lines_of(per_class_table(make_rows(evidence, DESCRIPTION)))
+    mine = next(line for line in lines if (line["variant"], line["class"]) == ("pre_ln", "numpy"))
+    recalls = [
+        float(record.test.per_class[1]["recall"])
+        for record in evidence.finals
+        if record.condition == "pre_ln" and record.test
+    ]
+    assert mine["support"] == "36"
+    assert float(mine["recall"]) == pytest.approx(np.mean(recalls), abs=1e-6)
+    assert float(mine["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1), abs=1e-6)
+
+
+def test_steps_to_target_is_the_first_validation_at_90_percent_of_the_baseline() -> None:
+    baseline = make_record("tfidf_logistic_regression", 0)
+    assert baseline.validation is not None
+    target = 0.9 * baseline.validation.macro_f1
+    histories: list[list[float | None]] = [
+        [0.1, target - 1e-9, 0.99, 0.2],
+        [target, 0.1, 0.1, 0.1],
+        [None, 0.2, 0.3, 0.4],
+    ]
+    runs = []
+    for seed, scores in enumerate(histories):
+        run = make_record("post_ln", seed)
+        runs.append(replace(run, history={"validation": {"step": [50, 100, 150, 200], "macro_f1": scores}}))
+    assert [first_step_reaching(run, target) for run in runs] == [150, 50, None]
+    rows = make_rows(evidence_of(*runs, baseline), DESCRIPTION)
+    assert rows[0].steps_to_target == 150, "the median of 50, 150 and never"
+    rows = make_rows(evidence_of(runs[0], replace(runs[2], seed=1), replace(runs[2], seed=3), baseline), DESCRIPTION)
+    assert rows[0].steps_to_target is None, "two of three never arrived"
+    assert make_rows(evidence_of(*runs), DESCRIPTION)[0].steps_to_target is None, "no baseline, no target"
+
+
+def test_the_target_comes_from_the_baseline_with_the_same_swept_values() -> None:
+    sizes = [{"data.max_train_rows": size} for size in (100, 1000)]
+    baselines = [make_record("tfidf_logistic_regression", 0, swept=size) for size in sizes]
+    assert baselines[0].validation is not None
+    baselines[0].validation.macro_f1 = 0.1
+    runs = [make_record("post_ln", 0, swept={**size, "model.layers": 6}) for size in sizes]
+    rows = make_rows(evidence_of(*runs, *baselines), DESCRIPTION)
+    targets = {row.swept["data.max_train_rows"]: row.target for row in rows if row.condition == "post_ln"}
+    assert targets[100] == pytest.approx(0.09)
+    assert targets[1000] == pytest.approx(0.9 * 0.8388, abs=1e-3)
+
+
+def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evidence) -> None:
+    lines = {line["variant"]: line for line in lines_of(effects_table(make_rows(evidence, DESCRIPTION)))}
+    scores = {
+        name: {
+            record.seed: record.test.macro_f1 for record in evidence.finals if record.condition == name and record.test
+        }
+        for name in ("post_ln", "no_norm")
+    }
+    differences = [scores["no_norm"][seed] - scores["post_ln"][seed] for seed in (0, 1)]
+    assert (lines["no_norm"]["parent"], lines["no_norm"]["paired_seeds"]) == ("post_ln", "2")
+    assert float(lines["no_norm"]["macro_f1_difference"]) == pytest.approx(np.mean(differences), abs=1e-6)
+
+
+def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
+    rates = (0.0003, 0.001, 0.003)
+    trials = [make_record("post_ln", 1000, "tune", tuned={"model.learning_rate": rate}) for rate in rates]
+    for chosen, edge in ((0.001, ""), (0.003, "learning_rate")):
+        final = make_record("post_ln", 0, tuned={"model.learning_rate": chosen})
+        lines = lines_of(tuning_table(evidence_of(final, *trials), DESCRIPTION))
+        assert [line["learning_rate"] for line in lines if line["chosen"] == "yes"] == [str(chosen)]
+        assert [line["at_edge"] for line in lines if line["chosen"] == "yes"] == [edge]
+    two = [make_record("post_ln", 1000, "tune", tuned={"model.warmup_fraction": share}) for share in (0.0, 0.1)]
+    final = make_record("post_ln", 0, tuned={"model.warmup_fraction": 0.1})
+    lines = lines_of(tuning_table(evidence_of(final, *two), DESCRIPTION))
+    assert {line["at_edge"] for line in lines} == {""}, "of two values each is an edge, which says nothing"
+
+
+def test_confusion_matrices_are_means_of_shares() -> None:
+    row = make_rows(evidence_of(*(make_record("post_ln", seed) for seed in SEEDS)), DESCRIPTION)[0]
+    matrix = mean_confusion(row)
+    assert matrix.sum(axis=1) == pytest.approx(np.ones(3))
+    recall = [np.mean([float(scores.per_class[index]["recall"]) for _, scores in row.scored]) for index in range(3)]
+    assert np.diag(matrix) == pytest.approx(recall), "the diagonal of the shares is the recall"
+
+
+def test_every_figure_is_a_picture_and_is_shown_in_the_report(report: Path) -> None:
+    figures = {path.name: path.read_bytes() for path in (report / "figures").iterdir()}
+    assert set(figures) == {"macro_f1.png", "loss_curves.png", "confusion.png", "gradient_norms.png"}
+    assert all(content.startswith(b"\x89PNG") and len(content) > 5000 for content in figures.values())
+    shown = re.findall(r"\]\(figures/(\S+)\)", (report / "report.md").read_text())
+    assert sorted(shown) == sorted(figures)
+
+
+def test_swept_grids_get_a_figure_per_setting(tmp_path: Path) -> None:
+    records = [make_record(name, 0, swept={"model.layers": n}) for name in ("post_ln", "no_residual") for n in (2, 6)]
+    records.append(make_record("tfidf_logistic_regression", 0))
+    write_report(
+        Evidence.gather(write_runs(tmp_path / "runs", records), tmp_path / "none"), tmp_path / "r", DESCRIPTION
+    )
+    names = {path.name for path in (tmp_path / "r" / "figures").iterdir()}
+    assert {"macro_f1.png", "loss_curves_layers=2.png", "confusion_layers=6.png"} <= names
+
+
+def test_no_two_variants_look_alike() -> None:
+    assert set(VARIANTS) <= set(LOOKS)
+    assert len({(look.color, look.marker) for look in LOOKS.values()}) == len(LOOKS)
+    assert look_of("a later variant") == look_of("a later variant")
+
+
+def test_class_names_that_the_font_lacks_become_numbers() -> None:
+    assert printable(["torch", "été"]) == ["torch", "été"]
+    assert printable(["体育", "finance"]) == ["0", "1"]
+
+
+def test_hostile_class_names_stay_within_their_cells() -> None:
+    name = "a|b <script> [x](y) `c` & 50% $d_e$ \\ {f}\nnew line"
+    markdown = to_markdown(Grid(["class", "F1"], [[name, "0.5"]]))
+    assert len(markdown.splitlines()) == 3
+    assert len(re.findall(r"(?<!\\)\|", markdown.splitlines()[2])) == 3
+    assert "<script>" not in markdown
+    latex = escape_latex(name)
+    assert not re.search(r"(?<!\\)[%$&_#]", latex)
+    assert "\n" not in latex
+    table = Table("t", "caption", Grid([], []), Grid(["class", "F1"], [["[0.1]", "0.5"]]))
+    assert "{[}0.1]" in to_latex(table)
+
+
+def test_the_terminal_shows_the_table_and_the_files(evidence: Evidence, report: Path) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    print_result(evidence, DESCRIPTION, [report / "report.md", report / "summary.csv"], console)
+    shown = stream.getvalue()
+    for text in ("Post-LN", "3 collapsed", "1 diverged", "0.853 ± 0.051", "[0.727, 0.979]", "report.md, summary.csv"):
+        assert text in shown
+
+
+def test_csv_reads_back(report: Path) -> None:
+    with (report / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["variant"] for row in rows][-2:] == ["bag_of_embeddings", "tfidf_logistic_regression"]
+    assert len(rows) == len({record.condition for record in make_records() if record.stage == "final"})
+
+
+def test_what_was_left_out_is_told_apart_from_what_is_reported(
+    evidence: Evidence, report: Path, tmp_path: Path
+) -> None:
+    noted: Any = replace(evidence, notes=["left out: something of this machine"])
+    write_report(noted, tmp_path / "toycorpus", DESCRIPTION)
+    assert contents(tmp_path / "toycorpus") == contents(report), "a fresh clone could not rebuild such a sentence"
