@@ -72,11 +72,11 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
     key = digest(code, corpus.key, identity, config.max_length)
 
     def build(folder: Path) -> None:
-        tokenizer = pretrained or tokenization.learn(config, corpus.splits["train"]["text"])
+        tokenizer = pretrained or tokenization.learn(config, corpus.splits["train"]["text"][:])
         tokenizer.save(folder / TOKENIZER_FILE)
         for name in SPLITS:
             rows = corpus.splits[name]
-            packed = pack(tokenizer.encode(list(rows["text"])), np.array(rows["label"], dtype=np.int64))
+            packed = pack(tokenizer.encode(rows["text"][:]), np.array(rows["label"][:], dtype=np.int64))
             for part in ("tokens", "offsets", "labels"):
                 np.save(folder / f"{name}.{part}.npy", getattr(packed, part))
 

@@ -108,12 +108,12 @@ class TextDataModule(LightningDataModule):
         """Return the group of every row of a split, or none where the corpus has no groups."""
         self._split(split)
         rows = self.corpus.splits[split]
-        return list(rows["group"]) if "group" in rows.column_names else None
+        return rows["group"][:] if "group" in rows.column_names else None
 
     def texts(self, split: str) -> list[str]:
         """Return the clean text of every row of a split."""
         self._split(split)
-        return list(self.corpus.splits[split]["text"])
+        return self.corpus.splits[split]["text"][:]
 
     def text_batches(self, texts: Sequence[str]) -> Iterator[Batch]:
         """Yield batches of new texts, cleaned and tokenised as the corpus was; ``rows`` are their positions.

@@ -112,8 +112,8 @@ def _fetch(known: KnownDataset) -> DatasetDict:
     except (OSError, ValueError) as error:  # ConnectionError is an OSError
         raise DataError(
             f"the Hub data set {known.id!r} is not on this machine and the Hub cannot be reached; where there is "
-            f"network, run `hf download {known.id} --repo-type dataset --local-dir {known.id.split('/')[-1]}`, copy the "
-            "folder here and pass it as data.corpus"
+            f"network, run `hf download {known.id} --repo-type dataset --local-dir {known.id.split('/')[-1]}`, copy "
+            "the folder here and pass it as data.corpus"
         ) from error
 
 
