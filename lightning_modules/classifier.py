@@ -95,12 +95,15 @@ class TextClassifier(LightningModule):
         interval = cast(Any, self.trainer).log_every_n_steps  # set by a connector, so its class does not declare it
         return interval > 0 and step % interval == 0
 
-    def on_train_epoch_start(self) -> None:
-        """Seed PyTorch from (seed, epoch), so that a resumed run draws the same dropout as an undisturbed one."""
-        sequence = np.random.SeedSequence((self.config.seed, self.current_epoch))
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
+
+        The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
+        """
+        sequence = np.random.SeedSequence((self.config.seed, self.current_epoch, batch_idx))
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss of a batch."""
         loss = self.training_loss(self(batch), batch["labels"])
         if self.is_logged_step:
@@ -108,11 +111,11 @@ class TextClassifier(LightningModule):
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
 
-    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add a batch to the validation metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
         return self._evaluate(batch, "validation", self.validation_metrics)
 
-    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add a batch to the test metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
         return self._evaluate(batch, "test", self.test_metrics)
 

@@ -1,0 +1,145 @@
+"""What the callbacks say about a run is true."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from synthetic_batches import SyntheticText, make_classifier, make_trainer
+
+from lightning_modules.callbacks import ConfusionMatrixPicture, DivergenceGuard, GradientNorms, History, Throughput
+from lightning_modules.callbacks.confusion_matrix import draw_confusion_matrix
+
+
+class TrueGradients(Callback):
+    """Measures every gradient by hand before it is clipped."""
+
+    def __init__(self):
+        self.norms = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        parts = pl_module.network.parts().values()
+        gradients = [torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]) for parameters in parts]
+        self.norms.append([gradient.double().norm().item() for gradient in gradients])
+
+
+def test_gradient_norms_are_those_before_clipping_in_all_and_by_depth():
+    truth, norms, history = TrueGradients(), GradientNorms(kept=4), History()
+    trainer = make_trainer(max_epochs=2, callbacks=[truth, norms, history], gradient_clip_val=0.01)
+    trainer.fit(make_classifier(layers=3), datamodule=SyntheticText())
+    assert norms.steps == [1, 2, 4, 6]
+    np.testing.assert_allclose(norms.blocks, [truth.norms[step - 1] for step in norms.steps], rtol=1e-5)
+    assert len(norms.blocks[0]) == 5  # embedding, three blocks, head
+    logged = trainer.callback_metrics
+    assert float(logged["gradient_norm/block_02"]) == pytest.approx(truth.norms[-1][3], rel=1e-5)
+    assert float(logged["gradient_norm/all"]) == pytest.approx(np.linalg.norm(truth.norms[-1]), rel=1e-5)
+    totals = [np.linalg.norm(truth.norms[step - 1]) for step in history.train["step"]]
+    assert history.train["gradient_norm"] == pytest.approx(totals, rel=1e-5)
+
+
+def test_history_holds_the_first_the_logged_steps_and_every_validation():
+    history = History()
+    text = SyntheticText()
+    trainer = make_trainer(max_epochs=2, callbacks=[history], num_sanity_val_steps=2, log_every_n_steps=4)
+    trainer.fit(make_classifier(), datamodule=text)
+    tokens = np.cumsum([int(batch["attention_mask"].sum()) for batch in 2 * text.train_batches])
+    assert history.train["step"] == [1, 4, 8, 12]
+    assert history.train["tokens"] == [tokens[step - 1] for step in (1, 4, 8, 12)]
+    assert history.validation["step"] == [6, 12]
+    assert history.validation["tokens"] == [tokens[5], tokens[11]]
+    for name in ("loss", "accuracy", "macro_f1"):
+        assert history.validation[name][-1] == float(trainer.callback_metrics[f"validation/{name}"])
+    record = history.as_record(trainer)
+    assert record["gradient_norms"] == {"step": [], "blocks": []}
+    assert set(map(type, record["train"]["loss"])) == {float}
+
+
+def test_every_promised_value_is_logged(tmp_path):
+    logger = CSVLogger(tmp_path)
+    callbacks = [GradientNorms(), Throughput(), History()]
+    make_trainer(logger=logger, callbacks=callbacks).fit(make_classifier(), datamodule=SyntheticText())
+    header = set((tmp_path / "lightning_logs/version_0/metrics.csv").read_text().splitlines()[0].split(","))
+    scores = ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1")
+    gradients = ("all", "embedding", "block_00", "block_01", "head")
+    assert header >= {f"validation/{name}" for name in scores} | {f"gradient_norm/{name}" for name in gradients}
+    assert header >= {"train/loss", "learning_rate", "throughput/tokens_per_second"}
+
+
+class SlowValidation(Callback):
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        time.sleep(0.2)
+
+
+def test_throughput_counts_real_tokens_and_no_validation_time():
+    throughput, text = Throughput(), SyntheticText()
+    trainer = make_trainer(max_epochs=2, callbacks=[throughput, SlowValidation()])
+    begin = time.perf_counter()
+    trainer.fit(make_classifier(), datamodule=text)
+    wall = time.perf_counter() - begin
+    assert throughput.tokens == 2 * sum(int(batch["attention_mask"].sum()) for batch in text.train_batches)
+    assert 0 < throughput.seconds < wall - 2 * 3 * 0.2
+    assert throughput.tokens_per_second == pytest.approx(throughput.tokens / throughput.seconds)
+    again = Throughput()
+    again.load_state_dict(throughput.state_dict())
+    assert (again.tokens, again.seconds) == (throughput.tokens, pytest.approx(throughput.seconds))
+
+
+def test_an_exploding_run_stops_at_once_and_leaves_no_checkpoint(tmp_path):
+    guard, history = DivergenceGuard(), History()
+    checkpoint = ModelCheckpoint(tmp_path, monitor="validation/loss", save_last=True)
+    trainer = make_trainer(max_epochs=3, callbacks=[guard, history, checkpoint], enable_checkpointing=True)
+    module = make_classifier(variant="no_norm", optimizer="sgd", learning_rate=1e6, warmup_fraction=0.0)
+    trainer.fit(module, datamodule=SyntheticText())
+    assert guard.has_diverged
+    assert guard.step == trainer.global_step <= 4
+    assert f"at step {guard.step}" in guard.reason
+    assert history.validation["step"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_later_explosion_leaves_the_checkpoints_from_before(tmp_path):
+    class Explode(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                pl_module.network.head.weight.data.fill_(float("nan"))
+
+    guard = DivergenceGuard()
+    checkpoint = ModelCheckpoint(tmp_path, save_last=True)
+    trainer = make_trainer(max_epochs=3, callbacks=[guard, Explode(), checkpoint], enable_checkpointing=True)
+    trainer.fit(make_classifier(), datamodule=SyntheticText())
+    assert guard.step == 7 and guard.reason == "The loss became nan at step 7."
+    for path in tmp_path.iterdir():
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(value.isfinite().all() for value in state.values())
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_a_healthy_run_is_left_alone():
+    guard = DivergenceGuard()
+    trainer = make_trainer(callbacks=[guard])
+    trainer.fit(make_classifier(), datamodule=SyntheticText())
+    assert not guard.has_diverged and guard.reason == "" and trainer.global_step == 6
+
+
+def test_the_confusion_matrix_reaches_tensorboard_after_each_validation(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    trainer = make_trainer(max_epochs=2, logger=logger, callbacks=[ConfusionMatrixPicture()])
+    trainer.fit(make_classifier(), datamodule=SyntheticText())
+    events = EventAccumulator(str(tmp_path)).Reload()
+    images = events.Images("validation/confusion_matrix")
+    assert [image.step for image in images] == [6, 12]
+    assert images[0].encoded_image_string.startswith(b"\x89PNG")
+
+
+def test_the_confusion_matrix_picture_shows_its_counts():
+    empty = draw_confusion_matrix(np.zeros((2, 2), dtype=np.int64), ("a", "b"), "title")
+    full = draw_confusion_matrix(np.array([[5, 1], [0, 7]]), ("a", "b"), "title")
+    assert empty.dtype == np.uint8 and empty.shape[-1] == 3
+    assert (full != empty).any()

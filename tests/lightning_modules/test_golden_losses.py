@@ -1,0 +1,49 @@
+"""The first 20 losses of every variant, against a file: a change of the numbers must be meant.
+
+Rewrite the file with ``PYTHONPATH=. python tests/lightning_modules/test_golden_losses.py``. The comparison has a
+tolerance, because other processors round otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from synthetic_batches import make_batch, make_network
+
+from lightning_modules.config import ModelConfig
+from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.variants import VARIANTS
+
+GOLDEN = Path(__file__).parent / "golden" / "losses.json"
+STEPS = 20
+
+
+def losses_of(variant: str) -> list[float]:
+    network = make_network(variant=variant, layers=4, width=16).train()
+    optimizer = build_optimizer(ModelConfig(learning_rate=3e-3), network)
+    schedule = build_schedule(ModelConfig(), optimizer, STEPS)
+    losses = []
+    for step in range(STEPS):
+        batch = make_batch(16, seed=step)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(batch["input_ids"], batch["attention_mask"]), batch["labels"])
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(round(loss.item(), 6))
+    return losses
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_first_losses_are_those_of_the_golden_file(variant):
+    assert losses_of(variant) == pytest.approx(json.loads(GOLDEN.read_text())[variant], rel=1e-3, abs=1e-4)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(json.dumps({variant: losses_of(variant) for variant in VARIANTS}, indent=1) + "\n")

@@ -1,0 +1,42 @@
+"""Dependencies run one way, and the network itself is pure PyTorch."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import lightning_modules
+
+PACKAGE = Path(lightning_modules.__file__).parent
+TORCH_FREE = ("config.py", "errors.py", "variants.py", "facts.py")
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_models_know_neither_data_nor_experiments(path):
+    assert not imported(path) & {"data_modules", "experiments"}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "transformer").glob("*.py")), ids=lambda path: path.name)
+def test_the_network_is_pure_pytorch(path):
+    assert not imported(path) & {"lightning", "torchmetrics", "pytorch_lightning"}
+
+
+@pytest.mark.parametrize("name", TORCH_FREE)
+def test_configuration_imports_no_torch(name):
+    assert not imported(PACKAGE / name) & {"torch", "lightning", "torchmetrics", "numpy"}
