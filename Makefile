@@ -1,0 +1,42 @@
+# Two commands: `make ablation` trains and reports, `make test` checks everything. Both set themselves up.
+PYTHON ?= python3.11
+GRID ?= quick
+OVERRIDES ?=
+VENV := .venv
+
+.PHONY: ablation test setup lint clean-cache
+
+ablation: $(VENV)/.ready
+	$(VENV)/bin/python -m experiments.ablation run $(GRID) $(OVERRIDES)
+
+test: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+setup: $(VENV)/.ready
+
+# `import sys` of the interpreter decides, so that any name of a fitting Python will do.
+$(VENV)/bin/python:
+	@chosen=$$(command -v $(PYTHON) || command -v python3 || command -v python) \
+		|| { echo "error: Python 3.11 is needed and no Python was found; install it or set PYTHON=/path/to/python3.11"; exit 1; }; \
+	"$$chosen" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+		|| { echo "error: Python 3.11 is needed, $$chosen is $$("$$chosen" -V 2>&1); set PYTHON=/path/to/python3.11"; exit 1; }; \
+	"$$chosen" -m venv $(VENV)
+
+$(VENV)/.ready: requirements.txt requirements.lock | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt requirements.txt requirements.lock | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $(VENV)/.ready $@
+
+clean-cache:
+	rm -rf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
