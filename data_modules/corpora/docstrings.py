@@ -62,7 +62,8 @@ def site_packages() -> Path:
     return folders.pop()
 
 
-def _read(folder: Path, package: str) -> list[tuple[str, str]]:
+def read_package(folder: Path, package: str) -> list[tuple[str, str]]:
+    """Return ``(file, paragraph)`` for the prose in a package's docstrings, read by a process of its own."""
     command = [sys.executable, "-I", reader.__file__, str(folder), package]
     finished = subprocess.run(command, capture_output=True, check=True)
     return [(file, text) for file, text in json.loads(finished.stdout)]
@@ -71,7 +72,9 @@ def _read(folder: Path, package: str) -> list[tuple[str, str]]:
 def _rows(options: DocstringsOptions) -> pd.DataFrame:
     folder = site_packages()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process of its own
-        found = dict(zip(SLOWEST_FIRST, pool.map(lambda package: _read(folder, package), SLOWEST_FIRST), strict=True))
+        found = dict(
+            zip(SLOWEST_FIRST, pool.map(lambda package: read_package(folder, package), SLOWEST_FIRST), strict=True)
+        )
     rows = [
         (mask(text, identifiers=options.mask_identifiers), label, file)
         for label, package in enumerate(PACKAGES)

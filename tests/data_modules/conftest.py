@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from data_modules.config import DataConfig
+from data_modules.corpora.load import PreparedCorpus, prepare
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test fills a cache of its own."""
+    monkeypatch.setenv("RESNORM_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def docstrings_config(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
+    return DataConfig(cache_dir=str(tmp_path_factory.mktemp("docstrings")))
+
+
+@pytest.fixture(scope="session")
+def docstrings(docstrings_config: DataConfig) -> PreparedCorpus:
+    """The embedded corpus, built once for all tests without the network."""
+    return prepare(docstrings_config)
+
+
+@pytest.fixture(scope="session")
+def corpora_folder() -> Path:
+    """The folder of real development corpora, where there is one."""
+    folder = Path(os.environ.get("RESNORM_CORPORA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no development corpora here")
+    return folder

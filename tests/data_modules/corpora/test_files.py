@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+from data_modules.config import DataConfig
+from data_modules.corpora.load import PreparedCorpus, prepare
+from data_modules.corpora.source import SPLITS
+from data_modules.errors import DataError
+from data_modules.text import TextDataModule
+
+CLASSES = ("red", "green", "blue")
+
+
+def table(rows: int = 60, start: int = 0) -> pd.DataFrame:
+    numbers = range(start, start + rows)
+    return pd.DataFrame(
+        {"text": [f"row {n} is {CLASSES[n % 3]} today" for n in numbers], "label": [CLASSES[n % 3] for n in numbers]}
+    )
+
+
+def write(path: Path, frame: pd.DataFrame) -> str:
+    match path.suffix:
+        case ".csv":
+            frame.to_csv(path, index=False)
+        case ".tsv":
+            frame.to_csv(path, index=False, sep="\t")
+        case ".jsonl":
+            path.write_text("\n".join(json.dumps(row) for row in frame.to_dict("records")), encoding="utf-8")
+        case ".parquet":
+            frame.to_parquet(path)
+    return str(path)
+
+
+def load(path: str, **settings: Any) -> PreparedCorpus:
+    settings = {"near_duplicate_threshold": None} | settings
+    return prepare(DataConfig(corpus=Path(path).suffix[1:], train_file=path, **settings))
+
+
+def all_rows(corpus: PreparedCorpus) -> set[tuple[str, str]]:
+    return {
+        (text, corpus.class_names[label])
+        for name in SPLITS
+        for text, label in zip(corpus.splits[name]["text"][:], corpus.splits[name]["label"][:], strict=True)
+    }
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_gives_the_same_corpus(suffix: str, tmp_path: Path) -> None:
+    corpus = load(write(tmp_path / f"colours.{suffix}", table()))
+    assert corpus.slug == "colours" and corpus.source == f"file:colours.{suffix}"
+    assert corpus.class_names == ("blue", "green", "red")
+    assert all_rows(corpus) == set(table().itertuples(index=False, name=None))
+    assert [len(corpus.splits[name]) for name in SPLITS] == [48, 6, 6]
+
+
+def test_a_folder_is_read_with_its_class_names_and_groups(tmp_path: Path) -> None:
+    folder = tmp_path / "my colours"
+    frame = table().assign(label=[n % 3 for n in range(60)], group=[f"g{n // 3 % 12}" for n in range(60)])
+    features = Features(text=Value("string"), label=ClassLabel(names=list(CLASSES)), group=Value("string"))
+    DatasetDict(train=Dataset.from_pandas(frame, features=features)).save_to_disk(folder)
+    corpus = prepare(DataConfig(corpus=str(folder), near_duplicate_threshold=None, test_fraction=0.25))
+    assert corpus.slug == "my_colours" and corpus.class_names == CLASSES
+    assert all_rows(corpus) == set(table().itertuples(index=False, name=None))
+    groups = [set(corpus.splits[name]["group"][:]) for name in SPLITS]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 12
+
+
+def test_given_evaluation_rows_stay_and_their_training_copies_go(tmp_path: Path) -> None:
+    train = pd.concat([table(), table(6, start=100)])
+    test = pd.concat([table(6, start=100), table(6, start=100)])  # the copies within a given split stay as well
+    corpus = load(write(tmp_path / "a.csv", train), test_file=write(tmp_path / "b.csv", test))
+    assert corpus.splits["test"]["text"][:] == test["text"].tolist()
+    assert corpus.report["duplicates"]["train_copies_of_test"] == 6
+    assert corpus.report["splits"] == {"train": "given", "test": "given", "validation": "cut, stratified, seed 0"}
+
+
+def test_a_messy_csv_trains_end_to_end(tmp_path: Path) -> None:
+    rows = table(90)
+    rows["text"] = [
+        f"<p>{text}</p>&nbsp;&amp; 残差连接 naïve\x07 \U0001f600" if index % 2 else f"  {text}\t<br>  "
+        for index, text in enumerate(rows["text"])
+    ]
+    mess = pd.DataFrame({"text": ["", "   ", "<b></b>", rows["text"][0], rows["text"][1], "same", "SAME"],
+                         "label": ["red", "red", "red", "red", "green", "red", "blue"]})  # fmt: skip
+    path = write(tmp_path / "messy.csv", pd.concat([rows, mess]))
+    module = TextDataModule(corpus="csv", train_file=path, stage="final", near_duplicate_threshold=None, batch_size=16)
+    report = module.corpus.report
+    assert report["cleaning"]["train"]["empty_rows_removed"] == 3
+    assert report["duplicates"] == {"train_contradictory_labels": 2, "train_repeated": 2}
+    assert report["rows"] == {"train": 72, "validation": 9, "test": 9}
+    texts = [text for name in SPLITS for text in module.texts(name)]
+    assert not any("<" in text or "&nbsp" in text or "\x07" in text for text in texts)
+    assert any("残差连接 naïve \U0001f600" in text for text in texts)
+    seen = [row for batch in module.train_dataloader() for row in batch["rows"].tolist()]
+    assert sorted(seen) == list(range(72))
+
+
+def test_max_train_rows_thins_train_only_and_keeps_the_split_hash(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", table())
+    whole, thinned = load(path), load(path, max_train_rows=12)
+    assert len(thinned.splits["train"]) == 12
+    assert whole.splits["test"]["text"][:] == thinned.splits["test"]["text"][:]
+    assert (whole.fingerprint, whole.split_hash) == (thinned.fingerprint, thinned.split_hash)
+
+
+def test_shuffled_words_are_the_same_words_in_another_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", table())
+    plain, shuffled = load(path), load(path, shuffle_words=True)
+    before, after = plain.splits["train"]["text"][:], shuffled.splits["train"]["text"][:]
+    assert before != after
+    assert [sorted(text.split()) for text in before] == [sorted(text.split()) for text in after]
+
+
+def file_of(folder: Path, content: bytes) -> str:
+    (folder / "a.csv").write_bytes(content)
+    return str(folder / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"text,label\n", "has no rows"),
+        ("text,label\ncaf\xe9,a\n".encode("latin-1"), "is not UTF-8"),
+        (b"text,label\na,red\nb,red\n", "have one class only"),
+        (b"text,label\na,red\nb,blue\n", "too few to cut"),
+        (b"text,label\n,red\n,blue\n", "no training rows are left"),
+        (b"words,label\na,red\n", "has no column 'text'.*its columns are: words, label"),
+        (b"texts,label\na,red\n", "did you mean 'texts'"),
+    ],
+)
+def test_an_unfit_file_gets_one_clear_sentence(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message) as raised:
+        load(file_of(tmp_path, content))
+    assert "\n" not in str(raised.value)
+
+
+def test_unfit_settings_get_one_clear_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", table())
+    violet = write(tmp_path / "b.csv", table(6).assign(label="violet"))
+    for message, settings in {
+        "no training row has: 'violet'": {"test_file": violet},
+        "does not exist; did you mean 'b.csv'": {"test_file": str(tmp_path / "bb.csv")},
+        "fewer than the 3 classes": {"max_train_rows": 2},
+        "the same file": {"test_file": path},
+        "leave no training rows": {"validation_fraction": 0.5, "test_fraction": 0.5},
+    }.items():
+        with pytest.raises(DataError, match=message):
+            load(path, **settings)
+
+
+def test_a_broken_line_of_jsonl_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": "b"}\n{oops\n')
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2, is not JSON"):
+        load(str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [("docstring", "did you mean 'docstrings'"), ("agnews", "did you mean 'ag_news'"), ("x.csv", "--data.train_file")],
+)
+def test_an_unknown_corpus_names_the_nearest(corpus, message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "x.csv", table())
+    with pytest.raises(DataError, match=message):
+        prepare(DataConfig(corpus=corpus))
+
+
+def test_a_hub_id_without_network_fails_soon_and_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(DataError, match="hf download nobody/nothing --repo-type dataset"):
+        prepare(DataConfig(corpus="nobody/nothing"))
+    assert time.monotonic() - started < 3
+
+
+def test_real_corpora_keep_their_official_evaluation_rows(corpora_folder: Path) -> None:
+    corpus = prepare(DataConfig(corpus=str(corpora_folder / "trec")))
+    assert len(corpus.splits["test"]) == 500
+    assert corpus.report["duplicates"]["train_copies_of_test"] > 0
+    assert not set(corpus.splits["train"]["text"][:]) & set(corpus.splits["test"]["text"][:])

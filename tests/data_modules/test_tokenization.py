@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_modules.config import DataConfig
+from data_modules.errors import DataError
+from data_modules.tokenization import learn, load_learned, load_pretrained
+
+TEXTS = ["The cat sat on the mat.", "The dog sat, too.", "残差连接与层归一化", "the end"]
+
+
+def tokens(tokenizer, text: str) -> list[str]:
+    return [tokenizer.backend.id_to_token(index) for index in tokenizer.encode([text])[0]]
+
+
+def test_the_word_vocabulary_is_the_most_frequent_words() -> None:
+    tokenizer = learn(DataConfig(vocabulary_size=6), TEXTS)
+    assert tokens(tokenizer, "The cat sat quietly.") == ["<cls>", "the", "<unk>", "sat", "<unk>", "."]
+    counts = Counter(" ".join(TEXTS).lower().replace(".", " .").replace(",", " ,").split())
+    assert {word for word in tokenizer.backend.get_vocab() if word[0] != "<"} == {
+        word for word, _ in counts.most_common(3)
+    }
+
+
+def test_characters_are_tokens_of_chinese() -> None:
+    tokenizer = learn(DataConfig(tokenizer="char", vocabulary_size=100), TEXTS)
+    assert tokens(tokenizer, "层归一") == ["<cls>", "层", "归", "一"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(max_size=40))
+def test_nothing_is_unknown_to_bpe(text: str) -> None:
+    tokenizer = learn(DataConfig(tokenizer="bpe", vocabulary_size=300), TEXTS)
+    assert "<unk>" not in tokens(tokenizer, text.replace("<unk>", ""))
+
+
+@pytest.mark.parametrize("name", ["word", "char", "wordpiece", "bpe"])
+def test_a_saved_tokenizer_encodes_and_truncates_alike(name: str, tmp_path: Path) -> None:
+    tokenizer = learn(DataConfig(tokenizer=name, vocabulary_size=400, max_length=5), TEXTS)
+    tokenizer.save(tmp_path / "t.json")
+    again = load_learned(tmp_path / "t.json", 5)
+    assert again.encode(TEXTS) == tokenizer.encode(TEXTS)
+    assert max(map(len, tokenizer.encode(TEXTS))) == 5
+    assert tokenizer.encode([""])[0] == [tokenizer.backend.token_to_id("<cls>")]
+
+
+def test_a_pretrained_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    own = learn(DataConfig(tokenizer="wordpiece", vocabulary_size=200), TEXTS)
+    PreTrainedTokenizerFast(tokenizer_object=own.backend, pad_token="<pad>", unk_token="<unk>").save_pretrained(
+        tmp_path
+    )
+    loaded = load_pretrained(DataConfig(tokenizer=str(tmp_path)))
+    assert loaded.encode(TEXTS) == own.encode(TEXTS)
+    assert loaded.padding_id == own.padding_id
+
+
+def test_unknown_tokenizers_name_the_nearest_or_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="did you mean 'word'"):
+        load_pretrained(DataConfig(tokenizer="wrod"))
+    with pytest.raises(DataError, match="hf download nobody/nothing"):
+        load_pretrained(DataConfig(tokenizer="nobody/nothing"))
+
+
+@pytest.mark.parametrize(("name", "size"), [("word", 3), ("bpe", 100)])
+def test_a_vocabulary_that_is_too_small_is_an_error(name: str, size: int) -> None:
+    with pytest.raises(DataError, match="vocabulary_size"):
+        learn(DataConfig(tokenizer=name, vocabulary_size=size), TEXTS)
