@@ -57,7 +57,8 @@ class ModelConfig:
     """How the token vectors become one vector: their mean over real tokens, or the first token."""
 
     initialisation: Initialisation = "xavier"
-    """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default."""
+    """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
+    Embeddings start with sd 0.02, with ``random`` sd 1."""
 
     initialisation_gain: float = 1.0
     """Factor on the initial weight matrices of the blocks."""

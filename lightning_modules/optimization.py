@@ -66,8 +66,8 @@ def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float, de
         return (step + 1) / warmup_steps
     if decay == "constant":
         return 1.0
-    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
-    return 1.0 - progress if decay == "linear" else (1.0 + math.cos(math.pi * progress)) / 2
+    left = max(0, total_steps - step) / max(1, total_steps - warmup_steps)
+    return left if decay == "linear" else (1.0 - math.cos(math.pi * left)) / 2
 
 
 def build_schedule(config: ModelConfig, optimizer: Optimizer, total_steps: int) -> LambdaLR:

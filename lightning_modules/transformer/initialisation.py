@@ -45,12 +45,11 @@ def draw(matrix: Tensor, kind: str, gain: float) -> None:
 def initialise_embeddings(root: nn.Module, kind: str) -> None:
     """Draw every embedding table below ``root``; the row of the padding token stays zero.
 
-    The standard deviation is 1/√D with ``xavier`` (so that √D·x, which sinusoidal positions are added to, has unit
-    variance), 0.02 with ``gaussian``, and 1, PyTorch's default, with ``random``.
+    The standard deviation is 1, PyTorch's default, with ``random``, and 0.02 otherwise (as BERT, arXiv:1810.04805):
+    the smaller the start, the sooner a rate that suits the blocks has moved an embedding.
     """
     for module in root.modules():
         if isinstance(module, nn.Embedding):
-            standard_deviations = {"xavier": module.embedding_dim**-0.5, "gaussian": GAUSSIAN_SD, "random": 1.0}
-            nn.init.normal_(module.weight, std=standard_deviations[kind])
+            nn.init.normal_(module.weight, std=1.0 if kind == "random" else GAUSSIAN_SD)
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()

@@ -1,4 +1,4 @@
-"""One thread for every model test: bit-equality is promised for equal numbers of threads."""
+"""One thread for every model test (bit-equality is promised for equal numbers of threads), and no deadlines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import logging
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("models", deadline=None, max_examples=50)  # a busy machine is no failure
+settings.load_profile("models")
 
 
 @pytest.fixture(scope="session", autouse=True)
