@@ -20,11 +20,13 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 
 def _leader(rows: Sequence[Row]) -> list[str]:
-    ranked = sorted((row for row in rows if row.scored), key=_mean, reverse=True)
+    ranked = sorted((row for row in rows if row.scored and row.condition != TFIDF), key=_mean, reverse=True)
     if not ranked:
-        return ["No final run has test scores."]
+        return ["No final run of a network has test scores."]
     best = ranked[0]
-    sentences = [f"The highest mean test macro F1 is that of {best.label}: {_with_interval(best.test('macro_f1'))}."]
+    sentences = [
+        f"The network with the highest mean test macro F1 is {best.label}: {_with_interval(best.test('macro_f1'))}."
+    ]
     if len(ranked) > 1:
         second = ranked[1]
         difference = paired_difference(best, second)

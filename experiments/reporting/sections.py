@@ -24,12 +24,14 @@ def data_section(record: Record, description: Description) -> str:
     counts = data.get("rows", {})
     splits = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
     rows = ", ".join(f"{counts[split]:,} {split}" for split in splits)
-    classes = ", ".join(escape_markdown(str(name)) for name in data.get("classes", []))
+    names = [escape_markdown(str(name)) for name in data.get("classes", [])]
+    if not all(name.isascii() for name in names):  # figures may have to show numbers instead
+        names = [f"{index} {name}" for index, name in enumerate(names)]
     lines = [
         f"Corpus `{record.corpus}`: {escape_markdown(str(data.get('source', 'of unknown source')))}.",
         "",
         f"- rows: {rows}",
-        f"- {len(data.get('classes', []))} classes: {classes}",
+        f"- {len(names)} classes: {', '.join(names)}",
         f"- vocabulary: {data.get('vocabulary_size', 'unknown')} tokens",
         f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
     ]

@@ -83,6 +83,11 @@ def printable(names: list[str]) -> list[str]:
     return [str(index) for index in range(len(names))]
 
 
+def headline(figure: Figure, text: str) -> None:
+    """Put the sentence that says what a figure shows over all its panels."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=10)
+
+
 def save_png(figure: Figure, path: Path) -> Path:
     """Write a PNG whose bytes depend on the picture alone: no date, no version of the software."""
     import io

@@ -41,8 +41,8 @@ TUNING_CAPTION = (
     "smallest or largest of at least three that were tried, so a better one may lie beyond."
 )
 EFFECTS_CAPTION = (
-    "Difference in test macro F1 between a variant and the one it was derived from, paired by seed: mean with its 95 % "
-    "t-interval over the seeds that both have scores for. The intervals are not adjusted for their number."
+    "Difference in test macro F1 between a variant and the nearest one it was derived from, paired by seed: mean with "
+    "its 95 % t-interval over the seeds that both have scores for. The intervals are not adjusted for their number."
 )
 
 
@@ -153,11 +153,14 @@ def effects_table(rows: Sequence[Row]) -> Table:
 
 
 def parent_of(row: Row, rows: Sequence[Row]) -> Row | None:
-    """Return the row of the variant that this one was derived from, at the same swept values."""
-    variant = VARIANTS.get(row.condition)
-    if variant is None or variant.parent is None or row.condition in BASELINES:
-        return None
-    return next((other for other in rows if other.condition == variant.parent and other.swept == row.swept), None)
+    """Return the row of the nearest variant that this one was derived from, at the same swept values."""
+    variant = None if row.condition in BASELINES else VARIANTS.get(row.condition)
+    while variant is not None and variant.parent is not None:
+        variant = VARIANTS[variant.parent]
+        for other in rows:
+            if other.condition == variant.name and other.swept == row.swept:
+                return other
+    return None
 
 
 def paired_difference(row: Row, other: Row) -> Spread:

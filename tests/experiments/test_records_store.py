@@ -14,9 +14,10 @@ import pytest
 from synthetic_records import CLASSES, LABELS, ROWS, make_record, make_records, predict, write_run, write_runs
 
 from experiments.records.errors import RecordError
+from experiments.records.merging import merge_records
 from experiments.records.predictions import disagreements
 from experiments.records.record import Record
-from experiments.records.store import RECORDS_FILE, Evidence, local_records, merge_records
+from experiments.records.store import RECORDS_FILE, Evidence, local_records
 
 SEVERAL = ("post_ln", "pre_ln")
 

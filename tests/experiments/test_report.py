@@ -23,7 +23,7 @@ from experiments.records.errors import RecordError
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
-from experiments.reporting.figures import mean_confusion
+from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
 from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
@@ -158,7 +158,7 @@ def test_a_condition_without_any_score_keeps_its_row(tmp_path: Path) -> None:
     write_report(Evidence.gather(folder, tmp_path / "none"), tmp_path / "report", DESCRIPTION)
     text = (tmp_path / "report" / "report.md").read_text()
     assert "None has scores." in text
-    assert "No final run has test scores." in text
+    assert "No final run of a network has test scores." in text
     assert "nan" not in text.lower().replace("dominant", "")
 
 
