@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+FIRST_STEPS = 10
+"""Optimiser steps that count as the start of training; later ones show what training did to the gradients."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -30,21 +33,27 @@ def seed_band(histories: Sequence[dict[str, Any]], x: str, y: str) -> Band | Non
 
 
 def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
-    """Return the gradient norm by block: the geometric mean over the logged steps of each seed, then over seeds.
+    """Return the gradient norm by block: the geometric mean over each seed's first steps, then over seeds.
 
     The x axis counts blocks from the embedding (0) to the head. Values that are zero or not finite are left out.
     """
     values: dict[float, list[float]] = {}
     for history in histories:
         by_block: dict[int, list[float]] = {}
-        for step in history.get("blocks") or []:
-            for block, norm in enumerate(step):
+        for norms in (history.get("blocks") or [])[: len(first_steps(history))]:
+            for block, norm in enumerate(norms):
                 if norm is not None and norm > 0:
                     by_block.setdefault(block, []).append(float(np.log10(norm)))
         for block, logs in by_block.items():
             values.setdefault(block, []).append(float(np.mean(logs)))
     band = _band(values)
     return band and Band(band.x, 10**band.mean, 10**band.low, 10**band.high)
+
+
+def first_steps(history: dict[str, Any]) -> list[int]:
+    """Return the logged steps at the start of training; the first logged one where all are later."""
+    steps = list(history.get("step") or [])
+    return [step for step in steps if step <= FIRST_STEPS] or steps[:1]
 
 
 def _band(values: dict[float, list[float]]) -> Band | None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.records.naming import cell_name
-from experiments.reporting.curves import gradient_band
+from experiments.reporting.curves import first_steps, gradient_band
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
@@ -77,7 +77,9 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     axes.set_xticks(range(longest + 1), ["embedding", *(str(block) for block in range(longest - 1)), "head"])
     axes.set_xlabel("block")
     axes.set_ylabel("gradient norm before clipping (L2)")
-    steps = sorted({step for row, _ in drawn for r in row.records for step in r.history["gradient_norms"]["step"]})
+    steps = sorted(
+        {step for row, _ in drawn for r in row.records for step in first_steps(r.history.get("gradient_norms") or {})}
+    )
     first, last = steps[0], steps[-1]
     when = f"step {first}" if first == last else f"steps {first} to {last}"
     headline(figure, f"Gradient norm by block, {when} of training: mean and range over seeds (log scale)")

@@ -44,10 +44,10 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
         _draw_prior(axes, row)
         axes.set_title(_outcomes(row), loc="left")
     _limit_losses(panels[0], [band for _, train, validation in curves for band in (train, validation) if band])
-    figure.supxlabel("optimiser steps", fontsize=9)
+    figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
     figure.supylabel("loss", fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
     headline(figure, "Loss: mean and range over seeds; grey: other variants (train)")
     return figure
 
