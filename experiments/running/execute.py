@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
+from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.records.files import RECORD_FILE, write_record
 from experiments.records.record import Record
@@ -28,7 +29,7 @@ from experiments.running.training import build_trainer, find, prepare_process
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import TextClassifier
 
-TIMING_FILE, CONFIG_FILE = "timing.csv", "config.yaml"
+TIMING_FILE = "timing.csv"
 
 
 def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None) -> Record:

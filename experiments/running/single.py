@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from lightning.pytorch import Trainer
 from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.grid import UNLABELLED_OVERRIDES, flatten
-from experiments.planning.parser import validated_sections
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
+from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
 from experiments.planning.yaml_files import write_yaml
 from experiments.running.conclude import conclude
-from experiments.running.execute import CONFIG_FILE, empty, leave, speed
+from experiments.running.execute import empty, leave, speed
 from experiments.running.leftovers import log_hyperparameters
 from lightning_modules.classifier import TextClassifier
 
@@ -26,16 +25,7 @@ STARTED = time.perf_counter()
 
 def run_of(settings: dict[str, Any]) -> Run:
     """Return the run that a parsed command line describes; its cell names what differs from the defaults."""
-    known = {entry.name for entry in fields(TrainerConfig)}
-    trainer = {name: value for name, value in settings["trainer"].items() if name in known and value is not None}
-    sections = {
-        "model": without_seed(settings["model"]),
-        "data": without_seed(settings["data"]),
-        "trainer": trainer | {"devices": device_count(trainer.get("devices", 1))},
-    }
-    config = RunConfig(**validated_sections(sections), threads=settings["threads"]).with_seed(
-        int(settings["seed_everything"])
-    )
+    config = run_config_of(settings)
     return Run(
         grid=settings["name"],
         corpus=config.data.slug,
@@ -45,16 +35,6 @@ def run_of(settings: dict[str, Any]) -> Run:
         config=config,
         swept=changed_values(config),
     )
-
-
-def device_count(devices: Any) -> int:
-    """Return Lightning's ``devices`` as a number; ``auto`` is one, which is what a single run is compared with."""
-    return int(devices) if str(devices).isdigit() else 1
-
-
-def without_seed(section: dict[str, Any]) -> dict[str, Any]:
-    """Return a section without the seed, which belongs to the run."""
-    return {name: value for name, value in section.items() if name != "seed"}
 
 
 def changed_values(config: RunConfig) -> dict[str, Any]:

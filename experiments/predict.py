@@ -1,0 +1,122 @@
+"""Use what was trained: classes and probabilities for new texts.
+
+    python -m experiments.predict RUN --text "What is the boiling point of water ?"
+    python -m experiments.predict RUN --file rows.csv --text_column text --output answers.csv
+
+RUN is a run folder, such as ``results/runs/quick/docstrings/pre_ln/default/seed_0``. Texts on the command line are
+answered with a table; the rows of a file come back with the columns ``predicted`` and ``probability_<class>``, in the
+format that the output's ending names, or as CSV on standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_modules.config import FILE_FORMATS
+from data_modules.errors import nearest
+from experiments.errors import ExperimentError, readable_errors
+from experiments.planning.parser import StrictParser
+from experiments.planning.saved_runs import run_folder
+
+if TYPE_CHECKING:
+    from experiments.running.inference import Answers
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Answer texts or a file; mistakes end with one line and status 2."""
+    parsed = parse(sys.argv[1:] if arguments is None else arguments)
+    with readable_errors():
+        check(parsed)
+        folder = run_folder(parsed.run)
+        if parsed.text:
+            answer_texts(folder, parsed.text)
+        else:
+            answer_file(folder, Path(parsed.file).expanduser(), parsed.text_column, parsed.output)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Return the options of the command line."""
+    parser = StrictParser(prog="python -m experiments.predict", description=__doc__)
+    parser.add_argument("run", type=str, help="run folder with a checkpoint")
+    parser.add_argument("--text", type=str, action="append", help="a text to classify; may be repeated")
+    parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
+    parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
+    parser.add_argument("--output", type=str, help="file to write (default: CSV on standard output)")
+    return parser.parse_args(list(arguments))
+
+
+def check(parsed: Namespace) -> None:
+    """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
+    if bool(parsed.text) == bool(parsed.file):
+        raise ExperimentError("give either --text (once or more) or --file")
+    if parsed.output and not parsed.file:
+        raise ExperimentError("--output belongs to --file; answers to --text go to the terminal")
+    if parsed.output:
+        format_of(Path(parsed.output))
+    if parsed.file:
+        format_of(Path(parsed.file))
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file's ending names.
+
+    Raises:
+        ExperimentError: where it names none that is known.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if ending not in FILE_FORMATS:
+        raise ExperimentError(
+            f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"
+        )
+    return ending
+
+
+def answer_texts(folder: Path, texts: list[str]) -> None:
+    """Print a table with the classes of ``texts``, the most probable one first."""
+    answers = load_and_answer(folder, texts)
+    table = Table("text", "answer", "probability", "then")
+    for text, probabilities in zip(texts, answers.probabilities, strict=True):
+        ranked = sorted(zip(probabilities, answers.class_names, strict=True), key=lambda pair: -pair[0])
+        others = ", ".join(f"{name} {probability:.3f}" for probability, name in ranked[1:3])
+        table.add_row(escape(text), escape(ranked[0][1]), f"{ranked[0][0]:.3f}", escape(others))
+    Console().print(table)
+
+
+def answer_file(folder: Path, path: Path, text_column: str, output: str | None) -> None:
+    """Write the rows of a file with their classes and probabilities.
+
+    Raises:
+        ExperimentError, DataError: where the file cannot be read or written, or lacks the column.
+    """
+    from data_modules.corpora.files import read_table
+    from data_modules.corpora.tables import require_columns
+    from experiments.running.inference import add_answers, texts_of, write_table
+
+    table = read_table(path, format_of(path))
+    require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
+    answered = add_answers(table, load_and_answer(folder, texts_of(table[text_column])), path.name)
+    if output is None:
+        answered.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
+    write_table(answered, Path(output).expanduser(), format_of(Path(output)))
+    print(f"wrote {len(answered)} rows to {output}")
+
+
+def load_and_answer(folder: Path, texts: Sequence[str]) -> Answers:
+    """Load the run's model, which takes seconds, and answer."""
+    from experiments.running.inference import TrainedModel
+
+    with Console(stderr=True).status("loading the model"):
+        return TrainedModel.load(folder).answer(texts)
+
+
+if __name__ == "__main__":
+    main()
