@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         grid = Grid.load(parsed.grid, given_options(parsed), parsed.get("seeds"), parsed.get("conditions"))
         results = Path(parsed.get("results", RESULTS))
-        console = Console()
+        console = Console(force_jupyter=False)  # a notebook shows plain text
         match parsed.verb:
             case "plan":
                 plan(grid, results, parsed.get("workers"), console)

@@ -16,15 +16,16 @@ from rich.table import Table
 from data_modules.config import DataConfig
 from data_modules.describe import CorpusDescription, describe, flat_counts
 from experiments.errors import readable_errors
+from experiments.planning.parser import StrictParser
 
 
 def build_parser() -> ArgumentParser:
     """Return the command line: the verb ``describe`` and the flags of the data."""
-    describing = ArgumentParser(description="Show what a corpus holds once it is clean and split.", allow_abbrev=False)
+    describing = StrictParser(description="Show what a corpus holds once it is clean and split.")
     describing.add_argument("--config", action="config", help="YAML file with a section `data`.")
     describing.add_argument("--examples", type=int, default=3, help="Training rows to show of each class.")
     describing.add_class_arguments(DataConfig, "data")
-    parser = ArgumentParser(prog="python -m experiments.corpus", description=__doc__, allow_abbrev=False)
+    parser = StrictParser(prog="python -m experiments.corpus", description=__doc__)
     parser.add_subcommands().add_subcommand("describe", describing)
     return parser
 

@@ -33,7 +33,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
         analyzer="char" if run.config.data.tokenizer == "char" else "word",
-        token_pattern=r"(?u)\S+" if run.config.data.tokenizer != "char" else None,
+        token_pattern=r"(?u)\b\w+\b" if run.config.data.tokenizer != "char" else None,
         min_df=2,
         sublinear_tf=True,
     )
