@@ -135,7 +135,7 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
     Raises:
         DataError: it is unknown, cannot be reached, or has no fast version.
     """
-    from data_modules.corpora.hub import is_reachable
+    from data_modules.corpora.network import is_reachable
 
     name = config.tokenizer
     is_path = Path(name).expanduser().exists()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GRIDS = REPOSITORY / "experiments" / "grids"
-RESULTS = REPOSITORY / "results"
+RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
+"""Run folders and tables; $RESNORM_RESULTS puts them elsewhere."""
 
 
 def runs_folder(results: Path, grid: str, corpus: str) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
+from data_modules.corpora.network import offline
 from data_modules.corpora.source import SPLITS, RawCorpus, Source
 from data_modules.corpora.tables import raw_corpus, require_columns, slug_of
 from data_modules.errors import DataError
@@ -69,8 +70,6 @@ def columns_of(config: DataConfig) -> dict[str, str]:
 def _load(folder: Path, config: DataConfig) -> RawCorpus:
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
     from datasets.utils.logging import disable_progress_bar
-
-    from data_modules.corpora.hub import offline
 
     disable_progress_bar()
     with tempfile.TemporaryDirectory() as scratch, offline():

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +11,7 @@ from typing import TYPE_CHECKING
 from data_modules.cache import digest
 from data_modules.config import FILE_FORMATS, DataConfig
 from data_modules.corpora.folder import columns_of, corpus_of
+from data_modules.corpora.network import is_reachable, offline
 from data_modules.corpora.source import Source
 from data_modules.corpora.tables import slug_of
 from data_modules.errors import DataError, nearest
@@ -22,7 +19,6 @@ from data_modules.errors import DataError, nearest
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-PROBE_SECONDS = 1.5
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -53,44 +49,6 @@ KNOWN = {
     "tweeteval_sentiment": KnownDataset("cardiffnlp/tweet_eval", configuration="sentiment"),
     "yelp_review_full": KnownDataset("Yelp/yelp_review_full"),
 }
-
-
-def is_reachable() -> bool:
-    """Say within two seconds whether the Hub answers; never asks where ``HF_HUB_OFFLINE`` is set.
-
-    Name resolution has no time limit of its own, so the request runs in a thread that is left behind.
-    """
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    answered = threading.Event()
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # an answer all the same
-        except (OSError, ValueError):
-            return
-        answered.set()
-
-    threading.Thread(target=ask, daemon=True).start()
-    return answered.wait(PROBE_SECONDS + 0.3)
-
-
-@contextmanager
-def offline() -> Iterator[None]:
-    """Keep ``datasets`` from using the network, so that what is not cached fails at once."""
-    import datasets.config
-
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = True
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
 
 
 def _fetch(known: KnownDataset) -> DatasetDict:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from experiments.paths import runs_folder
 from experiments.planning.run_config import RunConfig
-from experiments.records.naming import cell_name
+from experiments.records.naming import cell_name, path_safe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,22 @@ class Run:
     @property
     def name(self) -> str:
         """Name for people: ``post_ln/layers=6/seed_0``."""
-        return f"{self.condition}/{self.cell}/seed_{self.seed}"
+        return f"{path_safe(self.condition)}/{self.cell}/seed_{self.seed}"
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return what a record says about which run it is."""
+        return {
+            "grid": self.grid,
+            "corpus": self.corpus,
+            "condition": self.condition,
+            "swept": self.swept,
+            "tuned": self.tuned,
+            "stage": self.stage,
+            "seed": self.seed,
+            "config": self.config.identity(),
+            "config_hash": self.config.hash(),
+        }
 
     def folder(self, results: Path) -> Path:
         """Return the run's folder: ``results/runs/<grid>/<corpus>/<condition>/<cell>/seed_<n>``."""
-        return runs_folder(results, self.grid, self.corpus) / self.condition / self.cell / f"seed_{self.seed}"
+        return runs_folder(results, self.grid, self.corpus) / self.name

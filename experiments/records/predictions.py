@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -15,9 +13,6 @@ from pyarrow import parquet
 from experiments.records.errors import RecordError
 from experiments.records.naming import run_name
 from experiments.records.record import Record
-
-if TYPE_CHECKING:
-    from experiments.records.store import Evidence
 
 PREDICTIONS_FILE = "predictions.parquet"
 IDENTITY = ("row", "group", "label")
@@ -66,10 +61,10 @@ def predictions_bytes(predictions: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def disagreements(evidence: Evidence) -> list[str]:
-    """Return the runs whose recorded confusion matrix is not the one that their predictions give."""
-    predictions, problems = evidence.predictions, []
-    for record in evidence.finals:
+def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
+    """Return the final runs whose recorded confusion matrix is not the one that their predictions give."""
+    problems = []
+    for record in finals:
         name = run_name(record)
         if record.test is None or name not in predictions.columns:
             continue

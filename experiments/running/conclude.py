@@ -139,15 +139,7 @@ def make_record(
     """Return the record of a run, without scores."""
     size = count(module.network, data.facts.max_length)
     return Record(
-        grid=run.grid,
-        corpus=run.corpus,
-        condition=run.condition,
-        swept=run.swept,
-        tuned=run.tuned,
-        stage=run.stage,
-        seed=run.seed,
-        config=run.config.identity(),
-        config_hash=run.config.hash(),
+        **run.record_fields(),
         data=describe_data(data),
         model={
             "parameters": size.parameters,

@@ -18,15 +18,7 @@ def write_failure(run: Run, results: Path, reason: str, details: str = "") -> No
     """Write a record with outcome ``failed`` and, beside it, the traceback; a full disk prevents neither message."""
     folder = run.folder(results)
     record = Record(
-        grid=run.grid,
-        corpus=run.corpus,
-        condition=run.condition,
-        swept=run.swept,
-        tuned=run.tuned,
-        stage=run.stage,
-        seed=run.seed,
-        config=run.config.identity(),
-        config_hash=run.config.hash(),
+        **run.record_fields(),
         data={"slug": run.corpus},
         model={},
         environment=environment(

@@ -47,15 +47,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
     classes = data.facts.class_names
     scores = {split: Scores(**score(predicted, classes)) for split, predicted in predictions.items()}
     record = Record(
-        grid=run.grid,
-        corpus=run.corpus,
-        condition=run.condition,
-        swept=run.swept,
-        tuned={"C": inverse_penalty},
-        stage=run.stage,
-        seed=run.seed,
-        config=run.config.identity(),
-        config_hash=run.config.hash(),
+        **run.record_fields() | {"tuned": {"C": inverse_penalty}},
         data=describe_data(data),
         model={"parameters": model.coef_.size + model.intercept_.size, "norms": 0, "skips": 0, "flops_per_token": None},
         environment=environment(device="cpu", precision="64-true", threads=run.config.threads),

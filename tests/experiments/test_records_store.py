@@ -170,11 +170,11 @@ def test_missing_predictions_are_noted(tmp_path: Path) -> None:
 
 def test_recorded_confusion_matrices_can_be_checked_against_the_predictions(tmp_path: Path) -> None:
     evidence = gathered(tmp_path)
-    assert disagreements(evidence) == []
+    assert disagreements(evidence.finals, evidence.predictions) == []
     chosen = next(record for record in evidence.finals if record.test is not None)
     assert chosen.test is not None
     chosen.test.confusion[0] = [count + 1 for count in chosen.test.confusion[0]]
-    assert len(disagreements(evidence)) == 1
+    assert len(disagreements(evidence.finals, evidence.predictions)) == 1
     assert len(CLASSES) == len(chosen.test.confusion)
 
 

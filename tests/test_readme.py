@@ -1,0 +1,89 @@
+"""The README's commands work as they stand, with `smoke` in place of longer grids."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+SMALL = "--model.layers 1 --model.width 16 --model.heads 2 --trainer.max_epochs 1"
+
+
+def small(command: str) -> str:
+    """Put the smallest grid in place of longer ones, and its corpus and conditions in paths."""
+    command = re.sub(r"\b(quick|article)\b(?=$| |/)", "smoke", command)
+    command = command.replace("runs/smoke/docstrings", "runs/smoke/listops")
+    return command.replace("results/runs", "$RESNORM_RESULTS/runs")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    folder = tmp_path_factory.mktemp("readme")
+    for name, rows in (("train_data.csv", 300), ("test_data.csv", 60)):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            writer.writerows(
+                [f"row {name} {row} speaks of {'cats' if row % 2 else 'ships'} number {row * 7}", row % 2]
+                for row in range(rows)
+            )
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "RESNORM_RESULTS": str(folder / "results"),
+        "TERM": "dumb",
+    }
+    return folder, environment
+
+
+def run(command: str, place: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
+    folder, environment = place
+    return subprocess.run(
+        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_commands_work_in_the_readmes_order(place: tuple[Path, dict[str, str]]) -> None:
+    """`clean` comes last: it removes the checkpoint that `predict` needs."""
+    runnable = [command for command in COMMANDS if command.startswith("python -m")]
+    runnable.sort(key=lambda command: " clean " in command)
+    assert len(runnable) >= 8
+    for command in map(small, runnable):
+        done = run(command, place)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_make_targets_exist() -> None:
+    targets = [command.split()[1] for command in COMMANDS if command.startswith("make")]
+    assert targets == ["ablation", "test"]
+    for target in targets:
+        done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_named_file_and_folder_is_there() -> None:
+    for name in re.findall(r"`((?:experiments|lightning_modules|data_modules|notebooks|tests)[\w/.]*)`", README):
+        assert (REPOSITORY / name).exists(), name
+
+
+def test_variants_in_the_readme_are_the_registry() -> None:
+    from lightning_modules.variants import VARIANTS
+
+    table = re.findall(r"^\| `(\w+)` \| (.*?) \|", README, flags=re.MULTILINE)
+    named = {name: formula.strip("`") for name, formula in table}
+    assert set(named) == set(VARIANTS)
+    for name in ("post_ln", "no_residual", "no_norm", "plain", "article_block"):
+        assert named[name] == VARIANTS[name].formula
