@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments.planning.grid import Condition, Grid
+from experiments.planning.conditions import Condition
+from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.planning.tuning import choose
@@ -31,7 +32,7 @@ def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     Values chosen by tuning are read from ``records``; a run whose trials are not all recorded yet is ``pending``.
     """
     trials = [record for record in records if record.stage == "tune"]
-    choices = {id(condition): chosen_values(condition, trials) for condition in grid.conditions}
+    choices = {id(condition): chosen_values(grid, condition, trials) for condition in grid.conditions}
     runs = []
     for seed in grid.seeds:
         for condition in grid.conditions:
@@ -43,13 +44,13 @@ def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     return runs
 
 
-def chosen_values(condition: Condition, trials: Sequence[Record]) -> dict[str, Any] | None:
+def chosen_values(grid: Grid, condition: Condition, trials: Sequence[Record]) -> dict[str, Any] | None:
     """Return what tuning chose for a condition: nothing where it is not tuned, None where trials are missing."""
-    if not condition.trials:
+    if not condition.trials or grid.tuning is None:
         return {}
     hashes = {stage_config(condition.config.with_values(trial), "tune").hash() for trial in condition.trials}
     mine = [record for record in trials if record.condition == condition.name and record.config_hash in hashes]
-    return choose(condition.trials, mine)
+    return choose(condition.trials, mine, grid.tuning.seeds)
 
 
 def build_run(

@@ -29,6 +29,15 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Return the dotted names and values of nested values."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        pairs += flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
+    return pairs
+
+
 def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
     """Turn ``{"model.layers": 6}`` into ``{"model": {"layers": 6}}``."""
     nested: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import fields
@@ -13,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from data_modules.config import DataConfig
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError
+from experiments.planning.names import nest
 from experiments.planning.run_config import TrainerConfig
 from lightning_modules.config import ModelConfig
 
@@ -78,6 +80,23 @@ def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
         raise ExperimentError(str(error)) from None
     built = parser.instantiate(parsed)
     return {name: built[name] for name in SECTIONS}
+
+
+def checked_value(name: str, value: Any) -> Any:
+    """Return the value of a dotted name, checked for its type alone: its range may depend on other values.
+
+    Raises:
+        ExperimentError: for an unknown name or a value of the wrong type.
+    """
+    return _checked_value(name, json.dumps(value))
+
+
+@cache
+def _checked_value(name: str, value: str) -> Any:
+    try:
+        return sections_parser().parse_object(nest({name: json.loads(value)}))[name]
+    except ArgumentError as error:
+        raise ExperimentError(str(error)) from None
 
 
 @cache

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
+from experiments.planning.names import nest
 from lightning_modules.config import ModelConfig
 
 
@@ -64,13 +67,9 @@ class RunConfig:
         """Return this configuration with some values changed, by dotted names such as ``model.layers``.
 
         Raises:
-            ConfigurationError, DataError, ExperimentError: where a value is out of range.
+            ConfigurationError, DataError, ExperimentError: where the values together are out of range.
         """
-        changed = self
-        for name, value in values.items():
-            section, _, entry = name.partition(".")
-            changed = replace(changed, **{section: replace(getattr(changed, section), **{entry: value})})
-        return changed
+        return replaced(self, nest(values))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
@@ -89,6 +88,8 @@ class RunConfig:
         del identity["seed_everything"]
         data = identity["data"]
         data["corpus"] = self.data.slug
+        if data["tokenizer"].startswith(("/", "./", "../", "~")):
+            data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
         for corpus in EMBEDDED_CORPORA:
@@ -100,3 +101,12 @@ class RunConfig:
         """Return a digest of :meth:`identity`, equal for all seeds of a condition."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def replaced(config: Any, values: Mapping[str, Any]) -> Any:
+    """Return a configuration with nested values changed; those of a section are checked together."""
+    changes = {
+        name: replaced(getattr(config, name), value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
+    return replace(config, **changes)

@@ -10,7 +10,10 @@ from typing import Any
 
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
+from experiments.planning.parser import checked_value
+from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.records.record import Record
+from lightning_modules.variants import VARIANTS
 
 FIRST_TUNING_SEED = 1000
 """Tuning has seeds of its own, so that no final run was looked at while choosing."""
@@ -39,10 +42,15 @@ class Tuning:
             return None
         for key in content:
             reject_unknown("tuning key", key, ("seeds", "spaces"))
-        spaces = content.get("spaces") or {}
+        spaces = mapping_of(content, "spaces", "tuning.")
         if "default" not in spaces:
             raise ExperimentError("tuning.spaces needs an entry 'default'")
-        tuning = cls(seeds=tuple(FIRST_TUNING_SEED + i for i in range(int(content.get("seeds", 1)))), spaces=spaces)
+        for variant in spaces:
+            reject_unknown("tuning.spaces: variant", variant, ("default", *VARIANTS))
+        tuning = cls(
+            seeds=tuple(FIRST_TUNING_SEED + i for i in range(whole_number("tuning.seeds", content.get("seeds", 1)))),
+            spaces={variant: checked_space(spaces, variant) for variant in spaces},
+        )
         budget = len(tuning.trials_of("default"))
         for name in spaces:
             if len(tuning.trials_of(name)) != budget:
@@ -58,17 +66,31 @@ class Tuning:
         return tuple(dict(zip(space, values, strict=True)) for values in product(*space.values()))
 
 
-def choose(trials: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[str, Any] | None:
+def checked_space(spaces: Mapping[str, Any], variant: str) -> dict[str, list[Any]]:
+    """Return the values that are tried for a variant, each checked for its type."""
+    where = f"tuning.spaces.{variant}."
+    space = mapping_of(spaces, variant, "tuning.spaces.")
+    if not space:
+        raise ExperimentError(f"tuning.spaces.{variant} names no values to try")
+    return {name: [checked_value(name, value) for value in values_of(space, name, where)] for name in space}
+
+
+def choose(
+    trials: Sequence[dict[str, Any]], records: Sequence[Record], seeds: Sequence[int] = (FIRST_TUNING_SEED,)
+) -> dict[str, Any] | None:
     """Return the trial with the best mean validation macro-F1 over the tuning seeds; the first one wins a tie.
 
-    A diverged or failed run counts as 0. None while a trial has no record.
+    A diverged run counts as 0. None while a trial lacks the record of a seed, or an error stopped it: a choice among
+    some of the trials could be another one than that among all.
     """
     means = []
     for trial in trials:
-        scores = [
-            record.validation.macro_f1 if record.validation else 0.0 for record in records if record.tuned == trial
-        ]
-        if not scores:
+        scores = {
+            record.seed: record.validation.macro_f1 if record.validation else 0.0
+            for record in records
+            if record.tuned == trial and record.outcome.status != "failed"
+        }
+        if any(seed not in scores for seed in seeds):
             return None
-        means.append(fmean(scores))
+        means.append(fmean(scores[seed] for seed in seeds))
     return dict(trials[means.index(max(means))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,40 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     """Write a mapping as YAML, in its own order."""
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def mapping_of(content: Mapping[str, Any], key: str, where: str = "") -> dict[str, Any]:
+    """Return the mapping that stands under ``key``; an empty one where there is none.
+
+    Raises:
+        ExperimentError: where something else stands there; ``where`` comes before the key in the message.
+    """
+    value = content.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        raise ExperimentError(f"{where}{key} is {value!r}; it must be a mapping of names to values")
+    return dict(value or {})
+
+
+def values_of(content: Mapping[str, Any], key: str, where: str = "", *, optional: bool = False) -> list[Any]:
+    """Return the list that stands under ``key``.
+
+    Raises:
+        ExperimentError: where something else stands there, or nothing unless it is ``optional``.
+    """
+    value = content.get(key)
+    if value is None and optional:
+        return []
+    if not isinstance(value, list | tuple) or not value:
+        raise ExperimentError(f"{where}{key} is {value!r}; it must be a list of at least one value, such as [1, 2]")
+    return list(value)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a number of things, checked.
+
+    Raises:
+        ExperimentError: where it is not a whole number of at least 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    return value

@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 
 from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
-from experiments.planning.grid import UNLABELLED_OVERRIDES, flatten
+from experiments.planning.grid import UNLABELLED_OVERRIDES
+from experiments.planning.names import flatten
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of

@@ -1,0 +1,119 @@
+"""The conditions of a grid: variants with settings of their own, and every combination of the swept values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from experiments.errors import ExperimentError
+from experiments.planning.names import flatten, merge, nest, reject_unknown
+from experiments.planning.parser import SECTIONS, checked_value, validated_sections
+from experiments.planning.run_config import RunConfig
+from experiments.planning.tuning import Tuning
+from experiments.planning.yaml_files import mapping_of, values_of, whole_number
+from experiments.records.naming import TFIDF
+from lightning_modules.variants import VARIANTS
+
+CONDITION_KEYS = ("name", "variant", "tune", *SECTIONS)
+BASELINES = (TFIDF,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A variant with the values that the grid sweeps, ready to be run with any seed."""
+
+    name: str
+    config: RunConfig
+    swept: dict[str, Any] = field(default_factory=dict)
+    trials: tuple[dict[str, Any], ...] = ()
+    """Values that tuning tries; none where the condition is not tuned."""
+    baseline: bool = False
+    """Fitted by scikit-learn, once: it has no seed."""
+
+
+def build_conditions(
+    content: Mapping[str, Any], layers: Sequence[Mapping[str, Any]], overrides: Mapping[str, Any], tuning: Tuning | None
+) -> list[Condition]:
+    """Return a grid's conditions in order, baselines last.
+
+    Args:
+        content: the grid file.
+        layers: settings under every condition's own, the first one lowest.
+        overrides: settings above every condition's own; one of a swept value takes the place of all its values.
+        tuning: the grid's trials.
+    """
+    entries = [parse_condition(entry) for entry in values_of(content, "conditions", optional=True)]
+    if not entries:
+        raise ExperimentError("the grid names no conditions")
+    names = [entry["name"] for entry in entries]
+    for name in names:
+        if names.count(name) > 1 or name in BASELINES:
+            raise ExperimentError(f"condition {name!r} is there twice; give each a name of its own")
+    threads = whole_number("threads", content.get("threads", 1))
+    cells = sweep_cells(mapping_of(content, "sweep"), dict(flatten(overrides)))
+    built: list[Condition] = []
+    for entry in entries:
+        own = {section: mapping_of(entry, section) for section in SECTIONS}
+        trials = tuning.trials_of(entry["variant"]) if tuning and entry.get("tune", True) else ()
+        for swept in cells:
+            refuse_hidden(entry["name"], own, swept, trials)
+            variant = {"model": {"variant": entry["variant"]}}
+            config = RunConfig(
+                **validated_sections(merge(*layers, own, variant, overrides, nest(swept))), threads=threads
+            )
+            built.append(Condition(name=entry["name"], config=config, swept=swept, trials=trials))
+    base = RunConfig(**validated_sections(merge(*layers, overrides)), threads=threads)
+    for name in values_of(content, "baselines", optional=True):
+        reject_unknown("baseline", str(name), BASELINES)
+        built.append(Condition(name=name, config=base, baseline=True))
+    return built
+
+
+def parse_condition(entry: Any) -> dict[str, Any]:
+    """Return a condition as a mapping with ``name`` and ``variant``; a bare string names a variant."""
+    condition = dict(entry) if isinstance(entry, Mapping) else {"name": str(entry), "variant": str(entry)}
+    for key in condition:
+        reject_unknown("condition key", str(key), CONDITION_KEYS)
+    if "name" not in condition and "variant" not in condition:
+        raise ExperimentError("a condition needs a variant")
+    condition.setdefault("variant", condition.get("name"))
+    condition.setdefault("name", condition["variant"])
+    reject_unknown("variant", str(condition["variant"]), VARIANTS)
+    return condition
+
+
+def sweep_cells(sweep: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every combination of the swept values, each checked for its type; an override leaves only itself."""
+    checked = {
+        name: [checked_value(name, value) for value in values_of(sweep, name, "sweep.")]
+        if name not in overrides
+        else [overrides[name]]
+        for name in sweep
+    }
+    return [dict(zip(checked, values, strict=True)) for values in product(*checked.values())]
+
+
+def refuse_hidden(
+    name: str, own: Mapping[str, Any], swept: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise :class:`ExperimentError` where a condition's own setting would be overwritten by a sweep or by tuning."""
+    for setting, _ in flatten(own):
+        if setting in swept:
+            raise ExperimentError(f"condition {name!r} sets {setting}, which the grid sweeps; only one of them can win")
+        if any(setting in trial for trial in trials):
+            raise ExperimentError(
+                f"condition {name!r} sets {setting}, which the grid tunes; give the condition `tune: false`"
+            )
+
+
+def refuse_tuned(conditions: Sequence[Condition], overrides: Mapping[str, Any]) -> None:
+    """Raise :class:`ExperimentError` where tuning would overwrite an override."""
+    for condition in conditions:
+        for name in dict(flatten(overrides)):
+            if any(name in trial for trial in condition.trials):
+                raise ExperimentError(
+                    f"{name} is tuned for condition {condition.name!r}, so it cannot be set; "
+                    "change tuning.spaces in a copy of the grid file"
+                )
