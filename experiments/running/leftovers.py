@@ -13,6 +13,9 @@ from experiments.records.predictions import PREDICTIONS_FILE
 from experiments.records.record import METRICS, Record
 from lightning_modules.evaluation import Predictions
 
+SHOWN = ("layers", "learning_rate", "warmup_fraction", "initialisation_gain", "optimizer", "width")
+"""Settings of the model that the HPARAMS tab shows."""
+
 
 def write_predictions(folder: Path, predictions: Predictions, groups: list[str] | None) -> None:
     """Write one row per predicted row: ``row, group, label, predicted`` and ``probability_<class index>``."""
@@ -32,12 +35,21 @@ def write_predictions(folder: Path, predictions: Predictions, groups: list[str] 
 
 
 def log_hyperparameters(trainer: Trainer, record: Record) -> None:
-    """Show the configuration beside the final metrics in TensorBoard's HPARAMS tab."""
-    settings = {name: value for name, value in flatten(record.config) if isinstance(value, bool | int | float | str)}
-    settings |= {"condition": record.condition, "seed": record.seed, "outcome": record.outcome.status}
+    """Show what conditions differ in beside the final metrics in TensorBoard's HPARAMS tab.
+
+    TensorBoard shows the first few columns by name; the complete configuration is in ``config.yaml``.
+    """
+    model = record.config["model"]
+    settings = {
+        "condition": record.condition,
+        **{name: model[name] for name in SHOWN},
+        "outcome": record.outcome.status,
+        "seed": record.seed,
+        "stage": record.stage,
+    }
     scores = {"validation": record.validation, "test": record.test}
     metrics = {
-        f"final/{split}_{metric}": getattr(score, metric)
+        f"outcome/{split}_{metric}": getattr(score, metric)
         for split, score in scores.items()
         if score is not None
         for metric in METRICS
