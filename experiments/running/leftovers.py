@@ -8,7 +8,6 @@ import pandas as pd
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from experiments.planning.names import flatten
 from experiments.records.predictions import PREDICTIONS_FILE
 from experiments.records.record import METRICS, Record
 from lightning_modules.evaluation import Predictions
