@@ -49,6 +49,8 @@ def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda p
             timing["seconds"] = time.perf_counter() - started
             leave(folder, run, concluded, timing)
             return concluded.record
+    except (BrokenPipeError, ConnectionResetError):
+        raise  # whoever asked for the run is gone
     except OSError as error:
         raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 

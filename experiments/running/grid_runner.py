@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +14,17 @@ from experiments.paths import runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
+from experiments.records.errors import RecordError
+from experiments.records.files import read_record
 from experiments.records.record import Record
 from experiments.records.store import local_records
 from experiments.running.display import Display
+from experiments.running.locks import is_locked
 from experiments.running.pool import make_runs
-from experiments.running.worker import Failed
+from experiments.running.worker import Failed, Skipped
+
+POLL_SECONDS = 1.0
+"""Between two looks at runs that another process is making."""
 
 
 def run_grid(grid: Grid, results: Path, workers: int, console: Console) -> int:
@@ -71,17 +79,41 @@ def is_finished(run: Run, record: Record | None, fingerprint: str | None) -> boo
 def make_missing(
     runs: Sequence[Run], fingerprint: str, results: Path, workers: int, console: Console, what: str
 ) -> int:
-    """Make the runs that have no valid record yet and return how many failed."""
-    records = local_records(runs_folder(results, runs[0].grid, runs[0].corpus))[0] if runs else {}
-    missing = [run for run in runs if not is_finished(run, records.get(run.folder(results)), fingerprint)]
+    """Make the runs that have no valid record yet and return how many failed.
+
+    Runs that another process is making meanwhile are waited for; where it gives one up, that run is made here.
+    """
+
+    def is_made(run: Run) -> bool:
+        return is_finished(run, record_of(run, results), fingerprint)
+
+    missing = [run for run in runs if not is_made(run)]
     if len(missing) < len(runs):
         console.print(f"{len(runs) - len(missing)} of {len(runs)} {what}s are finished already", highlight=False)
     failed = 0
-    with Display(len(missing), what, console) as display:
-        for event in make_runs(missing, results, workers):
-            display.show(event)
-            if isinstance(event.message, Failed):
-                if event.message.mistake:
-                    raise ExperimentError(event.message.reason)
-                failed += 1
+    while missing:
+        skipped = []
+        with (
+            Display(len(missing), what, console) as display,
+            closing(make_runs(missing, results, workers, is_made)) as events,
+        ):
+            for event in events:
+                display.show(event)
+                if isinstance(event.message, Skipped):
+                    skipped.append(event.run)
+                if isinstance(event.message, Failed):
+                    if event.message.mistake:
+                        raise ExperimentError(event.message.reason)
+                    failed += 1
+        while skipped and all(is_locked(run.folder(results)) for run in skipped):
+            time.sleep(POLL_SECONDS)
+        missing = [run for run in skipped if not is_made(run)]
     return failed
+
+
+def record_of(run: Run, results: Path) -> Record | None:
+    """Return the record in a run's folder; None where there is none that can be read."""
+    try:
+        return read_record(run.folder(results))
+    except RecordError:
+        return None

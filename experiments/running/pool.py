@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,6 +21,9 @@ from experiments.running.worker import Failed, Finished, Skipped, serve
 
 ATTEMPTS = 2
 """How often a run is tried whose worker dies under it."""
+
+PATIENCE = 5.0
+"""Seconds in which workers may end by themselves before they are ended."""
 
 Message = Any
 """A ``Progress``, ``Finished``, ``Skipped`` or ``Failed``."""
@@ -47,19 +53,42 @@ class Worker:
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=serve, args=(theirs, self.results), daemon=True)
-        self.process.start()
+        with interrupts_ignored():  # which the process inherits, so that Ctrl-C cannot disturb its start
+            self.process.start()
         theirs.close()
 
     def give(self, run: Run) -> None:
-        """Hand the process its next run."""
+        """Hand the process its next run; a process that died while it had none is replaced."""
         self.run = run
-        self.connection.send(run)
+        try:
+            self.connection.send(run)
+        except OSError:
+            self.stop()
+            self.start()
+            self.connection.send(run)
 
-    def stop(self) -> None:
-        """End the process at once; an unfinished run has no record and is made again next time."""
+    def stop(self, patience: float = PATIENCE) -> None:
+        """End the process: a closed connection asks it to leave, which clears up after it; then it is terminated.
+
+        An unfinished run has no record and is made again next time.
+        """
         self.connection.close()
+        self.process.join(patience)
         self.process.terminate()
         self.process.join()
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment, where this thread may decide that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def default_workers() -> int:
@@ -67,10 +96,13 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_runs(runs: Sequence[Run], results: Path, workers: int) -> Iterator[Event]:
+def make_runs(
+    runs: Sequence[Run], results: Path, workers: int, is_made: Callable[[Run], bool] = lambda run: False
+) -> Generator[Event, None, None]:
     """Make ``runs`` with ``workers`` processes and yield what happens, until every run has ended.
 
-    A run whose worker dies is tried once more in a new process and then reported as ``Failed``.
+    A run whose worker dies is tried once more in a new process and then reported as ``Failed``. A run that
+    ``is_made`` by the time that it would start is ``Skipped``.
     """
     waiting = deque(runs)
     attempts: Counter[str] = Counter()
@@ -78,13 +110,14 @@ def make_runs(runs: Sequence[Run], results: Path, workers: int) -> Iterator[Even
     try:
         while waiting or any(worker.run for worker in crew):
             for worker in crew:
-                if worker.run is None and waiting:
-                    attempts[waiting[0].name] += 1
-                    worker.give(waiting.popleft())
-            for worker in ready(crew):
-                run = worker.run
-                if run is None:
-                    continue
+                while worker.run is None and waiting:
+                    run = waiting.popleft()
+                    if is_made(run):
+                        yield Event(run, Skipped(), worker.number)
+                        continue
+                    attempts[run.name] += 1
+                    worker.give(run)
+            for worker, run in ready(crew):
                 message = receive(worker)
                 if message is not None:
                     if isinstance(message, Finished | Skipped | Failed):
@@ -101,19 +134,22 @@ def make_runs(runs: Sequence[Run], results: Path, workers: int) -> Iterator[Even
                     write_failure(run, results, reason)
                     yield Event(run, Failed(reason, mistake=False), worker.number)
     finally:
-        for worker in crew:
-            worker.stop()
+        with interrupts_ignored():  # a second Ctrl-C must not leave processes behind
+            for worker in crew:
+                worker.connection.close()
+            for worker in crew:
+                worker.stop()
 
 
-def ready(crew: Sequence[Worker]) -> list[Worker]:
-    """Return the busy workers that have sent something or died; wait for the first."""
-    busy = {worker.connection: worker for worker in crew if worker.run is not None}
-    return [busy[connection] for connection in wait(list(busy)) if connection in busy]
+def ready(crew: Sequence[Worker]) -> list[tuple[Worker, Run]]:
+    """Return the busy workers that have sent something or died, with their runs; wait for the first."""
+    busy = {worker.connection: (worker, worker.run) for worker in crew if worker.run is not None}
+    return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)]
 
 
 def receive(worker: Worker) -> Message | None:
     """Return the worker's next message; None where the process died."""
     try:
         return worker.connection.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # OSError: it died in the middle of a message
         return None

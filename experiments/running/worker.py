@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from data_modules.errors import DataError
+from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
+from lightning_modules.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Another process is making the run."""
+    """Another process is making the run, or has made it."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,20 @@ class Failed:
 def serve(connection: Connection, results: Path) -> None:
     """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
             run = connection.recv()
             connection.send(make(run, results, connection))
+
+
+def leave_with_parent() -> None:
+    """End this process when its parent is gone, however it ended: nobody would know of its run's end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped | Failed:
@@ -59,10 +73,9 @@ def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped 
     except Busy:
         return Skipped()
     except Exception as error:
-        mistake = isinstance(error, ValueError) and type(error) is not ValueError
-        if mistake:
-            return Failed(str(error), mistake)
-        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ExperimentError | DataError | ConfigurationError):
+            return Failed(str(error), mistake=True)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         write_failure(run, results, reason, traceback.format_exc())
-        return Failed(reason, mistake)
+        return Failed(reason, mistake=False)
     return Finished(record.outcome, record.validation.macro_f1 if record.validation else None)
