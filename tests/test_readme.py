@@ -87,3 +87,47 @@ def test_variants_in_the_readme_are_the_registry() -> None:
     assert set(named) == set(VARIANTS)
     for name in ("post_ln", "no_residual", "no_norm", "plain", "article_block"):
         assert named[name] == VARIANTS[name].formula
+
+
+def table_after(marker: str) -> list[list[str]]:
+    """Return the body rows of the Markdown table that follows a marker in the README."""
+    lines = README.split(f"<!-- {marker} -->")[1].strip().splitlines()
+    rows = [line for line in lines[: next((i for i, line in enumerate(lines) if not line), len(lines))]]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def committed(name: str) -> list[dict[str, str]]:
+    with (REPOSITORY / "results" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def with_spread(row: dict[str, str], metric: str) -> str:
+    spread = row.get(f"{metric}_sd", "")
+    return f"{float(row[metric]):.3f}" + (f" ± {float(spread):.3f}" if spread else "")
+
+
+def test_the_ablation_table_shows_the_committed_numbers() -> None:
+    rows = {row["variant"]: row for row in committed("article/docstrings/summary.csv")}
+    shown = table_after("results/article/docstrings/summary.csv")
+    assert {cells[0].strip("`") for cells in shown} == set(rows)
+    for name, *cells in shown:
+        row = rows[name.strip("`")]
+        assert cells[:2] == [row["norms"], row["skips"]]
+        assert cells[2:4] == [with_spread(row, "macro_f1"), with_spread(row, "accuracy")]
+        assert cells[4] == f"{row['trained']} of {row['seeds']}"
+
+
+def test_the_articles_table_shows_the_committed_numbers() -> None:
+    rows = {row["class"]: row for row in committed("article/docstrings/per_class.csv") if row["variant"] == "post_ln"}
+    shown = table_after("results/article/docstrings/per_class.csv")
+    assert {cells[0] for cells in shown} >= set(rows)
+    for name, *cells in shown:
+        if name in rows:
+            metrics = ("accuracy", "precision", "recall", "f1")
+            assert cells == [with_spread(rows[name], metric) for metric in metrics]
+
+
+def test_pictures_in_the_readme_are_committed() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    assert [picture for picture in pictures if not (REPOSITORY / picture).is_file()] == []
