@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from data_modules import tokenization
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import DataConfig
-from data_modules.corpora.load import PreparedCorpus
 from data_modules.corpora.source import SPLITS
 from data_modules.tokenization import TextTokenizer
+
+if TYPE_CHECKING:
+    from data_modules.corpora.load import PreparedCorpus
 
 TOKENIZER_FILE = "tokenizer.json"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,9 +15,11 @@ from torch.utils.data import DataLoader, Sampler
 from data_modules.batching import Batch, BatchDataset, BatchOrder, EvaluationOrder
 from data_modules.cleaning import clean_text
 from data_modules.config import DataConfig
-from data_modules.corpora.load import PreparedCorpus, prepare
 from data_modules.encoding import EncodedCorpus, EncodedSplit, encode, pack
 from data_modules.errors import DataError
+
+if TYPE_CHECKING:
+    from data_modules.corpora.load import PreparedCorpus
 
 TRAIN_SAMPLE_ROWS = 2_000
 
@@ -54,6 +56,8 @@ class TextDataModule(LightningDataModule):
     @cached_property
     def corpus(self) -> PreparedCorpus:
         """The clean, split text; prepared, or read from the cache, on first use."""
+        from data_modules.corpora.load import prepare  # which needs pandas: help is to appear sooner
+
         return prepare(self.config)
 
     @cached_property

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import set_parsing_settings
@@ -18,7 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data_modules.text import TextDataModule
-from experiments.errors import readable_errors
+from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import explain
 from lightning_modules.classifier import TextClassifier
@@ -39,6 +40,9 @@ class OneLineParser(LightningArgumentParser):
 class TrainCLI(LightningCLI):
     """LightningCLI that writes the run folder of a grid and ends a fit with scores and a record."""
 
+    resumed_step: int | None = None
+    """Optimiser step of the checkpoint from which training goes on."""
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what belongs to a run as a whole; one seed decides initialisation, dropout and batch order."""
         parser.add_argument(
@@ -49,8 +53,50 @@ class TrainCLI(LightningCLI):
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.set_defaults(
-            {"trainer.max_epochs": 4, "trainer.gradient_clip_val": 1.0, "trainer.log_every_n_steps": 10}
+            {
+                "trainer.max_epochs": 4,
+                "trainer.gradient_clip_val": 1.0,
+                "trainer.log_every_n_steps": 10,
+                "trainer.devices": 1,
+            }
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Return Lightning's subcommands but ``predict``, for which there is ``experiments.predict``."""
+        return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
+
+    def _parse_ckpt_path(self) -> None:
+        """Check the checkpoint, if one is named, before anything is built.
+
+        Lightning's own method would let the checkpoint's settings win over the command line without a word. Here they
+        must agree when training goes on, and the checkpoint's are taken to validate or test it.
+        """
+        subcommand = self.config["subcommand"]
+        settings = self.config[subcommand]
+        given = settings.get("ckpt_path")
+        if not given:
+            if subcommand != "fit":
+                raise ExperimentError(f"{subcommand} needs --ckpt_path, such as a run folder's best.ckpt")
+            return
+        from experiments.running.resuming import (
+            find_checkpoint,
+            read_checkpoint,
+            refuse_other_model,
+            refuse_weights_only,
+        )
+        from experiments.running.single import run_of
+
+        path = find_checkpoint(given, run_of(settings.as_dict()).folder(Path(settings["results"])))
+        checkpoint = read_checkpoint(path)
+        saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in settings.model}
+        if subcommand == "fit":
+            refuse_weights_only(path, checkpoint)
+            refuse_other_model(path, saved, settings.model)
+            self.resumed_step = checkpoint["global_step"]
+        else:
+            settings.model.update({name: value for name, value in saved.items() if name != "seed"})
+        settings["ckpt_path"] = str(path)
 
     def before_instantiate_classes(self) -> None:
         """Set threads before any tensor is made."""
@@ -64,22 +110,39 @@ class TrainCLI(LightningCLI):
         return self.config[self.subcommand].as_dict()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer that grids use, in the folder of this run."""
-        from experiments.running.single import folder_of, run_of
-        from experiments.running.training import build_trainer, resumable_checkpoint
+        """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
+        from experiments.running.single import run_of
+        from experiments.running.training import build_evaluator, build_trainer, resumable_checkpoint
 
         self.run = run_of(self.settings)
-        self.folder = folder_of(self.run, self.settings, fresh=self.subcommand == "fit")
+        self.folder = self.run.folder(Path(self.settings["results"]))
         trainer = self._get(self.config_init, "trainer").as_dict()
         own = trainer.pop("callbacks", None) or []
-        enabled = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
-        return build_trainer(enabled, self.folder, [resumable_checkpoint(self.folder), *own])
+        flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
+        if self.subcommand != "fit":
+            return build_evaluator(flags, own)
+        own = [resumable_checkpoint(self.folder), *own]
+        return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 
-    def after_fit(self) -> None:
-        """Score the run, write its record and say where everything is."""
-        from experiments.running.single import finish
+    def fit(self, **arguments: Any) -> None:
+        """Train in the run's folder, score the run, write its record and say where everything is."""
+        from experiments.running.resuming import earlier_curves, is_inside, prepend_curves
+        from experiments.running.single import finish, occupied, prepare_folder
 
-        finish(self.run, self.folder, self.trainer, self.model, self.datamodule)
+        with occupied(self.folder):
+            resumes = self.resumed_step is not None and is_inside(arguments["ckpt_path"], self.folder)
+            curves = earlier_curves(self.folder, self.resumed_step or 0) if resumes else []
+            prepare_folder(self.run, self.folder, resumes=resumes)
+            try:
+                self.trainer.fit(**arguments)
+            except SystemExit:  # how Lightning ends after Ctrl-C
+                if not self.trainer.interrupted:
+                    raise
+                print("\ninterrupted; the same command with --ckpt_path last goes on from the last epoch", file=sys.stderr)
+                raise SystemExit(130) from None
+            finally:
+                prepend_curves(self.folder, curves)
+            finish(self.run, self.folder, self.trainer, self.model, self.datamodule)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

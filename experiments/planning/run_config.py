@@ -58,6 +58,8 @@ class RunConfig:
     """Seed of initialisation, dropout and batch order."""
     threads: int = 1
     """CPU threads; bit-equal repeats are promised for equal threads, processor and versions."""
+    trainer_flags: dict[str, Any] = field(default_factory=dict)
+    """Other flags of Lightning's ``Trainer`` that ``experiments.train`` was given; a grid has none."""
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
@@ -75,6 +77,7 @@ class RunConfig:
         """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
         sections = json.loads(json.dumps(asdict(self)))
         seed = sections.pop("seed")
+        sections["trainer"] |= sections.pop("trainer_flags")
         for section in ("model", "data"):
             del sections[section]["seed"]
         return {"seed_everything": seed, **sections}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +20,26 @@ from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
 from experiments.planning.yaml_files import write_yaml
+from experiments.records.files import RECORD_FILE
 from experiments.running.conclude import conclude
 from experiments.running.execute import empty, leave, speed
 from experiments.running.leftovers import log_hyperparameters
+from experiments.running.locks import Busy, locked
+from experiments.running.training import FIXED_FLAGS
 from lightning_modules.classifier import TextClassifier
 
 STARTED = time.perf_counter()
+DISPLAY_FLAGS = {"enable_progress_bar", "profiler"}
+"""Flags of Lightning's ``Trainer`` that decide no number."""
 
 
 def run_of(settings: dict[str, Any]) -> Run:
-    """Return the run that a parsed command line describes; its cell names what differs from the defaults."""
-    config = run_config_of(settings)
+    """Return the run that a parsed command line describes; its cell names what differs from the defaults.
+
+    Raises:
+        ExperimentError: where it sets a flag of the trainer that all runs have in common.
+    """
+    config = replace(run_config_of(settings), trainer_flags=other_flags(settings["trainer"]))
     return Run(
         grid=settings["name"],
         corpus=config.data.slug,
@@ -38,29 +51,58 @@ def run_of(settings: dict[str, Any]) -> Run:
     )
 
 
+def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Return the flags that a grid does not know and that differ from Lightning's defaults: they decide numbers too.
+
+    Raises:
+        ExperimentError: for a flag that all runs have in common.
+    """
+    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer.__init__).parameters.items()}
+    known = {entry.name for entry in fields(TrainerConfig)}
+    given = {
+        name: value
+        for name, value in trainer.items()
+        if name not in known | DISPLAY_FLAGS and value is not None and value != usual.get(name)
+    }
+    for name in sorted(FIXED_FLAGS & given.keys()):
+        raise ExperimentError(f"trainer.{name} is the same in all runs and cannot be set")
+    return given
+
+
 def changed_values(config: RunConfig) -> dict[str, Any]:
     """Return the dotted names and values in which a configuration differs from the defaults."""
     defaults = dict(flatten(RunConfig(data=type(config.data)(), trainer=TrainerConfig()).as_dict()))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage"}
-    return {name: value for name, value in flatten(config.as_dict()) if name not in ignored and value != defaults[name]}
+    return {
+        name: value
+        for name, value in flatten(config.as_dict())
+        if name not in ignored and (name not in defaults or value != defaults[name])
+    }
 
 
-def folder_of(run: Run, settings: dict[str, Any], *, fresh: bool) -> Path:
-    """Return the run's folder, made and, for a fit that resumes nothing, emptied.
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, made where it is missing.
 
     Raises:
-        ExperimentError: where the folder cannot be written.
+        ExperimentError: where it cannot be written or another process is training in it.
     """
-    folder = run.folder(Path(settings["results"]))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if fresh:
-            if not settings.get("ckpt_path"):
-                empty(folder)
-            write_yaml(folder / CONFIG_FILE, run.config.as_dict())
+        with locked(folder):
+            yield
+    except Busy:
+        raise ExperimentError(f"another process is training in {folder}") from None
     except OSError as error:
-        raise ExperimentError(f"{folder} cannot be written: {error.strerror or error}") from None
-    return folder
+        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+
+
+def prepare_folder(run: Run, folder: Path, *, resumes: bool) -> None:
+    """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone."""
+    if resumes:
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+    else:
+        empty(folder)
+    write_yaml(folder / CONFIG_FILE, run.config.as_dict())
 
 
 def finish(run: Run, folder: Path, trainer: Trainer, module: TextClassifier, data: TextDataModule) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from experiments.errors import ExperimentError
 from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
@@ -22,21 +24,32 @@ from lightning_modules.callbacks.history import History
 from lightning_modules.callbacks.throughput import Throughput
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+FIXED_FLAGS = frozenset(
+    {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
+    | {"num_sanity_val_steps", "barebones"}
+)
+"""Flags of the trainer that every run sets alike."""
 CHOSEN_BY = "validation/macro_f1"
 
 
-def build_trainer(settings: dict[str, Any], folder: Path, extra: Iterable[Callback] = ()) -> Trainer:
+def build_trainer(
+    settings: dict[str, Any], folder: Path, extra: Iterable[Callback] = (), *, resumed_step: int | None = None
+) -> Trainer:
     """Return the trainer of one run: curves, histories and the best checkpoint go to ``folder``.
 
     Args:
-        settings: flags of Lightning's ``Trainer``; flags that the protocol fixes are set here.
+        settings: flags of Lightning's ``Trainer``; those that the protocol fixes (``FIXED_FLAGS``) are set here.
         folder: the run's folder.
         extra: callbacks of the caller.
+        resumed_step: the step from which training goes on; curves in the folder are cut there.
+
+    Raises:
+        ExperimentError: where Lightning refuses the settings.
     """
     fixed = {
         "default_root_dir": folder,
         "logger": [
-            CurvesLogger(folder, name="", version="", default_hp_metric=False),
+            CurvesLogger(folder, name="", version="", default_hp_metric=False, purge_step=resumed_step),
             CSVLogger(folder, name="", version=""),
         ],
         "callbacks": [*standard_callbacks(folder), *extra],
@@ -44,7 +57,36 @@ def build_trainer(settings: dict[str, Any], folder: Path, extra: Iterable[Callba
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
-    return Trainer(**{"enable_progress_bar": False, **settings, **fixed})
+    return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
+
+
+def build_evaluator(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
+    """Return a trainer that scores a checkpoint and writes nothing.
+
+    Raises:
+        ExperimentError: where Lightning refuses the settings.
+    """
+    fixed = {
+        "logger": False,
+        "callbacks": list(extra),
+        "deterministic": True,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+    return checked_trainer({**settings, **fixed})
+
+
+def checked_trainer(flags: dict[str, Any]) -> Trainer:
+    """Return Lightning's trainer; a value that it refuses is a user's mistake.
+
+    Raises:
+        ExperimentError: with the first sentence of Lightning's message.
+    """
+    try:
+        return Trainer(**flags)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
 
 
 class CurvesLogger(TensorBoardLogger):
