@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -68,7 +69,7 @@ def run(grid: Grid, results: Path, workers: int | None, console: Console) -> Non
     """Make the missing runs, then report."""
     from experiments.running.grid_runner import run_grid
 
-    results.mkdir(parents=True, exist_ok=True)
+    require_writable(results)
     failed = run_grid(grid, results, worker_count(workers), console)
     report(grid, results, console)
     logs = runs_folder(results, grid.name, grid.corpus)
@@ -76,6 +77,21 @@ def run(grid: Grid, results: Path, workers: int | None, console: Console) -> Non
     if failed:
         console.print(f"[red]{failed} run(s) failed; the same command makes them again[/red]")
         raise SystemExit(1)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder where it is missing and write to it once, before hours are spent.
+
+    Raises:
+        ExperimentError: where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ExperimentError(f"{folder} cannot be written ({reason}); choose another folder with --results") from error
 
 
 def worker_count(workers: int | None) -> int:

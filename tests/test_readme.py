@@ -1,6 +1,7 @@
 """The README's commands work as they stand, with `smoke` in place of longer grids."""
 
 import csv
+import itertools
 import os
 import re
 import subprocess
@@ -50,9 +51,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 
 def run(command: str, place: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
     folder, environment = place
-    return subprocess.run(
-        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow
@@ -92,7 +91,7 @@ def test_variants_in_the_readme_are_the_registry() -> None:
 def table_after(marker: str) -> list[list[str]]:
     """Return the body rows of the Markdown table that follows a marker in the README."""
     lines = README.split(f"<!-- {marker} -->")[1].strip().splitlines()
-    rows = [line for line in lines[: next((i for i, line in enumerate(lines) if not line), len(lines))]]
+    rows = list(itertools.takewhile(bool, lines))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 

@@ -1,0 +1,115 @@
+"""The grid `smoke`, end to end as a person runs it: undisturbed, killed half-way, interrupted, with a worker killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+TABLES = ("summary.csv", "per_class.csv", "tuning.csv", "records.jsonl.gz", "predictions.parquet", "report.md")
+
+pytestmark = pytest.mark.slow
+
+
+def command(results: Path) -> list[str]:
+    return [sys.executable, "-m", "experiments.ablation", "run", "smoke", "--results", str(results), "--workers", "2"]
+
+
+def start(results: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command(results),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=300)
+    return process.returncode, stdout, stderr
+
+
+def records(results: Path) -> list[Path]:
+    return sorted(results.glob("runs/smoke/listops/*/*/*/run.json"))
+
+
+def wait_for(condition: object, process: "subprocess.Popen[str]") -> None:
+    """Wait until `condition()` holds; the process must not end before."""
+    assert callable(condition)
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """Return the worker processes, which are started by `spawn_main`."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def tables(results: Path) -> dict[str, bytes]:
+    return {name: (results / "smoke" / "listops" / name).read_bytes() for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    results = tmp_path_factory.mktemp("undisturbed")
+    code, stdout, stderr = finish(start(results))
+    assert code == 0, stderr
+    assert "report.md" in stdout and "tensorboard --logdir" in stdout
+    assert stderr == ""
+    yield results
+
+
+def test_a_run_killed_half_way_ends_with_the_same_tables(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(records(tmp_path)) >= 3, process)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(workers, timeout=30)
+    unfinished = len(records(tmp_path))
+    assert 3 <= unfinished < len(records(undisturbed))
+    code, _, stderr = finish(start(tmp_path))
+    assert code == 0, stderr
+    assert tables(tmp_path) == tables(undisturbed)
+
+
+def test_a_killed_worker_costs_only_its_run(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(records(tmp_path)) >= 1, process)
+    workers_of(process)[0].kill()
+    code, _, stderr = finish(process)
+    assert code == 0, stderr
+    assert tables(tmp_path) == tables(undisturbed)
+
+
+def test_ctrl_c_prints_one_line_and_keeps_finished_runs(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(records(tmp_path)) >= 1, process)
+    workers = workers_of(process)
+    before = {path: path.read_bytes() for path in records(tmp_path)}
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, stderr = finish(process)
+    assert code == 130
+    assert stderr.strip().count("\n") == 0 and "interrupted" in stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []
+
+
+def test_the_tables_hold_every_run(undisturbed: Path) -> None:
+    report = tables(undisturbed)["report.md"].decode()
+    for title in ("Pre-LN", "Plain", "TF-IDF + logistic regression"):
+        assert title in report
+    assert len(records(undisturbed)) == 4 + 5  # tuning trials; two conditions with two seeds, and the baseline
