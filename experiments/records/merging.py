@@ -21,7 +21,8 @@ def merge_records(
 ) -> tuple[list[Record], list[str]]:
     """Return the records of one table, sorted, and what was left out.
 
-    The same run (configuration hash and seed) stands once, as the local record. A committed record is left out where
+    The same run (configuration hash and seed) stands once, as the local record; one that an error stopped is no
+    result and stands in no table. A committed record is left out where
     its data have another fingerprint than the local ones, or where local runs of its cell have other settings.
 
     Raises:
@@ -32,6 +33,8 @@ def merge_records(
     for record in local:
         if wanted is not None and record.config_hash not in wanted:
             left_out["local record(s) left out: the plan has no such run"] += 1
+        elif record.outcome.status == "failed":
+            left_out["run(s) left out that an error stopped; `run` makes them again"] += 1
         else:
             kept[run_key(record)] = record
     fingerprints = {_fingerprint(record) for record in kept.values()}

@@ -16,7 +16,7 @@ from synthetic_records import CLASSES, LABELS, ROWS, make_record, make_records, 
 from experiments.records.errors import RecordError
 from experiments.records.merging import merge_records
 from experiments.records.predictions import disagreements
-from experiments.records.record import Record
+from experiments.records.record import Outcome, Record
 from experiments.records.store import RECORDS_FILE, Evidence, local_records
 
 SEVERAL = ("post_ln", "pre_ln")
@@ -187,3 +187,13 @@ def test_reading_records_imports_no_heavy_library(tmp_path: Path) -> None:
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_that_an_error_stopped_stands_in_no_table() -> None:
+    good = make_record("pre_ln", 0)
+    failed = replace(
+        make_record("pre_ln", 1), data={"slug": "toy"}, outcome=Outcome(status="failed", step=0, reason="x")
+    )
+    records, notes = merge_records([good, failed], [])
+    assert records == [good]
+    assert any("error stopped" in note for note in notes)
