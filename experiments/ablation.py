@@ -128,6 +128,7 @@ def report(grid: Grid, results: Path, console: Console) -> None:
         purpose=grid.purpose,
         data_note=grid.note,
         conditions=tuple(dict.fromkeys(condition.name for condition in grid.conditions)),
+        titles={condition.name: condition.title for condition in grid.conditions if condition.title},
     )
     written = write_report(evidence, folder, description)
     print_result(evidence, description, written, console)

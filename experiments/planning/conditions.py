@@ -16,7 +16,7 @@ from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.records.naming import TFIDF
 from lightning_modules.variants import VARIANTS
 
-CONDITION_KEYS = ("name", "variant", "tune", *SECTIONS)
+CONDITION_KEYS = ("name", "title", "variant", "tune", *SECTIONS)
 BASELINES = (TFIDF,)
 
 
@@ -25,6 +25,8 @@ class Condition:
     """A variant with the values that the grid sweeps, ready to be run with any seed."""
 
     name: str
+    title: str = ""
+    """Name for people, where the grid gives one; a variant has its own."""
     config: RunConfig
     swept: dict[str, Any] = field(default_factory=dict)
     trials: tuple[dict[str, Any], ...] = ()
@@ -63,7 +65,8 @@ def build_conditions(
             config = RunConfig(
                 **validated_sections(merge(*layers, own, variant, overrides, nest(swept))), threads=threads
             )
-            built.append(Condition(name=entry["name"], config=config, swept=swept, trials=trials))
+            title = entry.get("title", "")
+            built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
     base = RunConfig(**validated_sections(merge(*layers, overrides)), threads=threads)
     for name in values_of(content, "baselines", optional=True):
         reject_unknown("baseline", str(name), BASELINES)
