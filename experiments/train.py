@@ -138,7 +138,9 @@ class TrainCLI(LightningCLI):
             except SystemExit:  # how Lightning ends after Ctrl-C
                 if not self.trainer.interrupted:
                     raise
-                print("\ninterrupted; the same command with --ckpt_path last goes on from the last epoch", file=sys.stderr)
+                print(
+                    "\ninterrupted; the same command with --ckpt_path last goes on from the last epoch", file=sys.stderr
+                )
                 raise SystemExit(130) from None
             finally:
                 prepend_curves(self.folder, curves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
