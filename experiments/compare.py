@@ -49,6 +49,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 def compare(first: str, second: str, rows: int, console: Console) -> None:
     """Print the comparison of two runs or conditions."""
     from experiments.reporting.comparison import Comparison
+    from experiments.reporting.render import plural
     from experiments.reporting.scored_runs import listed, pair_up, read_side
 
     sides = read_side(first), read_side(second)

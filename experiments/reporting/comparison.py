@@ -39,7 +39,9 @@ class RowTest:
     name: str
     p_value: float
     units: int
-    """Rows, or groups, on which the sides differ; the others say nothing."""
+    """Rows or groups on which the sides differ; the others say nothing."""
+    unit: str
+    """``row`` or ``group``."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,13 @@ class Comparison:
         if len(self.pairs) == 1 and not self.is_grouped:
             totals = self.counts().sum()
             only_first, only_second = int(totals["only_first"]), int(totals["only_second"])
-            return RowTest("McNemar's exact test", mcnemar(only_first, only_second), only_first + only_second)
+            return RowTest("McNemar's exact test", mcnemar(only_first, only_second), only_first + only_second, "row")
         difference = pd.Series((self.right[:, 0].astype(int) - self.right[:, 1].astype(int)).sum(axis=0))
         unit = "row"
         if self.is_grouped:
             difference, unit = difference.groupby(self.rows["group"].to_numpy()).sum(), "group"
         changed = difference[difference != 0].to_numpy(dtype=float)
-        return RowTest(f"sign-flip permutation by {unit}", sign_flip(changed), len(changed))
+        return RowTest(f"sign-flip permutation by {unit}", sign_flip(changed), len(changed), unit)
 
     def disagreements(self) -> pd.DataFrame:
         """Return the rows on which the sides answer differently, the most confident ones first.
