@@ -66,9 +66,10 @@ def compare(first: str, second: str, rows: int, console: Console) -> None:
     console.print(metrics_table(comparison))
     console.print(counts_table(comparison))
     test = comparison.row_test()
+    counted = plural(test.units, test.unit)
     seeds = ", these trained weights given" if len(comparison.pairs) > 1 else ""
     console.print(
-        f"Equally often right? {test.name}: {p_value(test.p_value)} (units on which they differ: {test.units}{seeds})",
+        f"Equally often right? {test.name}: {p_value(test.p_value)} ({counted} on which they differ{seeds})",
         highlight=False,
         soft_wrap=True,
     )
