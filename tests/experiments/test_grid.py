@@ -1,0 +1,132 @@
+"""Grid files: which settings win, what is refused, and which runs come out."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.errors import ExperimentError
+from experiments.paths import GRIDS, REPOSITORY
+from experiments.planning.expansion import final_runs, tune_runs
+from experiments.planning.grid import Grid
+from experiments.planning.saved_runs import run_config_of
+from experiments.planning.yaml_files import read_yaml
+from lightning_modules.errors import ConfigurationError
+
+SHIPPED = sorted(GRIDS.glob("*.yaml"))
+CORPORA = [
+    (path.stem, corpus) for path in SHIPPED for corpus in [None, *(read_yaml(path).get("corpora") or {})]
+]  # fmt: skip
+
+
+def grid_file(folder: Path, **changes: object) -> str:
+    content = {
+        "conditions": ["pre_ln", {"name": "wide", "variant": "pre_ln", "model": {"width": 128}}],
+        "baselines": ["tfidf_logistic_regression"],
+        "seeds": 2,
+        "model": {"layers": 3, "width": 32},
+        "data": {"corpus": "listops", "batch_size": 16},
+        "corpora": {"listops": {"data": {"batch_size": 8}, "note": "Generated."}},
+    }
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(("name", "corpus"), CORPORA, ids=str)
+def test_every_shipped_grid_parses_for_every_corpus_it_names(name: str, corpus: str | None) -> None:
+    grid = Grid.load(name, {"data": {"corpus": f"owner/{corpus}" if corpus else "docstrings"}})
+    assert grid.conditions and grid.title and grid.purpose
+    assert len({run.name for run in [*tune_runs(grid), *final_runs(grid)]}) == len(tune_runs(grid)) + len(
+        final_runs(grid)
+    )
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments" / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    content = read_yaml(path)
+    config = run_config_of({"trainer": {}, "threads": 1, **content})
+    assert config.model.variant == content["model"]["variant"]
+
+
+def test_base_corpus_condition_and_command_line_win_in_this_order(tmp_path: Path) -> None:
+    grid = Grid.load(grid_file(tmp_path), {"model": {"layers": 5}})
+    plain, wide, _ = grid.conditions
+    assert (plain.config.model.width, wide.config.model.width) == (32, 128)
+    assert plain.config.data.batch_size == 8
+    assert plain.config.model.layers == wide.config.model.layers == 5
+    assert grid.note == "Generated."
+
+
+def test_an_override_gives_the_grid_a_name_of_its_own(tmp_path: Path) -> None:
+    path = grid_file(tmp_path)
+    assert Grid.load(path).name == "own"
+    assert Grid.load(path, {"model": {"layers": 5}}).name == "own+layers=5"
+    assert Grid.load(path, {"data": {"corpus": "docstrings"}, "trainer": {"accelerator": "cpu"}}, seeds=7).name == "own"
+
+
+def test_a_folder_and_a_hub_id_of_the_same_corpus_have_one_slug() -> None:
+    for corpus in ("fancyzhx/ag_news", "ag_news", "../somewhere/ag_news"):
+        assert Grid.load("article", {"data": {"corpus": corpus}}).corpus == "ag_news"
+
+
+def test_seeds_are_paired_and_a_baseline_has_one(tmp_path: Path) -> None:
+    runs = final_runs(Grid.load(grid_file(tmp_path)))
+    assert Counter(run.condition for run in runs) == {"pre_ln": 2, "wide": 2, "tfidf_logistic_regression": 1}
+    assert [run.seed for run in runs if run.condition == "pre_ln"] == [0, 1]
+    assert {run.stage for run in runs} == {run.config.data.stage for run in runs} == {"final"}
+
+
+def test_final_runs_wait_for_tuning(tmp_path: Path) -> None:
+    tuning = {"seeds": 1, "spaces": {"default": {"model.learning_rate": [1e-3, 3e-3]}}}
+    grid = Grid.load(grid_file(tmp_path, tuning=tuning))
+    trials = tune_runs(grid)
+    assert len(trials) == 4
+    assert {run.config.data.stage for run in trials} == {"tune"}
+    assert {run.config.model.learning_rate for run in trials} == {1e-3, 3e-3}
+    assert [run.pending for run in final_runs(grid) if not run.baseline] == [True] * 4
+
+
+@given(layers=st.lists(st.integers(1, 30), min_size=1, max_size=4, unique=True), seeds=st.integers(1, 4))
+def test_a_sweep_makes_every_combination_once(
+    tmp_path_factory: pytest.TempPathFactory, layers: list[int], seeds: int
+) -> None:
+    path = grid_file(tmp_path_factory.mktemp("grid"), sweep={"model.layers": layers}, seeds=seeds)
+    runs = [run for run in final_runs(Grid.load(path)) if not run.baseline]
+    assert Counter(run.config.model.layers for run in runs) == dict.fromkeys(layers, 2 * seeds)
+    assert len({run.folder(Path()) for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"condtions": []}, "'conditions'"),
+        ({"conditions": []}, "conditions is []"),
+        ({"conditions": ["pre_nl"]}, "'pre_ln'"),
+        ({"conditions": ["pre_ln", "pre_ln"]}, "twice"),
+        ({"conditions": [{"name": "a", "varant": "pre_ln"}]}, "'variant'"),
+        ({"baselines": ["tfidf"]}, "tfidf_logistic_regression"),
+        ({"model": {"layer": 2}}, "layers"),
+        ({"seeds": 0}, "at least 1"),
+        ({"sweep": {"model.layers": ["six"]}}, "int"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_wrong_grid_file_says_what_is_wrong(tmp_path: Path, changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(ExperimentError) as refused:
+        Grid.load(grid_file(tmp_path, **changes))
+    assert expected in str(refused.value)
+
+
+def test_a_value_out_of_range_is_refused_by_its_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not divide"):
+        Grid.load(grid_file(tmp_path, model={"width": 32, "heads": 5}))
+
+
+def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "values.yaml"
+    path.write_text("a: 1e-3\nb: 1.5E+2\nc: 1e\nd: [3e-4, 2]\n")
+    assert read_yaml(path) == {"a": 1e-3, "b": 150.0, "c": "1e", "d": [3e-4, 2]}

@@ -1,0 +1,62 @@
+"""Collapse and divergence are judged as the protocol defines them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import entropy
+from sklearn.metrics import f1_score
+
+from experiments.running.outcome import judge, majority_macro_f1, prior_entropy
+
+COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=6)
+
+
+def judged(**changes: object) -> str:
+    facts: dict[str, object] = {
+        "step": 10,
+        "divergence": None,
+        "validation_macro_f1": 0.9,
+        "train_cross_entropy": 0.1,
+        "validation_counts": [50, 50],
+        "train_counts": [50, 50],
+    }
+    return judge(**{**facts, **changes}).status  # type: ignore[arg-type]  # plain values in a mapping
+
+
+@given(COUNTS)
+def test_majority_macro_f1_is_scikit_learns(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    answers = np.full_like(labels, int(np.argmax(counts)))
+    expected = f1_score(labels, answers, average="macro", zero_division=0)
+    assert majority_macro_f1(counts) == pytest.approx(expected)
+
+
+@given(COUNTS)
+def test_prior_entropy_is_scipys(counts: list[int]) -> None:
+    assert prior_entropy(counts) == pytest.approx(entropy(counts))
+
+
+def test_a_class_without_rows_adds_no_entropy() -> None:
+    assert prior_entropy([5, 5, 0]) == pytest.approx(math.log(2))
+
+
+def test_a_good_run_has_trained() -> None:
+    assert judged() == "trained"
+
+
+def test_what_is_not_finite_has_diverged_whatever_the_scores() -> None:
+    assert judged(divergence="The loss became nan at step 3.") == "diverged"
+
+
+def test_scores_within_the_margin_of_the_majority_are_a_collapse() -> None:
+    floor = majority_macro_f1([50, 50]) + 0.02
+    assert judged(validation_macro_f1=floor) == "collapsed"
+    assert judged(validation_macro_f1=floor + 1e-6) == "trained"
+
+
+def test_a_train_loss_no_lower_than_the_prior_is_a_collapse() -> None:
+    assert judged(train_cross_entropy=math.log(2)) == "collapsed"
+    assert judged(train_cross_entropy=math.log(2) - 1e-6) == "trained"
