@@ -1,0 +1,111 @@
+"""One run in one folder: what it leaves, that it repeats to the byte, and how it ends."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+from tiny_runs import make, tiny_run
+
+from data_modules.text import TextDataModule
+from experiments.planning.runs import Run
+from experiments.records.files import read_record
+from experiments.running.execute import execute
+from experiments.running.locks import Busy, locked
+
+LEFT = {"config.yaml", "run.json", "metrics.csv", "predictions.parquet", "timing.csv", "best.ckpt"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def folder(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tiny_run(cache), tmp_path_factory.mktemp("results"))
+
+
+def with_model(run: Run, **values: object) -> Run:
+    config = run.config.with_values({f"model.{name}": value for name, value in values.items()})
+    return replace(run, config=config)
+
+
+def test_a_run_leaves_every_file_of_the_contract(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert names >= LEFT
+    assert [name for name in names if name.startswith("events.out.tfevents")]
+    assert folder.parts[-5:] == ("tiny", "listops", "pre_ln", "default", "seed_0")
+
+
+def test_scores_are_those_of_the_predictions(folder: Path) -> None:
+    record, rows = read_record(folder), pd.read_parquet(folder / "predictions.parquet")
+    assert record.test is not None
+    assert record.test.accuracy == pytest.approx((rows["label"] == rows["predicted"]).mean())
+    expected = f1_score(rows["label"], rows["predicted"], average="macro", zero_division=0)
+    assert record.test.macro_f1 == pytest.approx(expected, abs=1e-6)
+    probabilities = rows.filter(like="probability_").to_numpy()
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (probabilities.argmax(axis=1) == rows["predicted"]).all()
+
+
+def test_the_same_run_twice_is_equal_to_the_byte_and_another_seed_is_not(
+    folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    again = make(tiny_run(cache), tmp_path)
+    assert (again / "run.json").read_bytes() == (folder / "run.json").read_bytes()
+    assert (again / "predictions.parquet").read_bytes() == (folder / "predictions.parquet").read_bytes()
+    other = read_record(make(tiny_run(cache, seed=1), tmp_path))
+    assert other.history["train"]["loss"] != read_record(folder).history["train"]["loss"]
+
+
+def test_a_run_goes_over_what_an_interrupted_one_left(folder: Path, cache: Path, tmp_path: Path) -> None:
+    run = tiny_run(cache)
+    place = run.folder(tmp_path)
+    place.mkdir(parents=True)
+    (place / "run.json").write_text("{half a rec")
+    (place / "metrics.csv").write_text("old,curves\n1,2\n")
+    make(run, tmp_path)
+    assert (place / "run.json").read_bytes() == (folder / "run.json").read_bytes()
+    assert "old" not in (place / "metrics.csv").read_text()
+
+
+def test_a_tune_run_never_touches_the_test_split(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: TextDataModule) -> None:
+        raise AssertionError("a tune run asked for the test split")
+
+    monkeypatch.setattr(TextDataModule, "test_dataloader", forbidden)
+    record = read_record(make(tiny_run(cache, stage="tune"), tmp_path))
+    assert record.test is None and record.test_last is None
+    assert record.validation is not None
+    with pytest.raises(AssertionError, match="asked for the test split"):
+        execute(tiny_run(cache), tmp_path / "final")
+
+
+def test_an_exploding_run_has_diverged_and_has_no_scores(cache: Path, tmp_path: Path) -> None:
+    run = with_model(tiny_run(cache, condition="no_norm"), learning_rate=1e30, optimizer="sgd", warmup_fraction=0.0)
+    record = read_record(make(run, tmp_path))
+    assert record.outcome.status == "diverged"
+    assert record.outcome.step >= 1 and "step" in record.outcome.reason
+    assert (record.validation, record.train, record.test) == (None, None, None)
+
+
+def test_a_run_that_learns_nothing_has_collapsed_and_keeps_its_scores(cache: Path, tmp_path: Path) -> None:
+    record = read_record(make(with_model(tiny_run(cache), learning_rate=1e-12), tmp_path))
+    assert record.outcome.status == "collapsed"
+    assert record.test is not None and record.outcome.reason
+
+
+def test_a_baseline_is_a_run_without_a_network(cache: Path, tmp_path: Path) -> None:
+    record = read_record(make(tiny_run(cache, condition="tfidf_logistic_regression", baseline=True), tmp_path))
+    assert record.model["norms"] == record.model["skips"] == 0
+    assert record.test is not None and record.tuned["C"] > 0
+    assert record.data["fingerprint"]
+
+
+def test_two_processes_never_make_the_same_run(cache: Path, tmp_path: Path) -> None:
+    run = tiny_run(cache)
+    with locked(run.folder(tmp_path)), pytest.raises(Busy):
+        execute(run, tmp_path)
