@@ -95,7 +95,8 @@ class TrainCLI(LightningCLI):
             refuse_other_model(path, saved, settings.model)
             self.resumed_step = checkpoint["global_step"]
         else:
-            settings.model.update({name: value for name, value in saved.items() if name != "seed"})
+            for name in saved.keys() - {"seed"}:
+                settings.model[name] = saved[name]
         settings["ckpt_path"] = str(path)
 
     def before_instantiate_classes(self) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, DataConfig
-from data_modules.corpora.refine import refine
 from data_modules.corpora.source import Source
 
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ def _build(source: Source, config: DataConfig, folder: Path) -> None:
     """Write ``rows/`` and ``facts.json`` of a prepared corpus."""
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
     from datasets.utils.logging import disable_progress_bar
+
+    from data_modules.corpora.refine import refine
 
     raw = source.load()
     refined = refine(raw, config, near_duplicates=source.near_duplicates)
