@@ -27,8 +27,8 @@ VERBS = ("plan", "run", "status", "report", "clean")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; mistakes end with one line and status 2, failed runs with status 1."""
-    parsed = parse(sys.argv[1:] if arguments is None else arguments)
     with readable_errors():
+        parsed = parse(sys.argv[1:] if arguments is None else arguments)
         grid = Grid.load(parsed.grid, given_options(parsed), parsed.get("seeds"), parsed.get("conditions"))
         results = Path(parsed.get("results", RESULTS))
         console = Console(force_jupyter=False)  # a notebook shows plain text
@@ -119,7 +119,7 @@ def report(grid: Grid, results: Path, console: Console) -> None:
     folder = tables_folder(results, grid.name, grid.corpus)
     evidence = Evidence.gather(runs_folder(results, grid.name, grid.corpus), folder)
     for note in evidence.notes:
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
     if not evidence.finals:
         raise ExperimentError(f"grid {grid.name} has no finished run on {grid.corpus} yet; `run` makes them")
     description = Description(
@@ -135,8 +135,11 @@ def report(grid: Grid, results: Path, console: Console) -> None:
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
-    """Remove the checkpoints of the grid's runs; records, tables and curves stay."""
-    checkpoints = list(runs_folder(results, grid.name, grid.corpus).glob("*/*/*/*.ckpt"))
+    """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
+    from experiments.running.locks import is_locked
+
+    runs = runs_folder(results, grid.name, grid.corpus)
+    checkpoints = [path for path in runs.glob("*/*/*/*.ckpt") if not is_locked(path.parent)]
     size = sum(path.stat().st_size for path in checkpoints)
     for path in checkpoints:
         path.unlink()

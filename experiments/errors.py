@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from data_modules.errors import DataError
 from lightning_modules.errors import ConfigurationError
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+"""What the system says where a person has to free space or choose another folder."""
 
 
 class ExperimentError(ValueError):
@@ -25,8 +29,10 @@ def readable_errors() -> Iterator[None]:
     except (ExperimentError, DataError, ConfigurationError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except PermissionError as error:
-        print(f"error: no permission to write {error.filename}; choose another folder", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        print(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on from there", file=sys.stderr)

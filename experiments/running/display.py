@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.planning.runs import Run
@@ -43,37 +44,49 @@ class Display:
         if isinstance(event.message, Finished | Failed | Skipped):
             self.done += 1
             self.working.pop(event.worker, None)
-            self.console.print(self._line(event), highlight=False)
+            # A terminal shows one line a run and cuts the name; a file gets it whole.
+            self.console.print(
+                self._line(event),
+                highlight=False,
+                no_wrap=True,
+                overflow="ellipsis",
+                crop=self.console.is_terminal,
+                soft_wrap=not self.console.is_terminal,
+            )
         else:
             self.working[event.worker] = (event.run, event.message)
         if self.live.is_started:
             self.live.update(self._table())
 
     def _line(self, event: Event) -> str:
-        text = f"[dim]{self.what} {self.done} of {self.total}[/dim]  {event.run.name}  "
+        count = f"[dim]{self.what} {self.done:{len(str(self.total))}} of {self.total}[/dim]"
         match event.message:
             case Finished(outcome, macro_f1):
                 color = "green" if outcome.status == "trained" else "yellow"
-                score = f"validation macro-F1 {macro_f1:.3f}" if macro_f1 is not None else outcome.reason
-                return f"{text}[{color}]{outcome.status}[/{color}]  {score}{self._time_left()}"
+                score = "" if macro_f1 is None else f"macro-F1 {macro_f1:.3f}"
+                ending = f"[{color}]{outcome.status:9}[/{color}] {score:14}"
             case Failed(reason):
-                return f"{text}[red]failed[/red]  {reason}"
+                return f"{count} [red]failed[/red]    {event.run.name}: {escape(reason)}"
             case _:
-                return f"{text}[dim]made by another process[/dim]"
+                ending = f"[dim]{'made by another process':24}[/dim]"
+        return f"{count} {ending} [dim]{self._time_left():>12}[/dim]  {event.run.name}"
 
     def _time_left(self) -> str:
         if self.done == self.total:
             return ""
         seconds = (time.monotonic() - self.started) / self.done * (self.total - self.done)
-        return f"  [dim]about {duration(seconds)} left[/dim]"
+        return f"{duration(seconds)} left"
 
     def _table(self) -> Table:
-        table = Table.grid(padding=(0, 2))
+        table = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
         for worker in sorted(self.working):
             run, progress = self.working[worker]
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
             percent = 100 * progress.step / max(progress.steps, 1)
-            table.add_row(f"worker {worker + 1}", run.name, f"epoch {progress.epoch}", f"{percent:3.0f} %", loss)
+            table.add_row(f"worker {worker + 1}", f"epoch {progress.epoch}", f"{percent:3.0f} %", loss, run.name)
         return table
 
 

@@ -38,7 +38,7 @@ def run_grid(grid: Grid, results: Path, workers: int, console: Console) -> int:
     failed = 0
     trials = tune_runs(grid)
     if trials:
-        failed += make_missing(trials, fingerprint, results, workers, console, "tuning run")
+        failed += make_missing(trials, fingerprint, results, workers, console, "trial")
     finals = final_runs(grid, records_of(grid, results).values())
     pending = [run for run in finals if run.pending]
     if pending:
@@ -57,7 +57,7 @@ def prepare_corpus(grid: Grid, console: Console) -> str:
     with console.status(f"preparing the corpus {grid.corpus}"):
         corpus = prepare(grid.conditions[0].config.data)
     rows = ", ".join(f"{len(split):,} {name}" for name, split in corpus.splits.items())
-    console.print(f"corpus {corpus.slug}: {rows} rows, fingerprint {corpus.fingerprint[:12]}", highlight=False)
+    console.print(f"corpus {corpus.slug}: {rows} rows ({corpus.fingerprint[:12]})", highlight=False)
     return corpus.fingerprint
 
 

@@ -68,13 +68,15 @@ class Worker:
             self.connection.send(run)
 
     def stop(self, patience: float = PATIENCE) -> None:
-        """End the process: a closed connection asks it to leave, which clears up after it; then it is terminated.
+        """End the process: a closed connection asks it to leave, which clears up after it; then it is forced.
 
         An unfinished run has no record and is made again next time.
         """
         self.connection.close()
         self.process.join(patience)
         self.process.terminate()
+        self.process.join(patience)
+        self.process.kill()
         self.process.join()
 
 

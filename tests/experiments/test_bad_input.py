@@ -41,7 +41,7 @@ def complaint(capsys: pytest.CaptureFixture[str], main: Main, *arguments: str) -
         (["run", "quick", "--model.layers", "three"], "int"),
         (["run", "quick", "--model.heads", "5"], "the nearest that does is 4"),
         (["run", "quick", "--model.optimizer", "adamx"], "adam"),
-        (["run", "quick", "--data.tokenizer", "wordpice"], "wordpiece"),
+        (["run", "smoke", "--data.tokenizer", "wordpice"], "wordpiece"),
         (["run", "quick", "--data.corpus", "docstring"], "docstrings"),
         (["run", "quick", "--conditions", "[pre_nl]"], "'pre_ln'"),
         (["run", "quick", "--seeds", "0"], "at least 1"),

@@ -100,6 +100,34 @@ def test_a_sweep_makes_every_combination_once(
     assert len({run.folder(Path()) for run in runs}) == len(runs)
 
 
+def test_an_override_takes_the_place_of_a_sweep(tmp_path: Path) -> None:
+    path = grid_file(tmp_path, sweep={"model.layers": [2, 4], "data.listops.levels": [1, 2]})
+    runs = [run for run in final_runs(Grid.load(path, {"model": {"layers": 3}})) if not run.baseline]
+    assert {run.config.model.layers for run in runs} == {3}
+    assert {run.swept["data.listops.levels"] for run in runs} == {1, 2}
+    assert all(run.config.data.listops.levels == run.swept["data.listops.levels"] for run in runs)
+
+
+def test_swept_values_are_checked_together(tmp_path: Path) -> None:
+    path = grid_file(tmp_path, model={"heads": 3}, conditions=["pre_ln"], sweep={"model.width": [48, 96]})
+    assert {run.config.model.width for run in final_runs(Grid.load(path)) if not run.baseline} == {48, 96}
+    with pytest.raises(ConfigurationError, match="does not divide"):
+        Grid.load(grid_file(tmp_path, model={"heads": 3}, conditions=["pre_ln"], sweep={"model.width": [64]}))
+
+
+def test_what_is_tuned_or_swept_cannot_be_set_in_vain(tmp_path: Path) -> None:
+    tuning = {"seeds": 1, "spaces": {"default": {"model.learning_rate": [1e-3, 3e-3]}}}
+    with pytest.raises(ExperimentError, match=r"model\.learning_rate is tuned"):
+        Grid.load(grid_file(tmp_path, tuning=tuning), {"model": {"learning_rate": 1e-2}})
+    own = {"name": "own", "variant": "pre_ln", "model": {"learning_rate": 1e-2}}
+    with pytest.raises(ExperimentError, match="tune: false"):
+        Grid.load(grid_file(tmp_path, tuning=tuning, conditions=[own]))
+    untuned = Grid.load(grid_file(tmp_path, tuning=tuning, conditions=[{**own, "tune": False}]))
+    assert [run.config.model.learning_rate for run in final_runs(untuned) if not run.baseline] == [1e-2] * 2
+    with pytest.raises(ExperimentError, match="sweeps"):
+        Grid.load(grid_file(tmp_path, sweep={"model.width": [32, 64]}))
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -112,6 +140,12 @@ def test_a_sweep_makes_every_combination_once(
         ({"model": {"layer": 2}}, "layers"),
         ({"seeds": 0}, "at least 1"),
         ({"sweep": {"model.layers": ["six"]}}, "int"),
+        ({"sweep": {"model.layers": 6}}, "must be a list"),
+        ({"sweep": {"model.layer": [6]}}, "layers"),
+        ({"corpora": {"listops": {"model": 3}}}, "corpora.listops.model is 3"),
+        ({"threads": "two"}, "threads is 'two'"),
+        ({"tuning": {"spaces": {"default": {"model.learning_rate": 1e-3}}}}, "must be a list"),
+        ({"tuning": {"spaces": {"default": {"model.learning_rate": ["fast"]}}}}, "float"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

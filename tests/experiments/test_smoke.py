@@ -94,6 +94,17 @@ def test_a_killed_worker_costs_only_its_run(undisturbed: Path, tmp_path: Path) -
     assert tables(tmp_path) == tables(undisturbed)
 
 
+def test_two_commands_at_once_share_the_runs(undisturbed: Path, tmp_path: Path) -> None:
+    first = start(tmp_path)
+    wait_for(lambda: len(records(tmp_path)) >= 1, first)
+    second = start(tmp_path)
+    ended = [finish(process) for process in (first, second)]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    made = [stdout.count("macro-F1 0.") for _, stdout, _ in ended]
+    assert made[0] > 0
+    assert tables(tmp_path) == tables(undisturbed)
+
+
 def test_ctrl_c_prints_one_line_and_keeps_finished_runs(undisturbed: Path, tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for(lambda: len(records(tmp_path)) >= 1, process)

@@ -9,7 +9,7 @@ from synthetic_records import make_record
 
 from experiments.errors import ExperimentError
 from experiments.planning.tuning import FIRST_TUNING_SEED, Tuning, choose
-from experiments.records.record import Record
+from experiments.records.record import Outcome, Record
 
 RATES = [1e-3, 3e-3, 1e-2]
 TRIALS = tuple({"model.learning_rate": rate} for rate in RATES)
@@ -67,3 +67,15 @@ def test_a_diverged_trial_never_wins() -> None:
 
 def test_nothing_is_chosen_while_a_trial_is_missing() -> None:
     assert choose(TRIALS, [trial(1e-3, 0.9), trial(3e-3, 0.8)]) is None
+
+
+def test_the_mean_over_all_tuning_seeds_decides() -> None:
+    first = [trial(rate, score, 1000) for rate, score in zip(RATES, [0.9, 0.7, 0.1], strict=True)]
+    second = [trial(rate, score, 1001) for rate, score in zip(RATES, [0.2, 0.7, 0.1], strict=True)]
+    assert choose(TRIALS, first, seeds=(1000, 1001)) is None
+    assert choose(TRIALS, first + second, seeds=(1000, 1001)) == TRIALS[1]
+
+
+def test_a_trial_that_an_error_stopped_is_missing() -> None:
+    failed = replace(trial(1e-2, None), outcome=Outcome(status="failed", step=0, reason="worker died"))
+    assert choose(TRIALS, [trial(1e-3, 0.9), trial(3e-3, 0.8), failed]) is None
