@@ -67,7 +67,7 @@ def build_conditions(
             )
             title = entry.get("title", "")
             built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
-    base = RunConfig(**validated_sections(merge(*layers, overrides)), threads=threads)
+    base = RunConfig(**validated_sections(merge(*layers, overrides, nest(cells[0]))), threads=threads)
     for name in values_of(content, "baselines", optional=True):
         reject_unknown("baseline", str(name), BASELINES)
         built.append(Condition(name=name, config=base, baseline=True))

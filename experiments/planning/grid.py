@@ -73,7 +73,7 @@ class Grid:
             reject_unknown(f"{path.name}: key", key, KEYS)
         overrides = overrides or {}
         base = {section: mapping_of(content, section) for section in SECTIONS}
-        corpus = validated_sections(merge(base, overrides))["data"].slug
+        corpus = validated_sections({"data": merge(base, overrides)["data"]})["data"].slug
         special = mapping_of(mapping_of(content, "corpora"), corpus, "corpora.")
         for key in special:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)

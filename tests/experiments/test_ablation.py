@@ -1,0 +1,90 @@
+"""`experiments.ablation`: fast verbs import no torch, and nothing touches what another process is making."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_records import make_record
+from tiny_runs import make, tiny_run
+
+from experiments import ablation
+from experiments.errors import readable_errors
+from experiments.records.files import write_record
+from experiments.records.record import Outcome, Record
+from experiments.running.locks import locked
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status", "article"], ["report", "smoke"]], ids=lambda a: a[0])
+def test_help_status_and_report_import_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_record(results / "runs" / "smoke" / "listops" / "pre_ln" / "default" / "seed_0", make_record("pre_ln", 0))
+    more = [] if arguments == ["--help"] else ["--results", str(results)]
+    code = (
+        "import sys\nfrom experiments.ablation import main\n"
+        f"try:\n    main({[*arguments, *more]!r})\n"
+        "finally:\n    print('torch' in sys.modules, 'lightning' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.splitlines()[-1] == "False False"
+    assert done.stderr == ""
+
+
+def test_clean_removes_checkpoints_alone_and_none_of_a_run_in_progress(tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "smoke" / "listops"
+    folders = [runs / "pre_ln" / "default" / f"seed_{seed}" for seed in (0, 1)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("best.ckpt", "last.ckpt", "run.json", "metrics.csv"):
+            (folder / name).write_text("content")
+    with locked(folders[1]):
+        ablation.main(["clean", "smoke", "--results", str(tmp_path)])
+    assert {path.name for path in folders[0].iterdir()} == {"run.json", "metrics.csv"}
+    assert {path.name for path in folders[1].iterdir()} >= {"best.ckpt", "last.ckpt", "run.json", "metrics.csv"}
+
+
+def test_status_counts_every_ending_and_fits_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    grid = tmp_path / "endings.yaml"
+    grid.write_text("conditions: [pre_ln, no_residual]\nseeds: 3\ndata: {corpus: listops}\n")
+    for run, status in zip(planned(grid), ("trained", "collapsed", "diverged", "failed"), strict=False):
+        record = make_record("pre_ln", 0)
+        record.config_hash, record.outcome = run.config.hash(), Outcome(status=status, step=1, reason="So it ended.")
+        write_record(run.folder(tmp_path), record)
+    ablation.main(["status", str(grid), "--results", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "6 runs: 1 trained, 1 collapsed, 1 diverged, 1 failed, 0 running, 2 missing" in said
+    assert max(len(line) for line in said.splitlines()[:6]) <= 80
+    assert "So it ended." in said
+
+
+def planned(grid: Path) -> list[Any]:
+    from experiments.planning.expansion import final_runs
+    from experiments.planning.grid import Grid
+
+    return final_runs(Grid.load(str(grid)))
+
+
+def test_a_full_disk_while_a_run_writes_its_record_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = make(tiny_run(tmp_path / "cache"), tmp_path)
+    before = (finished / "run.json").read_bytes()
+
+    def full(folder: Path, record: Record) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "run.json"))
+
+    monkeypatch.setattr("experiments.running.execute.write_record", full)
+    with pytest.raises(SystemExit) as ended, readable_errors():
+        make(tiny_run(tmp_path / "cache", seed=1), tmp_path)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0 and "No space left on device" in said
+    assert (finished / "run.json").read_bytes() == before
+    assert not (finished.parent / "seed_1" / "run.json").exists()
