@@ -144,8 +144,10 @@ def make_runs(
 
 
 def ready(crew: Sequence[Worker]) -> list[tuple[Worker, Run]]:
-    """Return the busy workers that have sent something or died, with their runs; wait for the first."""
+    """Return the busy workers that have sent something or died, with their runs; wait for the first, if any."""
     busy = {worker.connection: (worker, worker.run) for worker in crew if worker.run is not None}
+    if not busy:  # the last runs were all skipped; waiting for nobody would never end
+        return []
     return [busy[connection] for connection in wait(list(busy)) if isinstance(connection, Connection)]
 
 
