@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, parsed.get("workers"), console)
             case "run":
-                run(grid, results, parsed.get("workers"), console)
+                run(grid, results, parsed.get("workers"), parsed.get("keep_committed", False), console)
             case "status":
                 status(grid, results, console)
             case "report":
@@ -53,6 +53,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
     parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    parser.add_argument(
+        "--keep_committed",
+        action="store_true",
+        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
@@ -65,12 +70,12 @@ def plan(grid: Grid, results: Path, workers: int | None, console: Console) -> No
     print_plan(grid, results, worker_count(workers), console)
 
 
-def run(grid: Grid, results: Path, workers: int | None, console: Console) -> None:
+def run(grid: Grid, results: Path, workers: int | None, keep_committed: bool, console: Console) -> None:
     """Make the missing runs, then report."""
     from experiments.running.grid_runner import run_grid
 
     require_writable(results)
-    failed = run_grid(grid, results, worker_count(workers), console)
+    failed = run_grid(grid, results, worker_count(workers), console, keep_committed=keep_committed)
     report(grid, results, console)
     logs = runs_folder(results, grid.name, grid.corpus)
     console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
@@ -121,7 +126,12 @@ def report(grid: Grid, results: Path, console: Console) -> None:
     for note in evidence.notes:
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
     if not evidence.finals:
-        raise ExperimentError(f"grid {grid.name} has no finished run on {grid.corpus} yet; `run` makes them")
+        if evidence.trials:
+            evidence.save(folder)  # so that the grid can go on elsewhere with --keep_committed
+        raise ExperimentError(
+            f"grid {grid.name} has {len(evidence.trials)} tuning trials and no finished run on {grid.corpus} yet; "
+            "`run` makes what is missing"
+        )
     description = Description(
         grid=grid.name,
         title=grid.title,

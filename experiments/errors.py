@@ -36,4 +36,7 @@ def readable_errors() -> Iterator[None]:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on from there", file=sys.stderr)
+        # CPython notes an interrupt that passes through the execution of a string, as in building a dataclass, as
+        # unhandled for good, and then dies by the signal; executing another string clears the note.
+        exec("")
         raise SystemExit(130) from None

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 
 from experiments.errors import ExperimentError
-from experiments.paths import runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.records.errors import RecordError
-from experiments.records.files import read_record
-from experiments.records.record import Record
-from experiments.records.store import local_records
 from experiments.running.display import Display
+from experiments.running.finished import FinishedRuns
 from experiments.running.locks import is_locked
 from experiments.running.pool import make_runs
 from experiments.running.worker import Failed, Skipped
@@ -27,19 +23,23 @@ POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""
 
 
-def run_grid(grid: Grid, results: Path, workers: int, console: Console) -> int:
+def run_grid(grid: Grid, results: Path, workers: int, console: Console, *, keep_committed: bool = False) -> int:
     """Make every missing run of ``grid`` and return how many failed.
+
+    Committed records count as finished runs only where ``keep_committed`` says so.
 
     Raises:
         ExperimentError: for a user's mistake that a run stumbled over.
         DataError: where the corpus cannot be had.
     """
     fingerprint = prepare_corpus(grid, console)
-    failed = 0
-    trials = tune_runs(grid)
-    if trials:
-        failed += make_missing(trials, fingerprint, results, workers, console, "trial")
-    finals = final_runs(grid, records_of(grid, results).values())
+    finished = FinishedRuns(grid, results, committed=keep_committed)
+
+    def is_made(run: Run) -> bool:
+        return finished.holds(run, fingerprint)
+
+    failed = make_missing(tune_runs(grid), is_made, results, workers, console, "trial")
+    finals = final_runs(grid, finished.records())
     pending = [run for run in finals if run.pending]
     if pending:
         names = sorted({run.condition for run in pending})
@@ -47,7 +47,7 @@ def run_grid(grid: Grid, results: Path, workers: int, console: Console) -> int:
             f"[red]tuning is incomplete for {', '.join(names)}; their final runs wait for the next `run`[/red]"
         )
     ready = [run for run in finals if not run.pending]
-    return failed + make_missing(ready, fingerprint, results, workers, console, "run")
+    return failed + make_missing(ready, is_made, results, workers, console, "run")
 
 
 def prepare_corpus(grid: Grid, console: Console) -> str:
@@ -61,32 +61,13 @@ def prepare_corpus(grid: Grid, console: Console) -> str:
     return corpus.fingerprint
 
 
-def records_of(grid: Grid, results: Path) -> dict[Path, Record]:
-    """Return the readable local records of a grid by run folder."""
-    return local_records(runs_folder(results, grid.name, grid.corpus))[0]
-
-
-def is_finished(run: Run, record: Record | None, fingerprint: str | None) -> bool:
-    """Return whether a record stands for this run: same configuration, same data, and not stopped by an error."""
-    return (
-        record is not None
-        and record.config_hash == run.config.hash()
-        and record.outcome.status != "failed"
-        and (fingerprint is None or record.data.get("fingerprint") == fingerprint)
-    )
-
-
 def make_missing(
-    runs: Sequence[Run], fingerprint: str, results: Path, workers: int, console: Console, what: str
+    runs: Sequence[Run], is_made: Callable[[Run], bool], results: Path, workers: int, console: Console, what: str
 ) -> int:
-    """Make the runs that have no valid record yet and return how many failed.
+    """Make the runs that are not made yet and return how many failed.
 
     Runs that another process is making meanwhile are waited for; where it gives one up, that run is made here.
     """
-
-    def is_made(run: Run) -> bool:
-        return is_finished(run, record_of(run, results), fingerprint)
-
     missing = [run for run in runs if not is_made(run)]
     if len(missing) < len(runs):
         console.print(f"{len(runs) - len(missing)} of {len(runs)} {what}s are finished already", highlight=False)
@@ -109,11 +90,3 @@ def make_missing(
             time.sleep(POLL_SECONDS)
         missing = [run for run in skipped if not is_made(run)]
     return failed
-
-
-def record_of(run: Run, results: Path) -> Record | None:
-    """Return the record in a run's folder; None where there is none that can be read."""
-    try:
-        return read_record(run.folder(results))
-    except RecordError:
-        return None

@@ -17,7 +17,7 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.running.display import duration
 from experiments.running.execute import TIMING_FILE, section
-from experiments.running.grid_runner import records_of
+from experiments.running.finished import FinishedRuns
 from lightning_modules.transformer.counting import Counts, count_configuration
 
 FLOPS_PER_SECOND = 8e9
@@ -40,8 +40,7 @@ class Estimate:
 
 def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid, then what all of them take together."""
-    records = records_of(grid, results)
-    runs = [*tune_runs(grid), *final_runs(grid, records.values())]
+    runs = [*tune_runs(grid), *final_runs(grid, FinishedRuns(grid, results).records())]
     speed = measured_speed(results) or FLOPS_PER_SECOND
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
     facts: dict[str, tuple[TextDataModule, float]] = {}

@@ -14,6 +14,7 @@ from experiments import ablation
 from experiments.errors import readable_errors
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
+from experiments.records.store import read_committed
 from experiments.running.locks import locked
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -88,3 +89,13 @@ def test_a_full_disk_while_a_run_writes_its_record_is_one_message(
     assert said.count("\n") == 0 and "No space left on device" in said
     assert (finished / "run.json").read_bytes() == before
     assert not (finished.parent / "seed_1" / "run.json").exists()
+
+
+def test_a_report_of_tuning_trials_alone_keeps_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trial = make_record("pre_ln", 0, stage="tune")
+    write_record(tmp_path / "runs" / "smoke" / "listops" / "pre_ln" / "tune" / "seed_0", trial)
+    with pytest.raises(SystemExit):
+        ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert "1 tuning trials and no finished run" in capsys.readouterr().err
+    (kept,) = read_committed(tmp_path / "smoke" / "listops")
+    assert (kept.stage, kept.config_hash, kept.history) == ("tune", trial.config_hash, trial.history)

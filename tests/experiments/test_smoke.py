@@ -106,6 +106,20 @@ def test_two_commands_at_once_share_the_runs(undisturbed: Path, tmp_path: Path) 
     assert tables(tmp_path) == tables(undisturbed)
 
 
+def test_ctrl_c_prints_one_line_and_keeps_finished_runs(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    wait_for(lambda: len(records(tmp_path)) >= 1, process)
+    workers = workers_of(process)
+    before = {path: path.read_bytes() for path in records(tmp_path)}
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, stderr = finish(process)
+    assert code == 130
+    assert stderr.strip().count("\n") == 0 and "interrupted" in stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert alive == []
+
+
 def test_the_tables_hold_every_run(undisturbed: Path) -> None:
     report = tables(undisturbed)["report.md"].decode()
     for title in ("Pre-LN", "Plain", "TF-IDF + logistic regression"):

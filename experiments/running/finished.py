@@ -1,0 +1,50 @@
+"""Which runs of a grid are finished already, and so are not made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.paths import runs_folder, tables_folder
+from experiments.planning.grid import Grid
+from experiments.planning.runs import Run
+from experiments.records.errors import RecordError
+from experiments.records.files import read_record
+from experiments.records.merging import Key, run_key
+from experiments.records.record import Record
+from experiments.records.store import local_records, read_committed
+
+
+class FinishedRuns:
+    """The finished runs of a grid: those in run folders here and, where asked for, those committed beside its tables.
+
+    Args:
+        committed: also count committed records, to go on with a grid that was begun on another machine.
+    """
+
+    def __init__(self, grid: Grid, results: Path, *, committed: bool = False) -> None:
+        self.results = results
+        self.folder = runs_folder(results, grid.name, grid.corpus)
+        elsewhere = read_committed(tables_folder(results, grid.name, grid.corpus)) if committed else []
+        self.committed: dict[Key, Record] = {run_key(record): record for record in elsewhere}
+
+    def records(self) -> list[Record]:
+        """Return every finished run's record, read anew."""
+        local = {run_key(record): record for record in local_records(self.folder)[0].values()}
+        return list({**self.committed, **local}.values())
+
+    def holds(self, run: Run, fingerprint: str) -> bool:
+        """Return whether a record stands for this run: same configuration, same data, and not stopped by an error."""
+        key = (run.condition, run.stage, run.config.hash(), run.seed)
+        return any(
+            record is not None
+            and run_key(record) == key
+            and record.outcome.status != "failed"
+            and record.data.get("fingerprint") == fingerprint
+            for record in (self._local(run), self.committed.get(key))
+        )
+
+    def _local(self, run: Run) -> Record | None:
+        try:
+            return read_record(run.folder(self.results))
+        except RecordError:
+            return None

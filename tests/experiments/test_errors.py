@@ -1,0 +1,38 @@
+"""Endings of a program: one line and a status, also for Ctrl-C at an awkward moment."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+PROGRAM = """
+import signal
+from experiments.errors import readable_errors
+
+with readable_errors():
+    {interrupted}
+"""
+
+
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        "signal.raise_signal(signal.SIGINT)",
+        # CPython dies by the signal after this one, although the interrupt was handled.
+        "exec('signal.raise_signal(signal.SIGINT)')",
+    ],
+    ids=["plain", "inside-exec"],
+)
+def test_ctrl_c_ends_with_one_line_and_status_130(interrupted: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM.format(interrupted=interrupted))
+    done = subprocess.run(
+        [sys.executable, "-m", "program"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 130
+    assert done.stderr.strip().count("\n") == 0 and "interrupted" in done.stderr

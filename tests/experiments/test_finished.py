@@ -1,0 +1,51 @@
+"""Which runs a grid need not make again."""
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import make, tiny_run
+
+from experiments.planning.grid import Grid
+from experiments.planning.runs import Run
+from experiments.records.files import read_record
+from experiments.records.store import Evidence
+from experiments.running.finished import FinishedRuns
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return tiny_run(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    file = tmp_path_factory.mktemp("grids") / "tiny.yaml"
+    file.write_text("conditions: [pre_ln]\nseeds: 2\ndata: {corpus: listops}\n")
+    return Grid.load(str(file))
+
+
+@pytest.fixture(scope="module")
+def finished_elsewhere(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a results folder that holds the run's committed evidence and no run folder, as a fresh clone does."""
+    elsewhere, here = tmp_path_factory.mktemp("elsewhere"), tmp_path_factory.mktemp("here")
+    make(run, elsewhere)
+    Evidence.gather(elsewhere / "runs" / "tiny" / "listops", here).save(here / "tiny" / "listops")
+    return here
+
+
+def test_a_run_folder_with_its_record_is_finished(grid: Grid, run: Run, tmp_path: Path) -> None:
+    finished = FinishedRuns(grid, tmp_path)
+    fingerprint = str(read_record(make(run, tmp_path)).data["fingerprint"])
+    assert finished.holds(run, fingerprint)
+    assert not finished.holds(run, "of other data")
+    assert not finished.holds(tiny_run(tmp_path / "cache", seed=1), fingerprint)
+    assert not finished.holds(tiny_run(tmp_path / "cache", batch_size=16), fingerprint)
+
+
+def test_committed_records_count_only_where_asked_for(grid: Grid, run: Run, finished_elsewhere: Path) -> None:
+    kept = FinishedRuns(grid, finished_elsewhere, committed=True)
+    (record,) = kept.records()
+    fingerprint = str(record.data["fingerprint"])
+    assert kept.holds(run, fingerprint) and not kept.holds(run, "of other data")
+    ignored = FinishedRuns(grid, finished_elsewhere)
+    assert ignored.records() == [] and not ignored.holds(run, fingerprint)

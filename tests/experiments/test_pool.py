@@ -1,0 +1,45 @@
+"""Worker processes: every run ends, also where others made it, and none is waited for in vain."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tiny_runs import tiny_run
+
+from experiments.running.pool import make_runs
+from experiments.running.worker import Finished, Skipped
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Fail instead of hanging."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_runs_that_others_made_by_then_are_skipped_and_the_pool_ends(tmp_path: Path) -> None:
+    runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(3)]
+    with at_most(60):
+        events = list(make_runs(runs, tmp_path, workers=2, is_made=lambda run: True))
+    assert [event.run for event in events] == runs
+    assert all(isinstance(event.message, Skipped) for event in events)
+
+
+@pytest.mark.parametrize("made", [0, 1], ids=["first", "last"])
+def test_what_others_left_undone_is_made(tmp_path: Path, made: int) -> None:
+    runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(2)]
+    with at_most(120):
+        events = list(make_runs(runs, tmp_path, workers=1, is_made=lambda run: run is runs[made]))
+    endings = {event.run.seed: type(event.message) for event in events if isinstance(event.message, Finished | Skipped)}
+    assert endings == {made: Skipped, 1 - made: Finished}
