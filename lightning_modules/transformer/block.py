@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_modules.config import ModelConfig
 from lightning_modules.transformer.attention import SelfAttention
 from lightning_modules.transformer.context import Context
+from lightning_modules.transformer.dropout import Dropout
 from lightning_modules.transformer.feed_forward import ACTIVATIONS, FeedForward
 from lightning_modules.transformer.norms import NORMS
 from lightning_modules.transformer.streams import STREAMS, Place, ResidualStream, Role
@@ -42,7 +43,7 @@ class Sublayer(nn.Module):
         self.input_norm = input_norm
         self.function = function
         self.output_norm = output_norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, state: Any, context: Context) -> Any:
         """Read from the stream, compute, write back; return the new state."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.transformer.dropout import Dropout
+
 
 class LearnedPositions(nn.Module):
     """Add a learned vector per position: ``x + P[0..T-1]`` (Gehring et al. 2017, arXiv:1705.03122, section 3.1)."""
@@ -72,7 +74,7 @@ class Embedding(nn.Module):
         self.tokens = nn.Embedding(vocabulary_size, width, padding_idx=padding_id)
         self.positions = positions
         self.norm = norm
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Map indices ``(B, T)`` to vectors ``(B, T, D)``."""
