@@ -16,7 +16,7 @@ from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.records.naming import TFIDF
 from lightning_modules.variants import VARIANTS
 
-CONDITION_KEYS = ("name", "title", "variant", "tune", *SECTIONS)
+CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
 BASELINES = (TFIDF,)
 
 
@@ -59,7 +59,7 @@ def build_conditions(
     for entry in entries:
         own = {section: mapping_of(entry, section) for section in SECTIONS}
         trials = tuning.trials_of(entry["variant"]) if tuning and entry.get("tune", True) else ()
-        for swept in cells:
+        for swept in cells if entry.get("sweep", True) else [{}]:
             refuse_hidden(entry["name"], own, swept, trials)
             variant = {"model": {"variant": entry["variant"]}}
             config = RunConfig(

@@ -3,7 +3,8 @@
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
 of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). Later layers win:
 base, corpus, condition, command line. What is swept or tuned has no other value: a condition that sets it is refused,
-the command line replaces a sweep, and it cannot set what is tuned.
+the command line replaces a sweep, and it cannot set what is tuned. A condition with ``sweep: false`` or ``tune: false``
+stays out of it: a bag of embeddings has no depth, so it is one row and one line in a figure.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.records.naming import path_safe, short_names, spell
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
-CORPUS_KEYS = ("note", "tuning", *SECTIONS)
+CORPUS_KEYS = ("note", "sweep", "tuning", *SECTIONS)
+"""What a grid may set for one corpus; its ``sweep`` takes the place of the grid's."""
 UNLABELLED_OVERRIDES = frozenset(
     {
         *(f"data.{name}" for name in ("corpus", "cache_dir", "train_file", "validation_file", "test_file")),
@@ -79,7 +81,8 @@ class Grid:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)
         layers = [base, {section: mapping_of(special, section, f"corpora.{corpus}.") for section in SECTIONS}]
         tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")))
-        built = build_conditions(content, layers, overrides, tuning)
+        sweep = {"sweep": special["sweep"]} if "sweep" in special else {}
+        built = build_conditions(content | sweep, layers, overrides, tuning)
         for wanted in only or ():
             reject_unknown("condition", wanted, [condition.name for condition in built])
         kept = tuple(condition for condition in built if not only or condition.name in only)

@@ -164,3 +164,13 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("a: 1e-3\nb: 1.5E+2\nc: 1e\nd: [3e-4, 2]\n")
     assert read_yaml(path) == {"a": 1e-3, "b": 150.0, "c": "1e", "d": [3e-4, 2]}
+
+
+def test_a_condition_may_stay_out_of_the_sweep_and_a_corpus_may_have_its_own(tmp_path: Path) -> None:
+    conditions = ["pre_ln", {"variant": "bag_of_embeddings", "sweep": False}]
+    corpora = {"listops": {"sweep": {"model.layers": [1, 5]}}}
+    path = grid_file(tmp_path, conditions=conditions, sweep={"model.layers": [2, 4, 6]}, corpora=corpora)
+    made = [(condition.name, condition.swept) for condition in Grid.load(path).conditions if not condition.baseline]
+    assert made == [("pre_ln", {"model.layers": 1}), ("pre_ln", {"model.layers": 5}), ("bag_of_embeddings", {})]
+    elsewhere = Grid.load(path, {"data": {"corpus": "docstrings"}}).conditions
+    assert [condition.swept.get("model.layers") for condition in elsewhere[:3]] == [2, 4, 6]
