@@ -65,6 +65,7 @@ def build_conditions(
             config = RunConfig(
                 **validated_sections(merge(*layers, own, variant, overrides, nest(swept))), threads=threads
             )
+            refuse_loaders(config)
             title = entry.get("title", "")
             built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
     base = RunConfig(**validated_sections(merge(*layers, overrides, nest(cells[0]))), threads=threads)
@@ -109,6 +110,15 @@ def refuse_hidden(
             raise ExperimentError(
                 f"condition {name!r} sets {setting}, which the grid tunes; give the condition `tune: false`"
             )
+
+
+def refuse_loaders(config: RunConfig) -> None:
+    """Raise :class:`ExperimentError` where a run would start loader processes, which a worker process may not."""
+    if config.data.num_workers:
+        raise ExperimentError(
+            f"data.num_workers is {config.data.num_workers}; in a grid it must be 0, because the grid's workers are "
+            "the parallel processes (see --workers); `experiments.train` takes any number"
+        )
 
 
 def refuse_tuned(conditions: Sequence[Condition], overrides: Mapping[str, Any]) -> None:

@@ -174,3 +174,25 @@ def test_a_condition_may_stay_out_of_the_sweep_and_a_corpus_may_have_its_own(tmp
     assert made == [("pre_ln", {"model.layers": 1}), ("pre_ln", {"model.layers": 5}), ("bag_of_embeddings", {})]
     elsewhere = Grid.load(path, {"data": {"corpus": "docstrings"}}).conditions
     assert [condition.swept.get("model.layers") for condition in elsewhere[:3]] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, "article"),
+        ({"corpus": "listops"}, "article --data.corpus listops"),
+        ({"corpus": "/somewhere/trec"}, "article --data.corpus CogComp/trec"),
+        ({"corpus": "/somewhere/thucnews10"}, "article --data.corpus FOLDER/thucnews10"),
+        (
+            {"corpus": "csv", "train_file": "/somewhere/mine.csv", "label_column": "y", "max_length": 9},
+            "article --data.corpus csv --data.train_file mine.csv --data.label_column y --data.max_length 9",
+        ),
+    ],
+)
+def test_a_grid_knows_the_words_that_name_it_without_any_folder(data: dict[str, object], expected: str) -> None:
+    assert Grid.load("article", {"data": data}).arguments == expected
+
+
+def test_a_grid_has_no_loader_processes(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="num_workers is 2; in a grid it must be 0"):
+        Grid.load(grid_file(tmp_path), {"data": {"num_workers": 2}})

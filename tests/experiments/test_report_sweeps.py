@@ -13,7 +13,7 @@ from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description, make_rows
 from experiments.reporting.sweeps import failure_figure, panels_along, score_figure, swept_numbers
 
-DESCRIPTION = Description(grid="toy", title="Toy", purpose="To test.")
+DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 DEPTHS = (1, 6, 24)
 
 
