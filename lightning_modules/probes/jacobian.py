@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_modules.transformer.block import Block, Sublayer
+from lightning_modules.transformer.block import Sublayer
 from lightning_modules.transformer.context import Context
 
 
@@ -29,7 +29,7 @@ def jacobian_singular_values(function: Callable[[Tensor], Tensor], x: Tensor) ->
     return torch.linalg.svdvals(jacobian)
 
 
-def block_singular_values(block: Block | Sublayer, x: Tensor) -> Tensor:
+def block_singular_values(block: nn.Module, x: Tensor) -> Tensor:
     """Return the singular values of the Jacobian of a block or sublayer at the stream ``x`` ``(T, D)`` of one row.
 
     The map is ``close ∘ block ∘ open``, from stream to stream, with every token real; a scheme whose state is more than
