@@ -17,10 +17,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from experiments.errors import ExperimentError
+from experiments.planning.run_config import ProbesConfig
 from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -114,6 +116,11 @@ def standard_callbacks(folder: Path) -> list[Callback]:
             enable_version_counter=False,
         ),
     ]
+
+
+def probing_callbacks(config: ProbesConfig) -> list[Callback]:
+    """Return the callback that probes the network while it trains, or nothing where that is off."""
+    return [Probes(config.every_n_steps, config.rows)] if config.every_n_steps else []
 
 
 def resumable_checkpoint(folder: Path) -> ModelCheckpoint:
