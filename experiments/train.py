@@ -115,7 +115,12 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
         from experiments.running.single import run_of
-        from experiments.running.training import build_evaluator, build_trainer, probing_callbacks, resumable_checkpoint
+        from experiments.running.training import (
+            build_bare_trainer,
+            build_trainer,
+            probing_callbacks,
+            resumable_checkpoint,
+        )
 
         self.run = run_of(self.settings)
         self.folder = self.run.folder(Path(self.settings["results"]))
@@ -123,7 +128,7 @@ class TrainCLI(LightningCLI):
         own = trainer.pop("callbacks", None) or []
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
         if self.subcommand != "fit":
-            return build_evaluator(flags, own)
+            return build_bare_trainer(flags, own)
         own = [resumable_checkpoint(self.folder), *probing_callbacks(self.run.config.probes), *own]
         return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 

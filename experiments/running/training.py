@@ -62,8 +62,8 @@ def build_trainer(
     return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
 
 
-def build_evaluator(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
-    """Return a trainer that scores a checkpoint and writes nothing.
+def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
+    """Return a trainer that writes nothing, to score a checkpoint or to look inside a network.
 
     Raises:
         ExperimentError: where Lightning refuses the settings.
