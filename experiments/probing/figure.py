@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from experiments.probing.snapshots import Snapshot
 from experiments.reporting.style import GREY, headline, look_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
+MOST_DECADES = 12
+"""Decades that a log scale shows; what lies lower is rounding, and would flatten all other lines."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,13 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
         )
     if panel.log:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] / 10**MOST_DECADES))
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain numbers, where few decades
     if panel.reference is not None:
         axes.axhline(panel.reference, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_title(panel.title, loc="left", fontsize=8.5)
-    axes.tick_params(labelsize=7.5)
+    axes.tick_params(which="both", labelsize=7.5)
 
 
 def points(snapshot: Snapshot, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
