@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from experiments.probing.snapshots import Snapshot
 from experiments.reporting.style import GREY, headline, look_of
@@ -104,14 +104,25 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
             *points(last, panel), color=look.color, ls=look.line, marker=look.marker, ms=3.5, lw=1.3, label=last.name
         )
     if panel.log:
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], axes.get_ylim()[1] / 10**MOST_DECADES))
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain numbers, where few decades
+        _scale_logarithmically(axes)
     if panel.reference is not None:
         axes.axhline(panel.reference, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_title(panel.title, loc="left", fontsize=8.5)
     axes.tick_params(which="both", labelsize=7.5)
+
+
+def _scale_logarithmically(axes: Axes) -> None:
+    """Use a log scale of one to ``MOST_DECADES`` decades; a short one gets plain numbers between its powers of ten."""
+    axes.set_yscale("log")
+    bottom, top = axes.get_ylim()
+    stretch = max(1.0, (10 * bottom / top) ** 0.5)
+    axes.set_ylim(max(bottom / stretch, top / 10**MOST_DECADES), top * stretch)
+    if top / bottom < 30:
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        axes.yaxis.set_minor_formatter("{x:g}")
+    else:
+        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def points(snapshot: Snapshot, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
