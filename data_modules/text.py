@@ -104,9 +104,14 @@ class TextDataModule(LightningDataModule):
 
     def train_sample_dataloader(self) -> DataLoader[Batch]:
         """Return a fixed sample of at most 2,000 training rows, the same for every seed, as evaluation batches."""
-        split = self._split("train")
-        order = np.random.default_rng(self.config.split_seed).permutation(len(split))
-        return self._evaluation_loader(split, rows=order[:TRAIN_SAMPLE_ROWS])
+        return self._evaluation_loader(self._split("train"), rows=self._train_sample_order()[:TRAIN_SAMPLE_ROWS])
+
+    def train_sample(self, rows: int) -> Batch:
+        """Return the first ``rows`` rows of the fixed training sample as one batch; no random generator is used."""
+        return BatchDataset(self._split("train"), self.encoded.tokenizer.padding_id)[self._train_sample_order()[:rows]]
+
+    def _train_sample_order(self) -> np.ndarray:
+        return np.random.default_rng(self.config.split_seed).permutation(len(self._split("train")))
 
     def groups(self, split: str) -> list[str] | None:
         """Return the group of every row of a split, or none where the corpus has no groups."""

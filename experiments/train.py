@@ -22,6 +22,7 @@ from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import explain
+from experiments.planning.run_config import ProbesConfig
 from lightning_modules.classifier import TextClassifier
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -50,6 +51,7 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
+        parser.add_class_arguments(ProbesConfig, "probes")
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.set_defaults(
@@ -113,7 +115,12 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
         from experiments.running.single import run_of
-        from experiments.running.training import build_evaluator, build_trainer, resumable_checkpoint
+        from experiments.running.training import (
+            build_bare_trainer,
+            build_trainer,
+            probing_callbacks,
+            resumable_checkpoint,
+        )
 
         self.run = run_of(self.settings)
         self.folder = self.run.folder(Path(self.settings["results"]))
@@ -121,8 +128,8 @@ class TrainCLI(LightningCLI):
         own = trainer.pop("callbacks", None) or []
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
         if self.subcommand != "fit":
-            return build_evaluator(flags, own)
-        own = [resumable_checkpoint(self.folder), *own]
+            return build_bare_trainer(flags, own)
+        own = [resumable_checkpoint(self.folder), *probing_callbacks(self.run.config.probes), *own]
         return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 
     def fit(self, **arguments: Any) -> None:

@@ -25,6 +25,8 @@ def small(command: str) -> str:
     """Put the smallest grid in place of longer ones, and its corpus and conditions in paths."""
     command = re.sub(r"\b(quick|article)\b(?=$| |/)", "smoke", command)
     command = command.replace("runs/smoke/docstrings", "runs/smoke/listops")
+    if "experiments.probe" in command:
+        command += " --data.corpus listops --data.listops.train_rows 2000"
     return command.replace("results/runs", "$RESNORM_RESULTS/runs")
 
 

@@ -61,7 +61,7 @@ class Grid:
         seeds: int | None = None,
         only: Sequence[str] | None = None,
     ) -> Grid:
-        """Read a named grid or a grid file and apply ``overrides`` (nested values of the three sections).
+        """Read a named grid or a grid file and apply ``overrides`` (nested values of the sections).
 
         Args:
             name: a grid of ``experiments/grids``, or a YAML file.

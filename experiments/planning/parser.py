@@ -15,10 +15,15 @@ from data_modules.config import DataConfig
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest
-from experiments.planning.run_config import TrainerConfig
+from experiments.planning.run_config import ProbesConfig, TrainerConfig
 from lightning_modules.config import ModelConfig
 
-SECTIONS: dict[str, type] = {"model": ModelConfig, "data": DataConfig, "trainer": TrainerConfig}
+SECTIONS: dict[str, type] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "trainer": TrainerConfig,
+    "probes": ProbesConfig,
+}
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -60,14 +65,14 @@ def explain(message: str, options: list[str]) -> str:
 
 
 def add_sections(parser: ArgumentParser, *, without: frozenset[str] = frozenset()) -> None:
-    """Give ``parser`` a flag for every field of the model, the data and the trainer, but those named ``without``."""
+    """Give ``parser`` a flag for every field of every section, but those named ``without``."""
     for name, schema in SECTIONS.items():
         skip = {entry.name for entry in fields(schema)} & (without | {"seed"})
         parser.add_class_arguments(schema, name, skip=skip)
 
 
 def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
-    """Return ``{"model": ModelConfig, "data": DataConfig, "trainer": TrainerConfig}`` from nested plain values.
+    """Return ``{"model": ModelConfig, "data": DataConfig, …}``, all sections, from nested plain values.
 
     Raises:
         ExperimentError: for an unknown name or a value of the wrong type.
@@ -83,11 +88,13 @@ def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked_value(name: str, value: Any) -> Any:
-    """Return the value of a dotted name, checked for its type alone: its range may depend on other values.
+    """Return a value to sweep or to tune, checked for its type alone: its range may depend on other values.
 
     Raises:
-        ExperimentError: for an unknown name or a value of the wrong type.
+        ExperimentError: for an unknown name, a value of the wrong type, or a setting that decides no number.
     """
+    if name.startswith("probes."):
+        raise ExperimentError(f"{name} decides no number of a run: set it once, in the section probes")
     return _checked_value(name, json.dumps(value))
 
 
@@ -101,12 +108,12 @@ def _checked_value(name: str, value: str) -> Any:
 
 @cache
 def sections_parser() -> StrictParser:
-    """Return a parser of the three sections, built once."""
+    """Return a parser of all sections, built once."""
     parser = StrictParser(exit_on_error=False)
     add_sections(parser)
     return parser
 
 
 def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:
-    """Return the options of the three sections that stood on the command line, as nested values."""
+    """Return the options of all sections that stood on the command line, as nested values."""
     return {name: parsed[name].as_dict() for name in SECTIONS if name in parsed and parsed[name] is not None}

@@ -48,12 +48,30 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
+class ProbesConfig:
+    """What is measured inside the network while it trains; it decides no number of the training."""
+
+    every_n_steps: int = 0
+    """Optimiser steps between two measurements, the first one before training; 0 measures nothing."""
+
+    rows: int = 32
+    """Training rows to measure on, always the same."""
+
+    def __post_init__(self) -> None:
+        if self.every_n_steps < 0:
+            raise ExperimentError(f"probes.every_n_steps is {self.every_n_steps}; it cannot be negative (0 is off)")
+        if self.rows < 1:
+            raise ExperimentError(f"probes.rows is {self.rows}; it must be at least 1")
+
+
+@dataclass(kw_only=True)
 class RunConfig:
-    """Everything that decides the numbers of a run."""
+    """Everything that decides the numbers of a run, and what is measured meanwhile."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    probes: ProbesConfig = field(default_factory=ProbesConfig)
     seed: int = 0
     """Seed of initialisation, dropout and batch order."""
     threads: int = 1
@@ -83,12 +101,12 @@ class RunConfig:
         return {"seed_everything": seed, **sections}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that decides the numbers but the seed: no path, and no other corpus's options.
+        """Return everything that decides the numbers but the seed: no path, no probes, no other corpus's options.
 
         Records carry this; a corpus is named by its slug and known by its fingerprint, wherever it was read from.
         """
         identity = self.as_dict()
-        del identity["seed_everything"]
+        del identity["seed_everything"], identity["probes"]
         data = identity["data"]
         data["corpus"] = self.data.slug
         if data["tokenizer"].startswith(("/", "./", "../", "~")):

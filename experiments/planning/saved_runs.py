@@ -49,6 +49,7 @@ def run_config_of(settings: Mapping[str, Any]) -> RunConfig:
         "model": without_seed(section(settings, "model")),
         "data": without_seed(section(settings, "data")),
         "trainer": trainer | {"devices": device_count(trainer.get("devices", 1))},
+        "probes": section(settings, "probes"),
     }
     seed = settings.get("seed_everything", 0)
     config = RunConfig(**validated_sections(sections), threads=int(settings.get("threads", 1)))

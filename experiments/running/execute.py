@@ -25,7 +25,7 @@ from experiments.running.leftovers import log_hyperparameters, write_predictions
 from experiments.running.locks import locked
 from experiments.running.progress import Progress, ProgressReporter
 from experiments.running.tfidf import fit_tfidf
-from experiments.running.training import build_trainer, find, prepare_process
+from experiments.running.training import build_trainer, find, prepare_process, probing_callbacks
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import TextClassifier
 
@@ -60,7 +60,8 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None]) -> tuple[Con
     prepare_process(run.config.threads)
     data = TextDataModule(**section(run.config.data))
     module = TextClassifier(**section(run.config.model))
-    trainer = build_trainer(asdict(run.config.trainer), folder, [ProgressReporter(send)])
+    callbacks = [*probing_callbacks(run.config.probes), ProgressReporter(send)]
+    trainer = build_trainer(asdict(run.config.trainer), folder, callbacks)
     trainer.fit(module, datamodule=data)
     concluded = conclude(run, trainer, module, data)
     log_hyperparameters(trainer, concluded.record)

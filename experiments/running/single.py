@@ -72,13 +72,13 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
-    """Return the dotted names and values in which a configuration differs from the defaults."""
+    """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
     defaults = dict(flatten(RunConfig(data=type(config.data)(), trainer=TrainerConfig()).as_dict()))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage"}
     return {
         name: value
         for name, value in flatten(config.as_dict())
-        if name not in ignored and (name not in defaults or value != defaults[name])
+        if name not in ignored and not name.startswith("probes.") and (name not in defaults or value != defaults[name])
     }
 
 

@@ -17,10 +17,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from experiments.errors import ExperimentError
+from experiments.planning.run_config import ProbesConfig
 from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
 
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -60,8 +62,8 @@ def build_trainer(
     return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
 
 
-def build_evaluator(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
-    """Return a trainer that scores a checkpoint and writes nothing.
+def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
+    """Return a trainer that writes nothing, to score a checkpoint or to look inside a network.
 
     Raises:
         ExperimentError: where Lightning refuses the settings.
@@ -114,6 +116,11 @@ def standard_callbacks(folder: Path) -> list[Callback]:
             enable_version_counter=False,
         ),
     ]
+
+
+def probing_callbacks(config: ProbesConfig) -> list[Callback]:
+    """Return the callback that probes the network while it trains, or nothing where that is off."""
+    return [Probes(config.every_n_steps, config.rows)] if config.every_n_steps else []
 
 
 def resumable_checkpoint(folder: Path) -> ModelCheckpoint:

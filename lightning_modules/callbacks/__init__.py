@@ -4,6 +4,7 @@ from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
 
-__all__ = ["ConfusionMatrixPicture", "DivergenceGuard", "GradientNorms", "History", "Throughput"]
+__all__ = ["ConfusionMatrixPicture", "DivergenceGuard", "GradientNorms", "History", "Probes", "Throughput"]

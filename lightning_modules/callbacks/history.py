@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from lightning_modules.callbacks.gradient_norms import GradientNorms
+from lightning_modules.callbacks.probes import Probes
 from lightning_modules.classifier import TextClassifier
 
 VALIDATION_METRICS = ("loss", "accuracy", "macro_f1")
@@ -64,14 +65,22 @@ class History(Callback):
             self.validation[name].append(float(trainer.callback_metrics[f"validation/{name}"]))
 
     def as_record(self, trainer: Trainer) -> dict[str, Any]:
-        """Return the ``history`` of a record, with gradient norms by depth where :class:`GradientNorms` took part."""
-        measured = [callback for callback in trainer.callbacks if isinstance(callback, GradientNorms)]  # type: ignore[attr-defined]  # declared by a connector
+        """Return the ``history`` of a record.
+
+        It has gradient norms by depth where :class:`GradientNorms` took part, and ``probes`` where :class:`Probes` did.
+        """
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # declared by a connector
+        measured = [callback for callback in callbacks if isinstance(callback, GradientNorms)]
         norms = measured[0].state_dict() if measured else {"steps": [], "blocks": []}
-        return {
+        record: dict[str, Any] = {
             "train": {name: list(values) for name, values in self.train.items()},
             "validation": {name: list(values) for name, values in self.validation.items()},
             "gradient_norms": {"step": norms["steps"], "blocks": norms["blocks"]},
         }
+        for callback in callbacks:
+            if isinstance(callback, Probes):
+                record["probes"] = callback.as_record()
+        return record
 
     def state_dict(self) -> dict[str, Any]:
         """Return the curves so far."""

@@ -26,30 +26,32 @@ class Throughput(Callback):
         self._running_since: float | None = None
         self._last_log = (0, 0.0)
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Stop the clock: what follows is not training."""
         if self._running_since is not None:
             self.seconds += time.perf_counter() - self._running_since
             self._running_since = None
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Start the clock."""
         self._running_since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._resume()
+        self.resume()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock until the next training batch."""
-        self._pause()
+        self.pause()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Go on after a validation and after the checkpoints that follow one."""
         if self._running_since is None:
-            self._resume()
+            self.resume()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
-        self._pause()
+        self.pause()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -58,8 +60,8 @@ class Throughput(Callback):
         assert isinstance(pl_module, TextClassifier)
         self.tokens += int(batch["attention_mask"].sum())
         if pl_module.was_logged_step:
-            self._pause()
-            self._resume()
+            self.pause()
+            self.resume()
             tokens, seconds = self._last_log
             if self.seconds > seconds:
                 pl_module.log("throughput/tokens_per_second", (self.tokens - tokens) / (self.seconds - seconds))

@@ -8,7 +8,7 @@ import pytest
 
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from experiments.planning.run_config import RunConfig, TrainerConfig
+from experiments.planning.run_config import ProbesConfig, RunConfig, TrainerConfig
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 
@@ -44,6 +44,12 @@ def test_options_of_another_corpus_and_the_cache_do_not_change_the_hash() -> Non
     assert changed.hash() == RunConfig().hash()
 
 
+def test_probes_decide_no_number_and_do_not_change_the_hash() -> None:
+    probed = RunConfig().with_values({"probes.every_n_steps": 10, "probes.rows": 4})
+    assert probed.hash() == RunConfig().hash() and "probes" not in probed.identity()
+    assert probed.as_dict()["probes"] == {"every_n_steps": 10, "rows": 4}
+
+
 def test_no_path_is_part_of_the_identity(tmp_path: Path) -> None:
     def config(folder: str) -> RunConfig:
         files = {"train_file": f"{folder}/rows.csv", "test_file": f"{folder}/more.csv", "cache_dir": folder}
@@ -72,6 +78,7 @@ def test_defaults_change_on_purpose_only() -> None:
         "model": asdict(ModelConfig()),
         "data": asdict(DataConfig()),
         "trainer": asdict(TrainerConfig()),
+        "probes": asdict(ProbesConfig()),
         "threads": RunConfig().threads,
     }
     assert json.loads(json.dumps(defaults)) == json.loads(GOLDEN.read_text(encoding="utf-8"))

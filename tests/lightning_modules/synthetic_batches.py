@@ -58,6 +58,9 @@ class SyntheticText(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return DataLoader(self.validation_batches, batch_size=None)
 
+    def train_sample(self, rows: int) -> dict[str, Tensor]:
+        return {name: value[:rows] for name, value in self.train_batches[0].items()}
+
 
 def make_network(dtype: torch.dtype = torch.float32, **settings: Any) -> ClassifierNetwork:
     """A network of two layers and width 16, unless told otherwise, in evaluation mode."""

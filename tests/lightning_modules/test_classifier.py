@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier, make_trainer
 
-from lightning_modules.callbacks import DivergenceGuard, GradientNorms, History, Throughput
+from lightning_modules.callbacks import DivergenceGuard, GradientNorms, History, Probes, Throughput
 from lightning_modules.classifier import TextClassifier
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.variants import VARIANTS
@@ -105,7 +105,7 @@ def test_a_checkpoint_loads_by_itself_and_predicts_the_same(tmp_path, variant):
 
 
 def test_checkpoints_hold_plain_values_only(tmp_path):
-    trainer = make_trainer(callbacks=[History(), GradientNorms(), Throughput(), DivergenceGuard()])
+    trainer = make_trainer(callbacks=[History(), GradientNorms(), Throughput(), DivergenceGuard(), Probes(3)])
     trainer.fit(make_classifier(), datamodule=SyntheticText())
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     checkpoint = torch.load(tmp_path / "model.ckpt", weights_only=True)  # refuses any other object

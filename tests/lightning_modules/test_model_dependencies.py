@@ -32,8 +32,11 @@ def test_models_know_neither_data_nor_experiments(path):
     assert not imported(path) & {"data_modules", "experiments"}
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "transformer").glob("*.py")), ids=lambda path: path.name)
-def test_the_network_is_pure_pytorch(path):
+PURE = sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py"))
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_network_and_probes_are_pure_pytorch(path):
     assert not imported(path) & {"lightning", "torchmetrics", "pytorch_lightning"}
 
 

@@ -1,0 +1,1 @@
+"""Looking inside networks: snapshots of their probes, as tables, CSV and a figure."""

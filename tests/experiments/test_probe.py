@@ -1,0 +1,170 @@
+"""`experiments.probe`: what it prints and writes is what the probes measure, at the start, while training and after."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import make, tiny_run
+
+from data_modules.text import TextDataModule
+from experiments import probe, train
+from experiments.planning.yaml_files import write_yaml
+from experiments.probing.figure import PANELS, points
+from experiments.probing.snapshots import Snapshot
+from experiments.probing.tables import shown_depths, terminal_table, value_at
+from experiments.records.files import read_record
+from experiments.running.execute import section
+from experiments.running.inference import TrainedModel
+from lightning_modules.callbacks.probes import Probes
+
+TINY = [
+    *("--data.corpus", "listops", "--data.listops.train_rows", "300", "--data.listops.evaluation_rows", "80"),
+    *("--data.listops.levels", "1", "--data.max_length", "24", "--data.batch_size", "32", "--probes.rows", "8"),
+    *("--model.width", "16", "--model.heads", "2", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def look(cache: Path, results: Path, *arguments: str) -> tuple[Path, list[dict[str, str]]]:
+    """Run the command; return the folder that it wrote and the rows of its CSV."""
+    probe.main([*arguments, "--results", str(results)])
+    (path,) = results.rglob("probes.csv")
+    assert (path.parent / "probes.png").read_bytes().startswith(b"\x89PNG")
+    with path.open(newline="", encoding="utf-8") as file:
+        return path.parent, list(csv.DictReader(file))
+
+
+def tiny(cache: Path) -> list[str]:
+    return [*TINY, "--data.cache_dir", str(cache)]
+
+
+def test_variants_are_shown_side_by_side(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, rows = look(cache, tmp_path, "pre_ln", "bag_of_embeddings", *tiny(cache), "--model.layers", "3")
+    assert folder.relative_to(tmp_path).parts[:3] == ("probe", "listops", "pre_ln+bag_of_embeddings")
+    assert [(row["network"], row["depth"]) for row in rows] == [
+        *(("pre_ln", str(depth)) for depth in range(4)),
+        ("bag_of_embeddings", "0"),
+    ]
+    assert rows[0]["jacobian_largest"] == rows[4]["jacobian_largest"] == ""
+    assert float(rows[3]["jacobian_largest"]) > 0 and float(rows[4]["stream_rms"]) > 0
+    printed = capsys.readouterr().out
+    assert "pre_ln, step 0" in printed and "rank_one_distance" in printed and "…" not in printed
+
+
+def test_training_first_shows_the_probes_of_a_run(cache: Path, tmp_path: Path) -> None:
+    """The same numbers as a probed run of a grid with the same settings."""
+    _, rows = look(cache, tmp_path / "probe", "pre_ln", *tiny(cache), "--model.layers", "1", "--steps", "6",
+                   "--model.learning_rate", "0.01")  # fmt: skip
+    run = tiny_run(cache)
+    run = replace(run, config=run.config.with_values({"probes.every_n_steps": 6, "probes.rows": 8}))
+    probes = read_record(make(run, tmp_path / "runs")).history["probes"]
+    assert probes["step"] == [0, 6]
+    assert [row["step"] for row in rows] == ["0", "0", "6", "6"]
+    for name in ("stream_rms", "stream_gradient_norm", "kurtosis"):
+        assert [float(row[name]) for row in rows] == [value for by_depth in probes[name] for value in by_depth]
+    assert float(rows[3]["update_ratio_attention_key"]) == probes["update_ratio_attention_key"][1][0] > 0
+
+
+def test_a_probed_run_has_the_record_of_an_unprobed_one(cache: Path, tmp_path: Path) -> None:
+    run = tiny_run(cache)
+    probed = replace(run, config=run.config.with_values({"probes.every_n_steps": 3, "probes.rows": 8}))
+    without = read_record(make(run, tmp_path / "off"))
+    record = read_record(make(probed, tmp_path / "on"))
+    assert record.history.pop("probes")["step"] == [0, 3, 6, 9]
+    assert record.to_json() == without.to_json()
+
+
+def test_train_takes_the_flag_and_keeps_the_folder(cache: Path, tmp_path: Path) -> None:
+    write_yaml(tmp_path / "tiny.yaml", tiny_run(cache).config.as_dict())
+    options = ["--config", str(tmp_path / "tiny.yaml"), "--results", str(tmp_path)]
+    train.main(["fit", *options, "--probes.every_n_steps", "5", "--trainer.enable_progress_bar", "false"])
+    (path,) = tmp_path.rglob("run.json")
+    record = read_record(path.parent)
+    assert record.history["probes"]["step"] == [0, 5, 10]
+    assert not [name for name in record.swept if name.startswith("probes")]
+
+
+def test_a_trained_run_is_measured_at_its_chosen_weights(cache: Path, tmp_path: Path) -> None:
+    folder = make(tiny_run(cache), tmp_path / "runs")
+    _, rows = look(cache, tmp_path / "probe", "--run", str(folder), "--probes.rows", "8")
+    assert rows[0]["network"] == "pre_ln/default/seed_0"
+    assert rows[0]["step"] == str(read_record(folder).progress["best_step"])
+    trained = TrainedModel.load(folder)
+    batch = trained.data.train_sample(8)
+    mask = batch["attention_mask"]
+    embedded = trained.module.network.embedding(batch["input_ids"]).detach()[mask]
+    assert float(rows[0]["stream_rms"]) == pytest.approx(float(embedded.square().mean().sqrt()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give either variants"),
+        (["pre_ln", "--run", "somewhere"], "give either variants"),
+        (["pre_lm"], "did you mean 'pre_ln'"),
+        (["pre_ln", "--steps", "-1"], "cannot be negative"),
+        (["pre_ln", "--model.lairs", "2"], "did you mean '--model.layers'"),
+        (["pre_ln", "--probes.rows", "0"], "probes.rows is 0"),
+        (["pre_ln", *TINY, "--steps", "1000"], "training ends after 10"),
+        (["--run", "x", "--model.layers", "2"], "--model.layers belongs to variants"),
+        (["--run", "no/such/folder"], "does not exist"),
+    ],
+)
+def test_mistakes_end_with_one_line(
+    arguments: list[str], said: str, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--results", str(tmp_path)] + (["--data.cache_dir", str(cache)] if TINY[0] in arguments else [])
+    with pytest.raises(SystemExit) as stopped:
+        probe.main([*arguments, *folders])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and said in message and message.count("\n") == 1
+
+
+def test_a_divergence_is_said(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    explosive = ["--model.optimizer", "sgd", "--model.learning_rate", "1e30", "--model.warmup_fraction", "0"]
+    _, rows = look(cache, tmp_path, "no_norm", *tiny(cache), "--model.layers", "1", "--steps", "8", *explosive)
+    assert {row["step"] for row in rows} == {"0"}
+    assert "no_norm diverged" in capsys.readouterr().out
+
+
+def test_the_training_sample_is_one_batch_of_fixed_rows(cache: Path) -> None:
+    run = tiny_run(cache)
+    data, other = (TextDataModule(**section(r.config.data)) for r in (run, tiny_run(cache, seed=5)))
+    state = torch.get_rng_state()
+    rows = data.train_sample(8)["rows"].tolist()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len(set(rows)) == 8 and rows == other.train_sample(8)["rows"].tolist()
+    assert set(rows) <= {row for batch in data.train_sample_dataloader() for row in batch["rows"].tolist()}
+
+
+def test_depths_are_thinned_out_evenly_and_values_stand_at_their_depth() -> None:
+    assert shown_depths(0) == [0] and shown_depths(2) == [0, 1, 2] and shown_depths(12) == [0, 3, 6, 9, 12]
+    measures = {"stream_rms": [1.0, 2.0, None], "jacobian_largest": [0.0, -4.0]}
+    snapshot = Snapshot(name="a", condition="a", corpus="c", step=None, measures=measures)
+    assert [value_at(snapshot, "stream_rms", depth) for depth in range(3)] == [1.0, 2.0, None]
+    assert [value_at(snapshot, "jacobian_largest", depth) for depth in range(3)] == [None, 0.0, -4.0]
+    assert terminal_table(snapshot).row_count == 2
+    panel = next(panel for panel in PANELS if panel.measure == "jacobian_largest")
+    depths, values = points(snapshot, panel)
+    assert depths.tolist() == [1, 2] and values[0] != values[0]  # zero has no place on a log scale
+
+
+def test_every_panel_shows_a_measure_that_exists(cache: Path, tmp_path: Path) -> None:
+    probes = Probes(1)
+    run = tiny_run(cache)
+    run = replace(run, config=run.config.with_values({"probes.every_n_steps": 10, "probes.rows": 4}))
+    probes.load_state_dict(read_record(make(run, tmp_path)).history["probes"])
+    assert {panel.measure for panel in PANELS} <= set(probes.values)
