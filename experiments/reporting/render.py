@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.reporting.statistics import Spread
+from experiments.statistics.seeds import Spread
 
 EMPTY = "–"
 

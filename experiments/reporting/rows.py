@@ -10,7 +10,8 @@ from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF, order_conditions, short_names, sort_key, spell
 from experiments.records.record import Record, Scores, Status
 from experiments.records.store import Evidence
-from experiments.reporting.statistics import Spread, median_steps, spread
+from experiments.statistics.censoring import median_steps
+from experiments.statistics.seeds import Spread, spread
 from lightning_modules.variants import VARIANTS
 
 TARGET_SHARE = 0.9
