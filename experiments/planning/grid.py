@@ -1,8 +1,8 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). Later layers win:
-base, corpus, condition, command line. What is swept or tuned has no other value: a condition that sets it is refused,
+of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), which may also have
+``seeds`` and ``conditions`` of its own. Later layers win: base, corpus, condition, command line. What is swept or tuned has no other value: a condition that sets it is refused,
 the command line replaces a sweep, and it cannot set what is tuned.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS
-from experiments.planning.conditions import Condition, build_conditions, refuse_tuned
+from experiments.planning.conditions import Condition, build_conditions, condition_names, refuse_tuned
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.tuning import Tuning
@@ -23,7 +23,7 @@ from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.records.naming import path_safe, short_names, spell
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
-CORPUS_KEYS = ("note", "tuning", *SECTIONS)
+CORPUS_KEYS = ("note", "tuning", "seeds", "conditions", *SECTIONS)
 UNLABELLED_OVERRIDES = frozenset(
     {
         *(f"data.{name}" for name in ("corpus", "cache_dir", "train_file", "validation_file", "test_file")),
@@ -78,7 +78,9 @@ class Grid:
         for key in special:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)
         layers = [base, {section: mapping_of(special, section, f"corpora.{corpus}.") for section in SECTIONS}]
-        tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")))
+        content |= {name: special[name] for name in ("seeds", "conditions") if name in special}
+        names = condition_names(content)
+        tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")), names)
         built = build_conditions(content, layers, overrides, tuning)
         for wanted in only or ():
             reject_unknown("condition", wanted, [condition.name for condition in built])

@@ -82,8 +82,8 @@ class Record:
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]
     """``train``: lists ``step, tokens, loss, learning_rate, gradient_norm``; ``validation``: lists ``step, tokens,
-    loss, accuracy, macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a list per logged step, embedding first,
-    head last) for the start of training."""
+    loss, accuracy, macro_f1`` and, where asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
+    list per kept step, embedding first, head last) over the course of training."""
     outcome: Outcome
     validation: Scores | None = None
     """Scores of the chosen (best on validation) checkpoint; none where the run diverged or failed."""
