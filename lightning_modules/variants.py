@@ -49,6 +49,9 @@ class Variant:
     """Sites that carry a norm; one that is not named has none. ``post`` means both sublayers, ``attention.post`` or
     ``feed_forward.post`` one of them."""
 
+    branch_gain: str = "none"
+    """Rule for the initial scale of the branches, by its name in ``transformer/initialisation.py``."""
+
     post_activation: str | None = None
     """Activation after the ``post`` norm, which only the article's block has."""
 
@@ -105,6 +108,49 @@ ARTICLE_BLOCK = POST_LN.derive(
     source=f"the residual layer as the article writes it: {ARTICLE}",
     post_activation="relu",
 )
+ARTICLE_LAYER_NORM_DIM1 = POST_LN.derive(
+    "article_layer_norm_dim1",
+    title="Article's norm (dim=1)",
+    formula="N(x + F(x)), N over the tokens of a row, padding included",
+    source=f"the layer normalisation of the code in {ARTICLE}, which normalises dim=1",
+    norm="layer_norm_over_tokens",
+)
+PERI_LN = PRE_LN.derive(
+    "peri_ln",
+    title="Peri-LN",
+    formula="x + LN(F(LN(x))), LN after the embeddings and before the head",
+    source="Kim et al. 2025, arXiv:2502.02732, section 3",
+    norm_sites=frozenset({EMBEDDING, INPUT, OUTPUT, FINAL}),
+)
+LAYER_NORM_SCALING = PRE_LN.derive(
+    "layer_norm_scaling",
+    title="LayerNorm Scaling",
+    formula="x + F(LN(x)/√l) in block l, and LN before the head",
+    source="Sun et al. 2025, arXiv:2502.05795, equation 7",
+    norm="depth_scaled_layer_norm",
+)
+REZERO = NO_NORM.derive(
+    "rezero",
+    title="ReZero",
+    formula="x + α·F(x), α = 0 at the start",
+    source="Bachlechner et al. 2020, arXiv:2003.04887, equation 1",
+    residual="rezero",
+)
+DEEPNORM = POST_LN.derive(
+    "deepnorm",
+    title="DeepNorm",
+    formula="LN(α·x + F(x)), α = (2L)^¼, branch weights start (8L)^-¼ times as large",
+    source="Wang et al. 2022, arXiv:2203.00555, section 3.1",
+    residual="deepnorm",
+    branch_gain="deepnorm",
+)
+DEPTH_SCALED_POST_LN = POST_LN.derive(
+    "depth_scaled_post_ln",
+    title="Depth-scaled Post-LN",
+    formula="LN(x + F(x)/√L)",
+    source="Noci et al. 2022, arXiv:2206.03126, section 4",
+    residual="depth_scaled",
+)
 BAG_OF_EMBEDDINGS = PLAIN.derive(
     "bag_of_embeddings",
     title="Bag of embeddings",
@@ -123,6 +169,12 @@ VARIANTS: dict[str, Variant] = {
         NO_NORM,
         PLAIN,
         ARTICLE_BLOCK,
+        ARTICLE_LAYER_NORM_DIM1,
+        PERI_LN,
+        LAYER_NORM_SCALING,
+        REZERO,
+        DEEPNORM,
+        DEPTH_SCALED_POST_LN,
         BAG_OF_EMBEDDINGS,
     )
 }

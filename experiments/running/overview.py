@@ -20,7 +20,7 @@ from experiments.running.execute import TIMING_FILE, section
 from experiments.running.finished import FinishedRuns
 from lightning_modules.transformer.counting import Counts, count_configuration
 
-FLOPS_PER_SECOND = 8e9
+FLOPS_PER_SECOND = 3e10
 """Arithmetic per second of one worker while no run on this machine has told better: small models on one CPU core."""
 START_SECONDS = 4.0
 """What a run costs beside arithmetic: start, evaluation, files."""

@@ -90,33 +90,37 @@ class NoBlocks(nn.Module):
         return x
 
 
-def build_norm(variant: Variant, site: str, width: int, role: Role | None = None) -> nn.Module:
-    """Build the norm over ``width`` features that the variant has at ``site``, or ``nn.Identity``."""
-    return NORMS[variant.norm_at(site, role)](width)
+def build_norm(variant: Variant, site: str, width: int, place: Place | None = None) -> nn.Module:
+    """Build the norm over ``width`` features that the variant has at ``site``, or ``nn.Identity``.
+
+    ``place`` is the sublayer's, where the site belongs to one.
+    """
+    role, block = (place.role, place.block) if place is not None else (None, 1)
+    return NORMS[variant.norm_at(site, role)](width, block)
 
 
-def build_function(config: ModelConfig, role: Role) -> nn.Module:
+def build_function(config: ModelConfig, place: Place) -> nn.Module:
     """Build the function F of a sublayer: attention or feed-forward, with its norms."""
     width, hidden_width = config.width, config.feed_forward_width or 4 * config.width
-    if role is Role.ATTENTION:
+    if place.role is Role.ATTENTION:
         return SelfAttention(
             width,
             config.heads,
-            query_norm=build_norm(config.scheme, QK, width // config.heads, role),
-            key_norm=build_norm(config.scheme, QK, width // config.heads, role),
-            inner_norm=build_norm(config.scheme, INNER, width, role),
+            query_norm=build_norm(config.scheme, QK, width // config.heads, place),
+            key_norm=build_norm(config.scheme, QK, width // config.heads, place),
+            inner_norm=build_norm(config.scheme, INNER, width, place),
         )
     return FeedForward(
         width,
         hidden_width,
         activation=config.activation,
-        inner_norm=build_norm(config.scheme, INNER, hidden_width, role),
+        inner_norm=build_norm(config.scheme, INNER, hidden_width, place),
     )
 
 
-def build_post(variant: Variant, width: int, role: Role) -> nn.Module:
+def build_post(variant: Variant, width: int, place: Place) -> nn.Module:
     """Build what follows the add: the ``post`` norm and, in the article's block, an activation."""
-    norm = build_norm(variant, POST, width, role)
+    norm = build_norm(variant, POST, width, place)
     return norm if variant.post_activation is None else nn.Sequential(norm, ACTIVATIONS[variant.post_activation]())
 
 
@@ -124,10 +128,10 @@ def build_sublayer(config: ModelConfig, place: Place) -> Sublayer:
     """Build one sublayer of the configured variant at its place in the network."""
     variant, width = config.scheme, config.width
     return Sublayer(
-        build_function(config, place.role),
-        STREAMS[variant.residual](place, width, build_post(variant, width, place.role)),
-        input_norm=build_norm(variant, INPUT, width, place.role),
-        output_norm=build_norm(variant, OUTPUT, width, place.role),
+        build_function(config, place),
+        STREAMS[variant.residual](place, width, build_post(variant, width, place)),
+        input_norm=build_norm(variant, INPUT, width, place),
+        output_norm=build_norm(variant, OUTPUT, width, place),
         dropout=config.dropout,
     )
 

@@ -9,7 +9,12 @@ from lightning_modules.config import ModelConfig
 from lightning_modules.transformer.block import BlockStack, NoBlocks, build_blocks, build_norm
 from lightning_modules.transformer.context import Context
 from lightning_modules.transformer.embeddings import POSITIONS, Embedding
-from lightning_modules.transformer.initialisation import initialise, initialise_embeddings
+from lightning_modules.transformer.initialisation import (
+    BRANCH_GAINS,
+    initialise,
+    initialise_embeddings,
+    scale_branches,
+)
 from lightning_modules.transformer.pooling import POOLINGS
 from lightning_modules.variants import EMBEDDING, FINAL
 
@@ -80,6 +85,7 @@ def build_network(
             )
             initialise_embeddings(network, config.initialisation)
             initialise(network.blocks, config.initialisation, config.initialisation_gain)
+            scale_branches(network.blocks, BRANCH_GAINS[config.scheme.branch_gain](max(1, config.depth)))
             initialise(network.head, config.initialisation)
     finally:
         generator.set_state(state)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.transformer.attention import SelfAttention
+from lightning_modules.transformer.feed_forward import FeedForward
 
 GAUSSIAN_SD = 0.02
+
+BRANCH_GAINS: dict[str, Callable[[int], float]] = {
+    "none": lambda blocks: 1.0,
+    "deepnorm": lambda blocks: (8 * blocks) ** -0.25,
+}
+"""Factor that a scheme prescribes for the initial branch weights, by the number of blocks L. ``deepnorm``: (8L)^-¼
+(Wang et al. 2022, arXiv:2203.00555, table 1, encoder-only)."""
 
 
 @torch.no_grad()
@@ -29,6 +38,21 @@ def initialise(root: nn.Module, kind: str, gain: float = 1.0) -> None:
                 draw(matrix, kind, gain)
             if kind != "random":
                 nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def scale_branches(root: nn.Module, gain: float) -> None:
+    """Multiply the matrices through which a sublayer's output passes by ``gain``: all but query and key.
+
+    That is value, output projection and both feed-forward matrices (arXiv:2203.00555, figure 2).
+    """
+    for module in root.modules():
+        if isinstance(module, SelfAttention):
+            module.query_key_value.weight.chunk(3)[2].mul_(gain)
+            module.output.weight.mul_(gain)
+        elif isinstance(module, FeedForward):
+            module.hidden.weight.mul_(gain)
+            module.output.weight.mul_(gain)
 
 
 def draw(matrix: Tensor, kind: str, gain: float) -> None:

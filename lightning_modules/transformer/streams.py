@@ -17,10 +17,12 @@ To add a scheme, subclass :class:`ResidualStream`, register it in ``STREAMS``, a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -43,6 +45,16 @@ class Place:
 
     role: Role
     """What the sublayer computes."""
+
+    @property
+    def block(self) -> int:
+        """Number of the sublayer's block, counted from 1; a block has two sublayers."""
+        return self.index // 2 + 1
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the whole network."""
+        return self.sublayers // 2
 
 
 class ResidualStream(nn.Module):
@@ -99,8 +111,64 @@ class IdentityResidual(ResidualStream):
         return self.post(state + y)
 
 
+class ReZero(ResidualStream):
+    """A learned scalar on the branch that starts at zero: ``state ← post(state + α·y)``, α = 0.
+
+    Bachlechner et al. 2020, arXiv:2003.04887, equation 1. Each sublayer has an α of its own; the authors' code shares
+    one between the two sublayers of a block. Weight decay leaves α alone.
+    """
+
+    skips = 1
+
+    def __init__(self, place: Place, width: int, post: nn.Module) -> None:
+        super().__init__(place, width, post)
+        self.branch_weight = nn.Parameter(torch.zeros(()))
+
+    def write(self, state: Tensor, y: Tensor) -> Tensor:
+        """Return ``post(state + α·y)``."""
+        return self.post(state + self.branch_weight * y)
+
+
+class DeepNormResidual(ResidualStream):
+    """A constant on the skip that grows with depth: ``state ← post(α·state + y)``, α = (2L)^¼ for L blocks.
+
+    Wang et al. 2022, arXiv:2203.00555, section 3.1 and table 1 (encoder-only). The variant also shrinks the initial
+    branch weights (``initialisation.BRANCH_GAINS``).
+    """
+
+    skips = 1
+
+    def __init__(self, place: Place, width: int, post: nn.Module) -> None:
+        super().__init__(place, width, post)
+        self.skip_weight = (2 * place.blocks) ** 0.25
+
+    def write(self, state: Tensor, y: Tensor) -> Tensor:
+        """Return ``post(α·state + y)``."""
+        return self.post(self.skip_weight * state + y)
+
+
+class DepthScaledResidual(ResidualStream):
+    """A constant on the branch that shrinks with depth: ``state ← post(state + y/√L)`` for L blocks.
+
+    Noci et al. 2022, arXiv:2206.03126, section 4: with it, tokens of a deep Post-LN network do not align.
+    """
+
+    skips = 1
+
+    def __init__(self, place: Place, width: int, post: nn.Module) -> None:
+        super().__init__(place, width, post)
+        self.branch_weight = 1 / math.sqrt(place.blocks)
+
+    def write(self, state: Tensor, y: Tensor) -> Tensor:
+        """Return ``post(state + y/√L)``."""
+        return self.post(state + self.branch_weight * y)
+
+
 STREAMS: dict[str, type[ResidualStream]] = {
     "none": NoResidual,
     "identity": IdentityResidual,
+    "rezero": ReZero,
+    "deepnorm": DeepNormResidual,
+    "depth_scaled": DepthScaledResidual,
 }
 """Residual streams by the name that a variant uses."""

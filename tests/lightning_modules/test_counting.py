@@ -23,7 +23,8 @@ def test_parameters_equal_the_formula_and_what_is_there(variant):
     network = make_network(variant=variant, layers=3)
     counts = count(network, length=8)
     layers = 0 if variant == "bag_of_embeddings" else 3
-    assert counts.parameters == parameters_by_formula(layers, 16, 40, 12, 3, counts.norms)
+    branch_weights = 2 * layers if variant == "rezero" else 0
+    assert counts.parameters == parameters_by_formula(layers, 16, 40, 12, 3, counts.norms) + branch_weights
     assert counts.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
