@@ -89,7 +89,7 @@ class Row:
         return spread([r.train.macro_f1 - r.validation.macro_f1 for r in self.records if r.train and r.validation])
 
     @property
-    def steps_to_target(self) -> int | None:
+    def steps_totarget_of(self) -> int | None:
         """Return the median optimiser step at which validation macro-F1 first reached the target."""
         if self.target is None or self.condition == TFIDF:
             return None
@@ -122,7 +122,7 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
             title=description.title_of(records[0].condition),
             swept=records[0].swept,
             records=tuple(sorted(records, key=lambda record: record.seed)),
-            target=_target(finals, records[0].swept),
+            target=target_of(finals, records[0].swept),
         )
         for records in sorted(groups.values(), key=place)
     ]
@@ -138,8 +138,11 @@ def tuned_names(records: list[Record]) -> list[str]:
     return sorted({name for record in records for name in record.tuned})
 
 
-def _target(finals: list[Record], swept: dict[str, Any]) -> float | None:
-    """Return 90 % of the baseline's validation macro-F1, from the baseline at the same swept values if there is one."""
+def target_of(finals: list[Record], swept: dict[str, Any]) -> float | None:
+    """Return 90 % of TF-IDF's validation macro-F1, the level that ``steps_to_target`` asks for.
+
+    The baseline at the same swept values speaks, where there is one. None without a baseline.
+    """
     baselines = [record for record in finals if record.condition == TFIDF and record.validation]
     choices: list[Callable[[Record], bool]] = [
         lambda record: record.swept == swept,

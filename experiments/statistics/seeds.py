@@ -78,13 +78,14 @@ class PairedDifference:
         None for fewer than two pairs. Where all differences are equal t is infinite and p is 0, or 1 where they are
         all zero.
         """
-        from scipy.stats import ttest_1samp
+        from scipy.special import stdtr
 
         if self.count < FEWEST_PAIRS:
             return None
         if len(set(self.values)) == 1:
             return 0.0 if self.values[0] else 1.0
-        return float(ttest_1samp(self.values, 0.0).pvalue)
+        t = statistics.fmean(self.values) / (statistics.stdev(self.values) / math.sqrt(self.count))
+        return float(2 * stdtr(self.count - 1, -abs(t)))
 
     @property
     def sign_flip_p_value(self) -> float | None:

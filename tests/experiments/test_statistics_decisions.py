@@ -146,7 +146,7 @@ def test_a_claim_needs_all_its_parts_and_falls_with_one() -> None:
 def test_two_equal_variants_are_seldom_confirmed(seeds: int) -> None:
     """Families of six comparisons of equals: in at most 5 of 100 is anything confirmed, whatever δ."""
     generator = np.random.default_rng(seeds)
-    families = 200
+    families = 300
     confirmed = 0
     for _ in range(families):
         members = [differences(*generator.normal(0, 0.02, seeds).tolist()) for _ in range(6)]
