@@ -3,8 +3,9 @@
     python -m experiments.claims run [CLAIM …] [--corpora [docstrings,listops]] [--data_folder DIR]
     python -m experiments.claims report [CLAIM …] [--corpora …]
 
-``run`` makes the missing runs of the claims' grids, as ``experiments.ablation run`` does. ``report`` judges from local
-and committed records and writes ``results/REPORT.md`` and ``results/REPORT.zh-CN.md``. CLAIM is the name of a file in
+``run`` makes the missing runs of the claims' grids, as ``experiments.ablation run`` does. ``report`` judges all claims
+from local and committed records and writes ``results/REPORT.md`` and ``results/REPORT.zh-CN.md``; with claims or
+corpora named it only prints their effects, and judges them among all the same. CLAIM is the name of a file in
 ``experiments/claims``; all by default.
 """
 
@@ -106,10 +107,9 @@ def corpus_of(grid: str, corpus: str) -> str:
 
 
 def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
-    """Judge from the records and write the report in both languages."""
-    from rich.table import Table
-
+    """Judge from the records; write the report in both languages, or print what was asked for."""
     from experiments.judging.claim import check_side, load_claims
+    from experiments.judging.console import print_effects, print_verdicts
     from experiments.judging.evidence import GridResults
     from experiments.judging.judge import judge
     from experiments.judging.report import write_report
@@ -119,19 +119,18 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     def results_of(grid: str, corpus: str) -> GridResults:
         return GridResults(Grid.load(grid, {"data": {"corpus": corpus_of(grid, corpus)}}), results)
 
-    claims = load_claims(names)
-    needed(claims, corpora)
+    needed(load_claims(names), corpora)  # refuses unknown names before anything is read
+    claims = load_claims()
     for claim in claims:
         for part in claim.parts:
-            grid = results_of(part.grid, part.corpora[0]).grid
             for side in (part.treatment, part.control):
-                check_side(f"claim {claim.id}: part {part.id}", side, grid)
-    judgements = judge(claims, results_of, corpora)
+                check_side(f"claim {claim.id}: part {part.id}", side, results_of(part.grid, part.corpora[0]).grid)
+    judgements = judge(claims, results_of)
+    if names or corpora:
+        print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)
+        return
     written = write_report(judgements, results)
-    table = Table("no.", "claim", "verdict", box=None)
-    for judgement in judgements:
-        table.add_row(str(judgement.claim.number), judgement.claim.claim["en"], judgement.verdict.name)
-    console.print(table)
+    print_verdicts(judgements, console)
     console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
 
 

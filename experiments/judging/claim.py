@@ -116,9 +116,8 @@ class Claim:
         own, part_keys = _names(cls) - {"id"}, _names(Part)
         for key in content:
             reject_unknown(f"{where}: key", str(key), sorted(own | part_keys))
-        missing = [
-            entry.name for entry in fields(cls) if entry.default is MISSING and entry.name not in {*content, "id"}
-        ]
+        required = [entry.name for entry in fields(cls) if entry.default is MISSING and entry.name != "id"]
+        missing = [name for name in required if name not in content]
         if missing:
             raise ExperimentError(f"{where} has no {missing[0]}")
         values: dict[str, Any] = {key: content[key] for key in own if key in content and key != "parts"}

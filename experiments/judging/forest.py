@@ -49,13 +49,11 @@ def draw_forest(judgements: Sequence[Judgement], path: Path) -> Path | None:
         axes.set_xlim(-LIMIT - 0.5, LIMIT + 0.5)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(
-            "effect in units of δ (0: none; dashed line, 1: the smallest that matters); positive favours the claim"
+            "effect in units of δ (0: none; dashed, 1: the smallest that matters); positive favours the claim"
         )
         add_legend(axes)
         counts = {name: sum(e.verdict.name == name for _, effects in drawn for e in effects) for name in COLORS}
-        headline(
-            figure, ", ".join(f"{count} {name}" for name, count in counts.items()) + " of the effects measured so far"
-        )
+        headline(figure, "Effects measured: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
         return save_png(figure, path)
 
 

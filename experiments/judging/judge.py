@@ -116,7 +116,7 @@ class Judgement:
         return [effect for effect in self.effects if not effect.measurement.is_confirmatory]
 
 
-def judge(claims: Sequence[Claim], results: Results, corpora: Sequence[str] = ()) -> list[Judgement]:
+def judge(claims: Sequence[Claim], results: Results) -> list[Judgement]:
     """Judge claims by the records that there are.
 
     Holm's procedure runs over all parts of a family on all confirmatory corpora, planned tests that could not be made
@@ -125,14 +125,12 @@ def judge(claims: Sequence[Claim], results: Results, corpora: Sequence[str] = ()
     Args:
         claims: what to judge; a family is complete only with all claims that name it.
         results: the records, by grid and corpus.
-        corpora: corpora to look at; all that the claims name by default.
     """
     measured = [
         measure(claim, part, corpus, results(part.grid, corpus), is_confirmatory=corpus in part.corpora)
         for claim in claims
         for part in claim.parts
         for corpus in (*part.corpora, *part.replications)
-        if not corpora or corpus in corpora
     ]
     families: dict[tuple[str, bool], list[Measurement]] = {}
     for measurement in measured:

@@ -16,7 +16,7 @@ from experiments.reporting.rows import first_step_reaching
 from experiments.statistics.censoring import Time
 
 VANISHING, EXPLODING = 1e-3, 1e3
-"""Ratio of the first block's gradient norm to the last one's, below or above which the gradient vanishes or explodes."""
+"""Ratio of the first block's gradient norm to the last one's beyond which the gradient vanishes or explodes."""
 DECADES = 12.0
 """Largest imbalance that is told apart, in powers of ten: a gradient that underflows to zero is no further off."""
 RARE_SHARE = 0.8
@@ -179,9 +179,8 @@ def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
 
 
 def _measure(compute: Callable[..., Any], kind: Any, title: tuple[str, str], effect: tuple[str, str]) -> Measure:
-    return Measure(
-        compute, kind, dict(zip(("en", "zh"), title, strict=True)), dict(zip(("en", "zh"), effect, strict=True))
-    )
+    in_both = [dict(zip(("en", "zh"), texts, strict=True)) for texts in (title, effect)]
+    return Measure(compute, kind, *in_both)
 
 
 POINTS = ("difference", "差值")

@@ -42,8 +42,8 @@ def predictions_are_too_few(recall_is_below_precision: Mapping[str, bool]) -> bo
 def mean_one_vs_rest_accuracy(accuracy: float, classes: int) -> float:
     """Return the mean over K classes of one-vs-rest accuracy ``(TP + TN)/N``, which overall accuracy fixes.
 
-    Proof. A right answer counts as right in all K one-vs-rest problems; a wrong one counts as wrong in exactly two, that
-    of its true and that of its predicted class. So the mean is ``1 − 2·(1 − accuracy)/K``.
+    Proof. A right answer counts as right in all K one-vs-rest problems; a wrong one counts as wrong in exactly two,
+    that of its true and that of its predicted class. So the mean is ``1 − 2·(1 − accuracy)/K``.
     """
     return 1 - 2 * (1 - accuracy) / classes
 
@@ -51,8 +51,8 @@ def mean_one_vs_rest_accuracy(accuracy: float, classes: int) -> float:
 def equal_class_sizes_are_possible(accuracy: float, f1: Mapping[str, float], recall_below: Mapping[str, bool]) -> bool:
     """Tell whether overall accuracy fits F1 if all classes were equally frequent.
 
-    Proof. Accuracy is ``Σ (n/N)·R``, the mean recall where sizes are equal. F1 is the harmonic mean of R and P and so at
-    least R where R ≤ P: the mean recall is at most the mean F1. Accuracy above the mean F1 is a contradiction.
+    Proof. Accuracy is ``Σ (n/N)·R``, the mean recall where sizes are equal. F1 is the harmonic mean of R and P and so
+    at least R where R ≤ P: the mean recall is at most the mean F1. Accuracy above the mean F1 is a contradiction.
     """
     if not all(recall_below.values()):
         return True
@@ -84,8 +84,9 @@ def contradictions() -> list[Contradiction]:
                     "en": f"If a class's accuracy is one-vs-rest accuracy, as the article defines it, overall accuracy "
                     f"{OVERALL_ACCURACY:.2f} fixes the mean over the five classes at 1 − 2(1 − accuracy)/5, between "
                     f"{low:.3f} and {high:.3f} with rounding; the table's mean is {MEAN_CLASS_ACCURACY:.2f}.",
-                    "zh": f"若按文章定义，类准确率为一对其余准确率，则总体准确率 {OVERALL_ACCURACY:.2f} 决定五个类的平均值为 "
-                    f"1 − 2(1 − 准确率)/5，计入舍入为 {low:.3f} 至 {high:.3f}；而表中的平均值为 {MEAN_CLASS_ACCURACY:.2f}。",
+                    "zh": f"若按文章定义，类准确率为一对其余准确率，则总体准确率 {OVERALL_ACCURACY:.2f} "
+                    f"决定五个类的平均值为 1 − 2(1 − 准确率)/5，计入舍入为 {low:.3f} 至 {high:.3f}；"
+                    f"而表中的平均值为 {MEAN_CLASS_ACCURACY:.2f}。",
                 },
             )
         )
@@ -94,9 +95,9 @@ def contradictions() -> list[Contradiction]:
             Contradiction(
                 "class_sizes",
                 {
-                    "en": f"Equal class sizes are impossible as well: accuracy would be the mean recall, which is at most "
-                    f"the mean F1 {sum(F1.values()) / len(F1):.3f}, below {OVERALL_ACCURACY:.2f}. The article does not "
-                    "publish class sizes.",
+                    "en": f"Equal class sizes are impossible as well: accuracy would be the mean recall, which is at "
+                    f"most the mean F1 {sum(F1.values()) / len(F1):.3f}, below {OVERALL_ACCURACY:.2f}. The article "
+                    "does not publish class sizes.",
                     "zh": f"各类样本数相等也不可能：此时准确率等于平均召回率，不会超过平均 F1 "
                     f"{sum(F1.values()) / len(F1):.3f}，低于 {OVERALL_ACCURACY:.2f}。文章没有公布各类样本数。",
                 },
@@ -127,8 +128,7 @@ def nearest_settings(results: Path, count: int = 5) -> list[Neighbour]:
     for path in sorted(results.glob("*/*/summary.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["accuracy"] and row["macro_f1"]]
-        found += [
-            Neighbour(*path.parts[-3:-1], row["variant"], float(row["accuracy"]), float(row["macro_f1"]))
-            for row in rows
-        ]
+        for row in rows:
+            grid, corpus = path.parts[-3:-1]
+            found.append(Neighbour(grid, corpus, row["variant"], float(row["accuracy"]), float(row["macro_f1"])))
     return sorted(found, key=lambda neighbour: neighbour.distance)[:count]

@@ -13,10 +13,11 @@ from experiments.judging.published_table import contradictions, nearest_settings
 from experiments.judging.wording import PHRASES, Phrases
 from experiments.records.files import write_atomically
 from experiments.reporting.render import EMPTY, Grid, mean_and_sd, rounded, to_markdown
+from experiments.statistics.verdicts import VerdictName
 
 FILES = {"en": "REPORT.md", "zh": "REPORT.zh-CN.md"}
 FOREST = "figures/claims.png"
-VERDICTS = ("confirmed", "refuted", "inconclusive", "not run")
+VERDICTS: tuple[VerdictName, ...] = ("confirmed", "refuted", "inconclusive", "not run")
 
 
 def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
@@ -102,7 +103,8 @@ class Writer:
         for heading, effects in ((None, judgement.confirmatory), (say["replications"], judgement.replications)):
             if effects:
                 lines += [f"### {heading}"] if heading else []
-                lines += [to_markdown(self.effects_table(effects)), *self.values(effects)]
+                table = to_markdown(self.effects_table(effects), verbatim={say["evidence"]})
+                lines += [table, *self.values(effects)]
         return "\n\n".join(lines)
 
     def effects_table(self, effects: Sequence[Effect]) -> Grid:
@@ -131,7 +133,7 @@ class Writer:
             rounded(measurement.part.delta),
             rounded(effect.detectable),
             self.verdict(effect),
-            "",
+            self.links(effect),
         ]
 
     def verdict(self, effect: Effect) -> str:

@@ -9,9 +9,9 @@ Phrases = Mapping[str, str]
 ENGLISH: Phrases = {
     "title": "The article's claims, one by one",
     "introduction": (
-        "The article (残差连接与层归一化, residual connections and layer normalisation in large language models) asserts "
-        "what follows and shows one table without a baseline, a seed or a spread. Each claim was written down as a "
-        "hypothesis in `experiments/claims` (metric, direction, δ = smallest effect of interest) before its runs. "
+        "The article (残差连接与层归一化, residual connections and layer normalisation in large language models) "
+        "asserts what follows and shows one table without a baseline, a seed or a spread. Each claim was written down "
+        "as a hypothesis in `experiments/claims` (metric, direction, δ = smallest effect of interest) before its runs. "
         "`python -m experiments.claims report` rewrites this page from the records alone."
     ),
     "verdicts": "Verdicts",
@@ -21,19 +21,19 @@ ENGLISH: Phrases = {
         "favours the claim. [l, u] is its t-interval at the level that Holm's procedure gives it within the claim's "
         "family: all its parts on all confirmatory corpora, planned tests that could not be made included. p is the "
         "paired t-test's, adjusted by Holm; sign flips check it without assuming normality.\n"
-        "- **confirmed**: l > 0 and the effect is at least δ. **refuted**: u < δ, so an effect that matters is ruled out "
-        "(a small true effect refutes too). **inconclusive**: anything else, or fewer than three usable pairs of seeds. "
-        "**not run**: planned runs are missing; nothing is judged before all are there, so nobody can stop at a good "
-        "moment.\n"
+        "- **confirmed**: l > 0 and the effect is at least δ. **refuted**: u < δ, so an effect that matters is "
+        "ruled out (a small true effect refutes too). **inconclusive**: anything else, or fewer than three usable "
+        "pairs of seeds. **not run**: planned runs are missing; nothing is judged before all are there, so nobody can "
+        "stop at a good moment.\n"
         "- The article claims without conditions. A claim as a whole is *confirmed* only if every part is confirmed on "
         "every confirmatory corpus, *refuted* if one part is refuted on one corpus, and *inconclusive* otherwise; how "
         "many parts went which way stands beside it.\n"
-        "- *Detectable* is the effect that so many seeds with this spread would show in four of five experiments. Where "
-        "it exceeds δ, an inconclusive verdict means: too few seeds to tell.\n"
-        "- Seeds whose run has no value (a diverged run has no score, a run may never reach the level that overfitting is "
-        "compared at) are left out of the pairs and counted. Steps to a target that was never reached are set to the "
-        "budget, which never overstates a difference; then a claim cannot be confirmed where only its own side fell "
-        "short, nor refuted where only the other did. Pairs in which both fell short are left out.\n"
+        "- *Detectable* is the effect that so many seeds with this spread would show in four of five experiments. "
+        "Where it exceeds δ, an inconclusive verdict means: too few seeds to tell.\n"
+        "- Seeds whose run has no value (a diverged run has no score, a run may never reach the level that overfitting "
+        "is compared at) are left out of the pairs and counted. Steps to a target that was never reached are set to "
+        "the budget, which never overstates a difference; then a claim cannot be confirmed where only its own side "
+        "fell short, nor refuted where only the other did. Pairs in which both fell short are left out.\n"
         "- Replications have five seeds, are adjusted among themselves, and decide nothing."
     ),
     "claim": "claim",
@@ -74,8 +74,8 @@ ENGLISH: Phrases = {
     "values": "Mean ± standard deviation over seeds of both sides",
     "arithmetic": "Decided by arithmetic on the printed numbers (proofs in `experiments/judging/published_table.py`):",
     "unpublished": (
-        "The article's data, class sizes, splits and seeds are not published, so its table cannot be reproduced. Of our "
-        "settings these come nearest to its accuracy 0.83 and mean F1 0.798:"
+        "The article's data, class sizes, splits and seeds are not published, so its table cannot be reproduced. Of "
+        "our settings these come nearest to its accuracy 0.83 and mean F1 0.798:"
     ),
     "no_neighbours": "No results of ours are committed yet.",
     "forest": "Effects with their Holm-adjusted intervals in units of δ: right of 1 matters, left of 0 speaks against.",

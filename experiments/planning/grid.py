@@ -1,10 +1,10 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds`` and
-``conditions`` in place of the general ones. Later layers win: base, corpus, condition, command line. What is swept or
-tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and it cannot set what
-is tuned.
+of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``
+and ``conditions`` in place of the general ones. Later layers win: base, corpus, condition, command line. What is swept
+or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and it cannot set
+what is tuned.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Row:
         return spread([r.train.macro_f1 - r.validation.macro_f1 for r in self.records if r.train and r.validation])
 
     @property
-    def steps_totarget_of(self) -> int | None:
+    def steps_to_target(self) -> int | None:
         """Return the median optimiser step at which validation macro-F1 first reached the target."""
         if self.target is None or self.condition == TFIDF:
             return None
