@@ -19,6 +19,7 @@ from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
 
 CONFIRMATORY = {"docstrings", "ag_news", "listops"}
+BOTH = {"en": "one", "zh": "一"}
 REPLICATIONS = {"sst5", "trec", "tweeteval_emotion", "thucnews10"}
 
 

@@ -15,7 +15,7 @@ from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.judging.claim import Claim, Part, Side
 from experiments.judging.evidence import GridResults
-from experiments.judging.judge import Judgement, judge
+from experiments.judging.judge import Judgement, judge, judge_member
 from experiments.judging.report import write_report
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
@@ -23,6 +23,8 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
+from experiments.statistics.multiplicity import holm
+from experiments.statistics.seeds import PairedDifference
 
 SEEDS = 10
 NOISE = np.random.default_rng(0).normal(0, 0.004, SEEDS)
@@ -249,17 +251,11 @@ def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid
     (template,) = (effect.measurement for effect in judged(results, part(delta=1e-9)).effects)
     generator = np.random.default_rng(11)
     families, confirmed = 150, 0
-    from experiments.judging.judge import judge_member
-    from experiments.statistics.multiplicity import holm
-    from experiments.statistics.seeds import PairedDifference
-
     for _ in range(families):
-        members = [
-            replace(
-                template, components=(PairedDifference(tuple(range(SEEDS)), tuple(generator.normal(0, 0.02, SEEDS))),)
-            )
-            for _ in range(4)
+        differences = [
+            PairedDifference(tuple(range(SEEDS)), tuple(generator.normal(0, 0.02, SEEDS).tolist())) for _ in range(4)
         ]
+        members = [replace(template, components=(difference,)) for difference in differences]
         verdicts = itertools.starmap(judge_member, zip(members, holm([m.p_value for m in members]), strict=True))
         confirmed += any(effect.verdict.name == "confirmed" for effect in verdicts)
     assert confirmed / families <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / families)
