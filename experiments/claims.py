@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results, console = Path(parsed.results), Console(force_jupyter=False)
         corpora = parsed.corpora or []
         if parsed.verb == "run":
-            run(parsed.claims, corpora, parsed.data_folder, results, parsed.workers, console)
+            run(parsed, corpora, results, console)
         else:
             report(parsed.claims, corpora, results, console)
 
@@ -50,30 +50,28 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--corpora", type=list[str], help="only these corpora, such as [docstrings,listops]")
     parser.add_argument("--data_folder", type=str, help="folder that holds data sets by name, in place of the Hub")
     parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    parser.add_argument(
+        "--keep_committed",
+        action="store_true",
+        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
+    )
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders, tables and reports")
     return parser.parse_args(list(arguments))
 
 
-def run(
-    names: Sequence[str],
-    corpora: Sequence[str],
-    data_folder: str | None,
-    results: Path,
-    workers: int | None,
-    console: Console,
-) -> None:
+def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Console) -> None:
     """Make the missing runs of every grid and corpus that the claims name, then each grid's own report."""
     from experiments.ablation import run as run_grid
     from experiments.judging.claim import load_claims
     from experiments.planning.grid import Grid
 
     failed = 0
-    for grid, corpus in needed(load_claims(names), corpora):
-        folder = Path(data_folder) / corpus if data_folder else None
+    for grid, corpus in needed(load_claims(parsed.claims), corpora):
+        folder = Path(parsed.data_folder) / corpus if parsed.data_folder else None
         overrides = {"data": {"corpus": str(folder) if folder and folder.is_dir() else corpus_of(grid, corpus)}}
         console.print(f"grid {grid} on {corpus}", highlight=False)
         try:
-            run_grid(Grid.load(grid, overrides), results, workers, False, console)
+            run_grid(Grid.load(grid, overrides), results, parsed.workers, parsed.keep_committed, console)
         except SystemExit:  # some runs failed; the other grids go on
             failed += 1
     if failed:
