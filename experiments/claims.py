@@ -119,10 +119,10 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
 
     needed(load_claims(names), corpora)  # refuses unknown names before anything is read
     claims = load_claims()
-    for claim in claims:
-        for part in claim.parts:
+    for claim, part in ((owner, part) for owner in claims for part in owner.parts):
+        for corpus in (*part.corpora, *part.replications):
             for side in (part.treatment, part.control):
-                check_side(f"claim {claim.id}: part {part.id}", side, results_of(part.grid, part.corpora[0]).grid)
+                check_side(f"claim {claim.id}: part {part.id}", side, results_of(part.grid, corpus).grid)
     judgements = judge(claims, results_of)
     if names or corpora:
         print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
@@ -43,6 +44,15 @@ def test_a_member_is_rejected_exactly_where_its_p_value_is_within_its_level(p_va
         if abs(p_value - member.level) > 1e-9:
             assert member.rejected == (p_value < member.level)
         assert member.p_value >= p_value - 1e-15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_holm_is_that_of_statsmodels(seed: int) -> None:
+    p_values = (np.random.default_rng(seed).random(9) ** 3).round(3).tolist()
+    rejected, adjusted, _, _ = multipletests(p_values, method="holm")
+    found = holm(p_values)
+    assert [member.p_value for member in found] == pytest.approx(adjusted.tolist())
+    assert [member.rejected for member in found] == rejected.tolist()
 
 
 def test_a_test_that_could_not_be_made_still_counts_in_the_family() -> None:
