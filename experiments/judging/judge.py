@@ -17,7 +17,7 @@ from experiments.statistics.multiplicity import (
     intersection_union_interval,
     intersection_union_p_value,
 )
-from experiments.statistics.power import smallest_detectable_effect
+from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
 from experiments.statistics.seeds import FEWEST_PAIRS, PairedDifference, Spread, paired_difference, spread
 from experiments.statistics.verdicts import Verdict, judge_all, judge_interval
 
@@ -169,7 +169,17 @@ def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
         may_confirm=censored is None or censored.only_fast_censored == 0,
         may_refute=censored is None or censored.only_slow_censored == 0,
     )
+    if verdict.name == "refuted" and is_equivalent(member, adjusted.level):
+        verdict = Verdict("refuted", "equivalent")
     return Effect(member, adjusted, interval, detectable, verdict)
+
+
+def is_equivalent(member: Measurement, level: float) -> bool:
+    """Tell whether a part's only effect lies within ±δ, so that the sides are equal in practice (TOST at ``level``)."""
+    if len(member.components) != 1:
+        return False
+    p_value = equivalence_p_value(member.components[0], member.part.delta)
+    return p_value is not None and p_value <= level
 
 
 def measure(claim: Claim, part: Part, corpus: str, results: GridResults, *, is_confirmatory: bool) -> Measurement:

@@ -22,7 +22,8 @@ ENGLISH: Phrases = {
         "family: all its parts on all confirmatory corpora, planned tests that could not be made included. p is the "
         "paired t-test's, adjusted by Holm; sign flips check it without assuming normality.\n"
         "- **confirmed**: l > 0 and the effect is at least δ. **refuted**: u < δ, so an effect that matters is "
-        "ruled out (a small true effect refutes too). **inconclusive**: anything else, or fewer than three usable "
+        "ruled out (a small true effect refutes too; *equal within ±δ*: two one-sided tests show the "
+        "sides equal in practice). **inconclusive**: anything else, or fewer than three usable "
         "pairs of seeds. **not run**: planned runs are missing; nothing is judged before all are there, so nobody can "
         "stop at a good moment.\n"
         "- The article claims without conditions. A claim as a whole is *confirmed* only if every part is confirmed on "
@@ -67,6 +68,7 @@ ENGLISH: Phrases = {
     "small": "above zero, but the mean is below δ",
     "only_fast_censored": "{fast} pair(s) in which the favoured side alone never arrived",
     "only_slow_censored": "{slow} pair(s) in which the other side alone never arrived",
+    "equivalent": "equal within ±δ",
     "would_refute": "What would refute it",
     "why_delta": "Why this δ",
     "measured": "The effect is measured in",
@@ -100,7 +102,8 @@ CHINESE: Phrases = {
         "- *效应*是处理组与对照组按种子配对之差的均值，正号表示支持论断。[l, u] 是在 Holm 程序所给水平上的 t 区间，"
         "校正范围为同一族：该论断的所有部分与所有验证语料，包括未能进行的检验。p 为经 Holm 校正的配对 t 检验；"
         "符号翻转检验不假设正态，用作核对。\n"
-        "- **证实**：l > 0 且效应不小于 δ。**否证**：u < δ，即排除了有意义的效应（真实但过小的效应同样否证）。"
+        "- **证实**：l > 0 且效应不小于 δ。**否证**：u < δ，即排除了有意义的效应（真实但过小的效应同样否证；"
+        "“在 ±δ 内相等”表示双单侧检验表明两者实际上相等）。"
         "**未定**：其余情形，或可用的种子对少于三对。**未运行**：计划的运行尚有缺失；全部完成之前不作判断，"
         "以免在有利的时刻停下。\n"
         "- 文章的论断不带条件。每个部分在每个验证语料上都证实，整条才算*证实*；任一部分在任一语料上被否证，整条即"
@@ -142,6 +145,7 @@ CHINESE: Phrases = {
     "small": "大于零，但均值小于 δ",
     "only_fast_censored": "{fast} 对中只有受支持的一方未达到目标",
     "only_slow_censored": "{slow} 对中只有另一方未达到目标",
+    "equivalent": "在 ±δ 内相等",
     "would_refute": "何种结果会否证它",
     "why_delta": "为何取此 δ",
     "measured": "效应的单位",

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from experiments.errors import ExperimentError
 from experiments.records.record import METRICS
 from experiments.reporting.scored_runs import ScoredRun
-from experiments.statistics.rows import RowTest, equally_often_right
+from experiments.statistics.rows import (
+    Answers,
+    RowTest,
+    bootstrap_interval,
+    equally_often_right,
+    macro_f1,
+    permutation_p_value,
+)
 from experiments.statistics.seeds import PairedDifference, Spread, spread
 
 
@@ -28,6 +35,20 @@ class MetricDifference:
     """First minus second, over seeds."""
     p_value: float | None
     """Of the sign-flip permutation over seeds; none for a single pair."""
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """How far two models' macro-F1 would differ on other rows like these."""
+
+    low: float
+    """Lower end of the 95 % bootstrap interval of the difference."""
+    high: float
+    """Upper end."""
+    p_value: float
+    """Of the permutation of the models' names."""
+    unit: str
+    """What is resampled and permuted: ``row`` or ``group``."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +137,23 @@ class Comparison:
         signs are flipped by group (else by row) in the sum of differences.
         """
         return equally_often_right(self.right, self.rows["group"] if self.is_grouped else None)
+
+    def row_difference(self) -> RowDifference | None:
+        """Compare macro-F1 on rows like these, given these trained weights; None for several seeds.
+
+        Groups are resampled and swapped whole where rows come in groups. The generator is seeded, so the same runs give
+        the same numbers.
+        """
+        if len(self.pairs) > 1:
+            return None
+        (pair,) = self.pairs
+        groups = pd.factorize(self.rows["group"])[0] if self.is_grouped else None
+        predicted = [run.predictions["predicted"].to_numpy() for run in pair]
+        answers = Answers(self.rows["label"].to_numpy(), *predicted, groups)
+        generator = np.random.default_rng(0)
+        low, high = bootstrap_interval(answers, macro_f1, generator)
+        p_value = permutation_p_value(answers, macro_f1, generator)
+        return RowDifference(low, high, p_value, "group" if self.is_grouped else "row")
 
     def disagreements(self) -> pd.DataFrame:
         """Return the rows on which the sides answer differently, the most confident ones first.

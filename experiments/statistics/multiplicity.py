@@ -28,9 +28,8 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)`` until the first that is
     not rejected; all from there on keep that member's level. The adjusted p-value is ``max over j ≤ i of
     (m − j + 1)·p_(j)``, at most 1. (``statsmodels`` has the same, and collects garbage for half a second in every call:
-    the tests compare with it.) The t-interval at a member's level excludes zero exactly
-    where Holm rejects it. (The intervals are compatible with the tests, one by one; they are not simultaneous: for that
-    all would need α/m.)
+    the tests compare with it.) The t-interval at a member's level excludes zero exactly where Holm rejects it. (The
+    intervals are compatible with the tests, one by one; they are not simultaneous: for that all would need α/m.)
 
     Args:
         p_values: of every planned test; None for one that could not be made, which still counts in m.

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
-RESAMPLES = 9_999
+RESAMPLES = 4_999
 Metric = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Turns confusion matrices (…, K, K), rows true and columns predicted classes, into scores (…)."""
 

@@ -19,10 +19,10 @@ class Verdict:
 
     name: VerdictName
     reason: str = ""
-    """Why it is inconclusive or not run, as one of :data:`REASONS`; empty for a verdict of the rule itself."""
+    """Why it is inconclusive or not run, or that a refuted effect is none in practice: one of :data:`REASONS`."""
 
 
-REASONS = ("missing", "few_seeds", "undecided", "small", "only_fast_censored", "only_slow_censored")
+REASONS = ("missing", "few_seeds", "undecided", "small", "only_fast_censored", "only_slow_censored", "equivalent")
 
 
 def judge_interval(

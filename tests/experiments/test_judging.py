@@ -117,6 +117,7 @@ def test_all_three_verdicts(grid: Grid, tmp_path: Path, difference: float, noise
     judgement = judged(results, part())
     (effect,) = judgement.effects
     assert judgement.verdict.name == effect.verdict.name == expected
+    assert (effect.verdict.reason == "equivalent") == (difference == 0)
     assert effect.interval is not None
     assert effect.interval.mean == pytest.approx(difference + noise * NOISE.mean())
     assert effect.measurement.pairs == SEEDS
