@@ -148,8 +148,8 @@ class Comparison:
             return None
         (pair,) = self.pairs
         groups = pd.factorize(self.rows["group"])[0] if self.is_grouped else None
-        predicted = [run.predictions["predicted"].to_numpy() for run in pair]
-        answers = Answers(self.rows["label"].to_numpy(), *predicted, groups)
+        first, second = (run.predictions["predicted"].to_numpy() for run in pair)
+        answers = Answers(self.rows["label"].to_numpy(), first, second, groups)
         generator = np.random.default_rng(0)
         low, high = bootstrap_interval(answers, macro_f1, generator)
         p_value = permutation_p_value(answers, macro_f1, generator)
