@@ -170,7 +170,12 @@ class DataConfig:
 
     @property
     def slug(self) -> str:
-        """Short name of the corpus in folders and tables: the last part of a path, Hub id or file name."""
-        name = self.train_file if self.corpus in FILE_FORMATS and self.train_file else self.corpus
-        stem = PurePath(name.rstrip("/")).stem if self.corpus in FILE_FORMATS else PurePath(name.rstrip("/")).name
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", stem) or "corpus"
+        """Short name of the corpus in folders and tables: the last part of a path or Hub id, or a file's name."""
+        if self.corpus in FILE_FORMATS and self.train_file:
+            return slug_of(PurePath(self.train_file).stem)
+        return slug_of(PurePath(self.corpus.rstrip("/")).name)
+
+
+def slug_of(name: str) -> str:
+    """Return a name that can be part of a path: letters and digits of any script, ``_``, ``.`` and ``-``."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "corpus"

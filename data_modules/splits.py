@@ -72,6 +72,8 @@ def _cut_groups(
 def subset(labels: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]:
     """Choose ``rows`` rows at random, every class by its share (largest remainders), in their original order.
 
+    A class whose share rounds to nothing keeps one row, at the cost of the class with the most.
+
     Subsets of one seed are nested: a smaller one is part of a larger one, up to rounding of the classes' shares.
     """
     if rows >= len(labels):
@@ -81,6 +83,8 @@ def subset(labels: NDArray[np.int64], rows: int, seed: int) -> NDArray[np.int64]
     wanted = np.floor(exact).astype(np.int64)
     remainders = np.argsort(wanted - exact, kind="stable")
     wanted[remainders[: rows - wanted.sum()]] += 1
+    for index in np.flatnonzero(wanted == 0):
+        wanted[index], wanted[wanted.argmax()] = 1, wanted.max() - 1
     order = np.random.default_rng(seed).permutation(len(labels))
     kept = [order[inverse[order] == index][:count] for index, count in enumerate(wanted)]
     return np.sort(np.concatenate(kept))

@@ -133,7 +133,7 @@ def report(grid: Grid, results: Path, console: Console) -> None:
             "`run` makes what is missing"
         )
     description = Description(
-        grid=grid.name,
+        arguments=grid.arguments,
         title=grid.title,
         purpose=grid.purpose,
         data_note=grid.note,

@@ -133,7 +133,7 @@ class TrainCLI(LightningCLI):
         with occupied(self.folder):
             resumes = self.resumed_step is not None and is_inside(arguments["ckpt_path"], self.folder)
             curves = earlier_curves(self.folder, self.resumed_step or 0) if resumes else []
-            prepare_folder(self.run, self.folder, resumes=resumes)
+            prepare_folder(self.run, self.folder, self.datamodule.corpus.fingerprint, resumes=resumes)
             try:
                 self.trainer.fit(**arguments)
             except SystemExit:  # how Lightning ends after Ctrl-C

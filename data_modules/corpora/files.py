@@ -10,7 +10,7 @@ import pandas as pd
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.corpora.source import SPLITS, RawCorpus, Source
-from data_modules.corpora.tables import raw_corpus, require_columns, slug_of
+from data_modules.corpora.tables import raw_corpus, require_columns
 from data_modules.errors import DataError
 
 
@@ -89,7 +89,7 @@ def source(config: DataConfig) -> Source:
     content = {name: file_digest(path) for name, path in paths.items()}
     train = paths["train"]
     return Source(
-        slug=slug_of(train.name.split(".")[0]),
+        slug=config.slug,
         description=f"file:{train.name}",
         key=digest("files", config.corpus, content, columns),
         load=load,

@@ -10,7 +10,7 @@ from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.corpora.network import offline
 from data_modules.corpora.source import SPLITS, RawCorpus, Source
-from data_modules.corpora.tables import raw_corpus, require_columns, slug_of
+from data_modules.corpora.tables import raw_corpus, require_columns
 from data_modules.errors import DataError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def source(config: DataConfig) -> Source:
     if not content:
         raise DataError(f"the folder {folder.name} (data.corpus) is empty")
     return Source(
-        slug=slug_of(folder.name),
+        slug=config.slug,
         description=f"folder:{folder.name}",
         key=digest("folder", content, columns_of(config)),
         load=lambda: _load(folder, config),

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_modules.cache import digest
-from data_modules.config import FILE_FORMATS, DataConfig
+from data_modules.config import FILE_FORMATS, DataConfig, slug_of
 from data_modules.corpora.folder import columns_of, corpus_of
 from data_modules.corpora.network import is_reachable, offline
 from data_modules.corpora.source import Source
-from data_modules.corpora.tables import slug_of
 from data_modules.errors import DataError, nearest
 
 if TYPE_CHECKING:

@@ -13,11 +13,6 @@ from data_modules.errors import DataError, nearest
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
 
-def slug_of(name: str) -> str:
-    """Return a name that can be part of a path: letters, digits, ``_``, ``.`` and ``-``."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "corpus"
-
-
 def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> None:
     """Raise :class:`DataError` unless every wanted column is there.
 

@@ -82,7 +82,8 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
     reaches it: at equal epochs, models that learn nothing have the smallest gap.
     """
     history = only(records).history.get("validation") or {}
-    points = list(zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False))
+    curves = zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False)
+    points = [point for point in curves if None not in point]
     place = next((index for index, (train, _) in enumerate(points) if target is not None and train >= target), None)
     if place is None or target is None:
         return None

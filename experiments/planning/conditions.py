@@ -16,7 +16,7 @@ from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.records.naming import TFIDF
 from lightning_modules.variants import VARIANTS
 
-CONDITION_KEYS = ("name", "title", "variant", "tune", *SECTIONS)
+CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
 BASELINES = (TFIDF,)
 
 
@@ -59,12 +59,13 @@ def build_conditions(
     for entry in entries:
         own = {section: mapping_of(entry, section) for section in SECTIONS}
         trials = tuning.trials_of(entry["name"], entry["variant"]) if tuning and entry.get("tune", True) else ()
-        for swept in cells:
+        for swept in cells if entry.get("sweep", True) else [{}]:
             refuse_hidden(entry["name"], own, swept, trials)
             variant = {"model": {"variant": entry["variant"]}}
             config = RunConfig(
                 **validated_sections(merge(*layers, own, variant, overrides, nest(swept))), threads=threads
             )
+            refuse_loaders(config)
             title = entry.get("title", "")
             built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
     base = RunConfig(**validated_sections(merge(*layers, overrides, nest(cells[0]))), threads=threads)
@@ -114,6 +115,15 @@ def refuse_hidden(
             raise ExperimentError(
                 f"condition {name!r} sets {setting}, which the grid tunes; give the condition `tune: false`"
             )
+
+
+def refuse_loaders(config: RunConfig) -> None:
+    """Raise :class:`ExperimentError` where a run would start loader processes, which a worker process may not."""
+    if config.data.num_workers:
+        raise ExperimentError(
+            f"data.num_workers is {config.data.num_workers}; in a grid it must be 0, because the grid's workers are "
+            "the parallel processes (see --workers); `experiments.train` takes any number"
+        )
 
 
 def refuse_tuned(conditions: Sequence[Condition], overrides: Mapping[str, Any]) -> None:

@@ -1,19 +1,21 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``
-and ``conditions`` in place of the general ones. Later layers win: base, corpus, condition, command line. What is swept
-or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and it cannot set
-what is tuned.
+of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``,
+``conditions`` and a ``sweep`` in place of the general ones. Later layers win: base, corpus, condition, command line.
+What is swept or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and
+it cannot set what is tuned. A condition with ``sweep: false`` or ``tune: false`` stays out: a bag of embeddings has
+no depth, so it is one row and one line in a figure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+from data_modules.config import DataConfig
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS
 from experiments.planning.conditions import Condition, build_conditions, condition_names, refuse_tuned
@@ -24,7 +26,9 @@ from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.records.naming import path_safe, short_names, spell
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
-CORPUS_KEYS = ("note", "tuning", "seeds", "conditions", *SECTIONS)
+REPLACED = ("seeds", "conditions", "sweep")
+CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
+"""What a grid may set for one corpus; what :data:`REPLACED` names takes the place of the grid's own."""
 UNLABELLED_OVERRIDES = frozenset(
     {
         *(f"data.{name}" for name in ("corpus", "cache_dir", "train_file", "validation_file", "test_file")),
@@ -45,6 +49,8 @@ class Grid:
     """Slug of the corpus."""
     note: str
     """What the grid file says of this corpus: where its rows come from and which subset is used."""
+    arguments: str
+    """What names this grid on this corpus with these overrides on a command line, free of folders."""
     conditions: tuple[Condition, ...]
     seeds: tuple[int, ...]
     tuning: Tuning | None = None
@@ -79,7 +85,7 @@ class Grid:
         for key in special:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)
         layers = [base, {section: mapping_of(special, section, f"corpora.{corpus}.") for section in SECTIONS}]
-        content |= {name: special[name] for name in ("seeds", "conditions") if name in special}
+        content |= {name: special[name] for name in REPLACED if name in special}
         names = condition_names(content)
         tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")), names)
         built = build_conditions(content, layers, overrides, tuning)
@@ -87,11 +93,13 @@ class Grid:
             reject_unknown("condition", wanted, [condition.name for condition in built])
         kept = tuple(condition for condition in built if not only or condition.name in only)
         refuse_tuned(kept, overrides)
+        words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
             name=path.stem + label(overrides),
             title=str(content.get("title", path.stem)),
             purpose=" ".join(str(content.get("purpose", "")).split()),
             corpus=corpus,
+            arguments=" ".join(words),
             note=" ".join(str(special.get("note", "")).split()),
             conditions=kept,
             seeds=tuple(range(whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds))),
@@ -107,6 +115,31 @@ def grid_path(name: str) -> Path:
         return Path(name)
     reject_unknown("grid", name, [path.stem for path in GRIDS.glob("*.yaml")])
     return GRIDS / f"{name}.yaml"
+
+
+def corpus_arguments(
+    base: Mapping[str, Any], special: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield the options that name the corpus: its Hub id where the grid knows one, else what was given."""
+    default = {"corpus": DataConfig.corpus} | mapping_of(base, "data")
+    chosen = default | mapping_of(overrides, "data")
+    if chosen["corpus"] == default["corpus"]:
+        return
+    name = str(mapping_of(special, "data").get("corpus", chosen["corpus"]))
+    yield f"--data.corpus {f'FOLDER/{PurePath(name).name}' if name.startswith(('/', '.', '~')) else name}"
+    for option in ("train_file", "validation_file", "test_file"):
+        if chosen.get(option):
+            yield f"--data.{option} {PurePath(chosen[option]).name}"
+    for option in ("text_column", "label_column", "group_column"):
+        if option in mapping_of(overrides, "data"):
+            yield f"--data.{option} {chosen[option]}"
+
+
+def override_arguments(overrides: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the overrides that are part of a grid's name, as options."""
+    for name, value in flatten(overrides):
+        if name not in UNLABELLED_OVERRIDES:
+            yield f"--{name} {spell(value)}"
 
 
 def label(overrides: Mapping[str, Any]) -> str:

@@ -14,6 +14,12 @@ from experiments.reporting.curves import first_steps, gradient_band
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
+from experiments.reporting.sweeps import DRAWN, swept_numbers
+
+MOST_ROWS = 24
+"""Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
+MOST_SETTINGS = 4
+"""Settings up to which each has figures of its own; of more, the first and the last have."""
 
 
 def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -21,9 +27,15 @@ def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     written = []
     with matplotlib.rc_context(settings()):
         scored = [row for row in rows if row.scored]
-        if scored:
+        if scored and len(rows) <= MOST_ROWS:
             written.append(save_png(macro_f1_figure(rows), folder / "macro_f1.png"))
-        for suffix, members in _by_setting(rows):
+        for number in swept_numbers(rows):
+            for name, draw_along in DRAWN.items():
+                figure = draw_along(number, rows)
+                if figure is not None:
+                    written.append(save_png(figure, folder / f"{name}_{number.rsplit('.', 1)[-1]}.png"))
+        by_setting = list(_by_setting(rows))
+        for suffix, members in by_setting if len(by_setting) <= MOST_SETTINGS else [by_setting[0], by_setting[-1]]:
             for name, draw in FIGURES.items():
                 figure = draw(members)
                 if figure is not None:

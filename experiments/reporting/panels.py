@@ -32,7 +32,7 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
             curves.append((row, train, validation))
     if not curves:
         return None
-    figure, panels = _panels(len(curves), width=2.7, height=2.1, share=True)
+    figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True)
     for axes, (row, train, validation) in zip(panels, curves, strict=True):
         look = look_of(row.condition)
         for other, other_train, _ in curves:
@@ -59,7 +59,7 @@ def confusion_figure(rows: Sequence[Row]) -> Figure | None:
         return None
     names = printable([str(entry["class"]) for entry in scored[0].scored[0][1].per_class])
     side = max(2.2, 0.28 * len(names) + 0.6)
-    figure, panels = _panels(len(scored), width=side, height=side, share=False)
+    figure, panels = make_panels(len(scored), width=side, height=side, share=False)
     for place, (axes, row) in enumerate(zip(panels, scored, strict=True)):
         matrix = mean_confusion(row)
         image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
@@ -88,7 +88,8 @@ def mean_confusion(row: Row) -> np.ndarray:
     return np.mean(shares, axis=0)
 
 
-def _panels(count: int, *, width: float, height: float, share: bool) -> tuple[Figure, list[Axes]]:
+def make_panels(count: int, *, width: float, height: float, share: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure with ``count`` panels of ``width`` × ``height`` inches, three in a line, and the panels."""
     columns = min(count, PANEL_COLUMNS)
     lines = ceil(count / columns)
     size = (max(width * columns + 0.6, 5.0), height * lines + 0.8)

@@ -27,6 +27,8 @@ __all__ = ["Description", "write_report"]
 
 REPORT_FILE = "report.md"
 FIGURE_CAPTIONS = {
+    "macro_f1_by": "Mean test macro F1 along a swept value, with its 95 % t-interval over seeds; lines: baselines.",
+    "failures_by": "Share of runs that collapsed or diverged along a swept value.",
     "macro_f1": "Test macro F1 of every seed, with the mean and its 95 % t-interval.",
     "loss_curves": "Training and validation loss, mean and range over seeds.",
     "confusion": "Test confusion matrices, mean over seeds.",
@@ -38,6 +40,9 @@ ARTICLE_NOTE = (
     "so it flatters rare classes, and by identity its mean over K classes is 1 − 2(1 − accuracy)/K. No claim rests on "
     "it. The overall row has the share of correct rows and the macro averages."
 )
+
+MOST_CLASS_TABLES = 20
+MANY_ROWS = "There are too many rows for a table of classes each; [per_class.md](per_class.md) holds them all."
 
 
 def write_report(evidence: Evidence, folder: Path, description: Description) -> list[Path]:
@@ -82,8 +87,7 @@ def compose(
         "## Findings",
         "\n".join(f"- {escape_markdown(sentence)}" for sentence in findings(rows)),
         "## Per class",
-        ARTICLE_NOTE,
-        *(_class_section(row) for row in rows),
+        *([ARTICLE_NOTE, *(_class_section(row) for row in rows)] if len(rows) <= MOST_CLASS_TABLES else [MANY_ROWS]),
         "## Ablation",
         SUMMARY_CAPTION,
         to_markdown(parts["summary"].reading),
@@ -136,7 +140,10 @@ def _caption(path: Path) -> str:
         for known in FIGURE_CAPTIONS
         if path.stem.startswith(known)
     )
-    return FIGURE_CAPTIONS[name] + (f" Setting: {setting}." if setting else "")
+    kind = "Swept" if name.endswith("_by") else "Setting"
+    return FIGURE_CAPTIONS[name] + (
+        f" {kind}: {setting.replace('_', ' ') if kind == 'Swept' else setting}." if setting else ""
+    )
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -22,8 +22,8 @@ TARGET_SHARE = 0.9
 class Description:
     """What a report says about its grid beside the numbers."""
 
-    grid: str
-    """Name of the grid, as the command line takes it."""
+    arguments: str
+    """What names the grid on its corpus on a command line."""
     title: str
     purpose: str = ""
     """One or two sentences: the question that the grid answers."""

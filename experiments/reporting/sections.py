@@ -82,12 +82,12 @@ def environment_section(evidence: Evidence, description: Description) -> str:
             f"{plural(environment.get('threads', 1), 'thread')}, Python {environment.get('python')}, {versions}; "
             f"commit `{environment.get('git_commit') or 'unknown'}`{dirty}"
         )
-    command = f"python -m experiments.ablation report {description.grid}"
+    command = f"python -m experiments.ablation report {description.arguments}"
     lines += [
         "",
         "`records.jsonl.gz` and `predictions.parquet` hold every run behind these tables (times stand in "
         f"`timing.csv`). `{command}` rewrites this folder from them; "
-        f"`python -m experiments.ablation run {description.grid}` makes the runs again.",
+        f"`python -m experiments.ablation run {description.arguments}` makes the runs again.",
     ]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from data_modules.text import TextDataModule
 from experiments.planning.runs import Run
+from experiments.records.canonical import finite_or_none
 from experiments.records.record import Outcome, Record, Scores
 from experiments.running.outcome import judge
 from experiments.running.provenance import environment
@@ -56,7 +58,13 @@ def conclude(run: Run, trainer: Trainer, module: TextClassifier, data: TextDataM
         outcome = Outcome(status="diverged", step=guard.step or steps, reason=guard.reason)
         return Concluded(make_record(run, trainer, module, data, progress, history, outcome), None)
     scorer = Scorer(module, data)
-    last = scorer.score_all(final=run.stage == "final", splits=("train", "validation", "test"))
+    last = scorer.score_all(final=False, splits=("train", "validation"))
+    spoilt = not_finite(last)
+    if spoilt:
+        outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} after step {steps}, the last one.")
+        return Concluded(make_record(run, trainer, module, data, progress, history, outcome), None)
+    if run.stage == "final":
+        last.add(scorer.score_all(final=True, splits=("test",)))
     chosen = last
     if checkpoint is not None:
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -85,6 +93,22 @@ class Scored:
 
     predictions: dict[str, Predictions]
     scores: dict[str, Scores]
+
+    def add(self, other: Scored) -> None:
+        """Take in what another pass scored."""
+        self.predictions |= other.predictions
+        self.scores |= other.scores
+
+
+def not_finite(scored: Scored) -> str:
+    """Return which loss is not finite, as the beginning of a sentence; nothing where all are.
+
+    The last step can spoil weights although its own loss and gradient were finite.
+    """
+    for split, scores in scored.scores.items():
+        if scores.loss is not None and not math.isfinite(scores.loss):
+            return f"The {split} loss became {scores.loss}"
+    return ""
 
 
 class Scorer:
@@ -151,7 +175,7 @@ def make_record(
             device=device_name(trainer), precision=run.config.trainer.precision, threads=run.config.threads
         ),
         progress=progress,
-        history=history.as_record(trainer),
+        history=finite_or_none(history.as_record(trainer)),  # the step that diverged may have been kept
         outcome=outcome,
     )
 

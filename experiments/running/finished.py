@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from experiments.errors import ExperimentError
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
@@ -48,3 +50,18 @@ class FinishedRuns:
             return read_record(run.folder(self.results))
         except RecordError:
             return None
+
+
+def refuse_other_text(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
+    """Refuse to write into a folder that holds runs of another text of the same name: they would be lost.
+
+    Raises:
+        ExperimentError: where a record has another fingerprint.
+    """
+    for record in records:
+        found = str(record.data.get("fingerprint") or fingerprint)
+        if found != fingerprint:
+            raise ExperimentError(
+                f"{folder} holds runs of another text of this name (fingerprint {found[:12]}, this one's is "
+                f"{fingerprint[:12]}); remove that folder, or choose another with --results"
+            )

@@ -13,8 +13,9 @@ from experiments.errors import ExperimentError
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
+from experiments.records.store import local_records
 from experiments.running.display import Display
-from experiments.running.finished import FinishedRuns
+from experiments.running.finished import FinishedRuns, refuse_other_text
 from experiments.running.locks import is_locked
 from experiments.running.pool import make_runs
 from experiments.running.worker import Failed, Skipped
@@ -29,11 +30,12 @@ def run_grid(grid: Grid, results: Path, workers: int, console: Console, *, keep_
     Committed records count as finished runs only where ``keep_committed`` says so.
 
     Raises:
-        ExperimentError: for a user's mistake that a run stumbled over.
+        ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
         DataError: where the corpus cannot be had.
     """
     fingerprint = prepare_corpus(grid, console)
     finished = FinishedRuns(grid, results, committed=keep_committed)
+    refuse_other_text(finished.folder, local_records(finished.folder)[0].values(), fingerprint)
 
     def is_made(run: Run) -> bool:
         return finished.holds(run, fingerprint)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +20,7 @@ from experiments.planning.runs import Run
 from experiments.running.display import duration
 from experiments.running.execute import TIMING_FILE, section
 from experiments.running.finished import FinishedRuns
+from lightning_modules.config import ModelConfig
 from lightning_modules.transformer.counting import Counts, count_configuration
 
 FLOPS_PER_SECOND = 3e10
@@ -25,6 +28,13 @@ FLOPS_PER_SECOND = 3e10
 START_SECONDS = 4.0
 """What a run costs beside arithmetic: start, evaluation, files."""
 BASELINE_SECONDS = 15.0
+NOT_ARCHITECTURE: dict[str, Any] = {
+    "seed": 0,
+    "learning_rate": 1e-3,
+    "warmup_fraction": 0.0,
+    "initialisation_gain": 1.0,
+}
+"""Settings that differ between the runs of a grid and leave a network's size as it is."""
 LOG_BYTES = 400_000
 """Curves, predictions and record of a run."""
 
@@ -66,8 +76,8 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
 def estimated(run: Run, flops_per_second: float, facts: dict[str, tuple[TextDataModule, float]]) -> Estimate:
     """Return a run's size, counted from the built model, and its cost, from its real tokens."""
     data, mean_tokens = text_of(run, facts)
-    counts = count_configuration(
-        run.config.model,
+    counts = counted(
+        replace(run.config.model, **NOT_ARCHITECTURE),
         vocabulary_size=data.facts.vocabulary_size,
         number_of_classes=len(data.facts.class_names),
         max_length=data.facts.max_length,
@@ -77,6 +87,17 @@ def estimated(run: Run, flops_per_second: float, facts: dict[str, tuple[TextData
     tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
     seconds = START_SECONDS + counts.flops_per_token * tokens / flops_per_second
     return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters)
+
+
+@cache
+def _counted(config: tuple[tuple[str, Any], ...], sizes: tuple[tuple[str, int], ...]) -> Counts:
+    return count_configuration(ModelConfig(**dict(config)), **dict(sizes))
+
+
+def counted(config: ModelConfig, **sizes: int) -> Counts:
+    """Count the network of a configuration, once for all runs that share it: a deep one takes a second."""
+    values = tuple((entry.name, getattr(config, entry.name)) for entry in fields(config))
+    return _counted(values, tuple(sizes.items()))
 
 
 def text_of(run: Run, facts: dict[str, tuple[TextDataModule, float]]) -> tuple[TextDataModule, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
 from experiments.planning.yaml_files import write_yaml
-from experiments.records.files import RECORD_FILE
+from experiments.records.errors import RecordError
+from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.conclude import conclude
 from experiments.running.execute import empty, leave, speed
+from experiments.running.finished import refuse_other_text
 from experiments.running.leftovers import log_hyperparameters
 from experiments.running.locks import Busy, locked
 from experiments.running.training import FIXED_FLAGS
@@ -96,8 +98,14 @@ def occupied(folder: Path) -> Iterator[None]:
         raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 
 
-def prepare_folder(run: Run, folder: Path, *, resumes: bool) -> None:
-    """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone."""
+def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -> None:
+    """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone.
+
+    Raises:
+        ExperimentError: where it was a fit on another text, whose fingerprint is not ``fingerprint``.
+    """
+    with suppress(RecordError):  # none there, or a damaged one
+        refuse_other_text(folder, [read_record(folder)], fingerprint)
     if resumes:
         (folder / RECORD_FILE).unlink(missing_ok=True)
     else:

@@ -15,6 +15,7 @@ from pathlib import Path
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
+from experiments.records.errors import RecordError
 from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
 from lightning_modules.errors import ConfigurationError
@@ -73,9 +74,19 @@ def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped 
     except Busy:
         return Skipped()
     except Exception as error:
-        if isinstance(error, ExperimentError | DataError | ConfigurationError):
+        if is_mistake(error):
             return Failed(str(error), mistake=True)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         write_failure(run, results, reason, traceback.format_exc())
         return Failed(reason, mistake=False)
     return Finished(record.outcome, record.validation.macro_f1 if record.validation else None)
+
+
+def is_mistake(error: Exception) -> bool:
+    """Tell whether a user can mend the error, which then stops the grid; any other costs the run that it struck.
+
+    A record that cannot be written is a matter of the disk; one that holds what no record may is our defect.
+    """
+    if isinstance(error, RecordError):
+        return isinstance(error.__cause__, OSError)
+    return isinstance(error, ExperimentError | DataError | ConfigurationError)

@@ -49,4 +49,14 @@ def test_a_subset_has_the_asked_size_and_the_classes_shares(labels, rows, seed) 
     assert len(kept) == len(set(kept.tolist())) == min(rows, len(labels))
     if rows < len(labels):
         shares = np.bincount(labels, minlength=4) / len(labels)
-        assert (np.abs(np.bincount(labels[kept], minlength=4) - shares * rows) < 1 + 1e-9).all()
+        counts = np.bincount(labels[kept], minlength=4)
+        rescued = int((shares * rows < 1).sum())  # rare classes whose one row others give
+        assert (np.abs(counts - shares * rows) < 1 + rescued + 1e-9).all()
+        assert (counts[shares > 0] >= 1).all()
+
+
+def test_a_subset_keeps_every_class_however_rare() -> None:
+    labels = np.array([0] * 300 + [1] * 40 + [2] * 2 + [3])
+    kept = subset(labels, 6, 0)
+    assert len(kept) == 6
+    assert set(labels[kept]) == {0, 1, 2, 3}

@@ -92,6 +92,20 @@ def test_an_exploding_run_has_diverged_and_has_no_scores(cache: Path, tmp_path: 
     assert (record.validation, record.train, record.test) == (None, None, None)
 
 
+@pytest.mark.parametrize("rate", [1e8, 1e19, 1e30])
+def test_a_run_that_explodes_at_a_kept_step_or_at_the_last_one_leaves_a_readable_record(
+    cache: Path, tmp_path: Path, rate: float
+) -> None:
+    run = with_model(tiny_run(cache, condition="no_norm"), learning_rate=rate, optimizer="sgd", warmup_fraction=0.0)
+    trainer = replace(run.config.trainer, log_every_n_steps=1, gradient_clip_val=None)
+    one_step = replace(run.config.data, batch_size=300)
+    for data in (run.config.data, one_step):
+        config = replace(run.config, trainer=trainer, data=data)
+        record = read_record(make(replace(run, config=config, condition=f"batch_{data.batch_size}"), tmp_path))
+        assert record.outcome.status == "diverged", record.outcome
+        assert record.outcome.reason and record.test is None
+
+
 def test_a_run_that_learns_nothing_has_collapsed_and_keeps_its_scores(cache: Path, tmp_path: Path) -> None:
     record = read_record(make(with_model(tiny_run(cache), learning_rate=1e-12), tmp_path))
     assert record.outcome.status == "collapsed"

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+from synthetic_records import make_record
 from tiny_runs import make, tiny_run
 
+from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.files import read_record
 from experiments.records.store import Evidence
-from experiments.running.finished import FinishedRuns
+from experiments.running.finished import FinishedRuns, refuse_other_text
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,9 @@ def test_committed_records_count_only_where_asked_for(grid: Grid, run: Run, fini
     assert kept.holds(run, fingerprint) and not kept.holds(run, "of other data")
     ignored = FinishedRuns(grid, finished_elsewhere)
     assert ignored.records() == [] and not ignored.holds(run, fingerprint)
+
+
+def test_runs_of_another_text_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:
+    refuse_other_text(tmp_path, [make_record("pre_ln", 0)], "f00d")
+    with pytest.raises(ExperimentError, match=r"holds runs of another text .*--results"):
+        refuse_other_text(tmp_path, [make_record("pre_ln", 0), make_record("pre_ln", 1)], "beef")

@@ -186,3 +186,35 @@ def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("a: 1e-3\nb: 1.5E+2\nc: 1e\nd: [3e-4, 2]\n")
     assert read_yaml(path) == {"a": 1e-3, "b": 150.0, "c": "1e", "d": [3e-4, 2]}
+
+
+def test_a_condition_may_stay_out_of_the_sweep_and_a_corpus_may_have_its_own(tmp_path: Path) -> None:
+    conditions = ["pre_ln", {"variant": "bag_of_embeddings", "sweep": False}]
+    corpora = {"listops": {"sweep": {"model.layers": [1, 5]}}}
+    path = grid_file(tmp_path, conditions=conditions, sweep={"model.layers": [2, 4, 6]}, corpora=corpora)
+    made = [(condition.name, condition.swept) for condition in Grid.load(path).conditions if not condition.baseline]
+    assert made == [("pre_ln", {"model.layers": 1}), ("pre_ln", {"model.layers": 5}), ("bag_of_embeddings", {})]
+    elsewhere = Grid.load(path, {"data": {"corpus": "docstrings"}}).conditions
+    assert [condition.swept.get("model.layers") for condition in elsewhere[:3]] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, "article"),
+        ({"corpus": "listops"}, "article --data.corpus listops"),
+        ({"corpus": "/somewhere/trec"}, "article --data.corpus CogComp/trec"),
+        ({"corpus": "/somewhere/thucnews10"}, "article --data.corpus FOLDER/thucnews10"),
+        (
+            {"corpus": "csv", "train_file": "/somewhere/mine.csv", "label_column": "y", "max_length": 9},
+            "article --data.corpus csv --data.train_file mine.csv --data.label_column y --data.max_length 9",
+        ),
+    ],
+)
+def test_a_grid_knows_the_words_that_name_it_without_any_folder(data: dict[str, object], expected: str) -> None:
+    assert Grid.load("article", {"data": data}).arguments == expected
+
+
+def test_a_grid_has_no_loader_processes(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="num_workers is 2; in a grid it must be 0"):
+        Grid.load(grid_file(tmp_path), {"data": {"num_workers": 2}})

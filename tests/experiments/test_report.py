@@ -35,7 +35,7 @@ from lightning_modules.variants import VARIANTS
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
 DESCRIPTION = Description(
-    grid="toy",
+    arguments="toy",
     title="A toy grid",
     purpose="What do made-up runs look like?",
     data_note="The rows are made up.",

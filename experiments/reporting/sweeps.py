@@ -1,0 +1,179 @@
+"""Figures along a swept number, such as depth: the score with its interval, and how often training failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.records.naming import short_names, spell
+from experiments.reporting.panels import make_panels
+from experiments.reporting.render import rounded
+from experiments.reporting.rows import Row
+from experiments.reporting.style import headline, look_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEWEST_VALUES = 3
+"""Values of a swept number from which a curve says more than a table."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The rows of one condition along one swept number, everything else held fixed."""
+
+    label: str
+    condition: str
+    values: list[float]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves at one setting of everything else that is swept, and the rows that are not swept at all."""
+
+    title: str
+    curves: list[Curve]
+    lines: list[Row]
+
+
+def swept_numbers(rows: Sequence[Row]) -> list[str]:
+    """Return the dotted names of swept numbers with at least three values."""
+    values: dict[str, set[float]] = {}
+    for row in rows:
+        for name, value in row.swept.items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                values.setdefault(name, set()).add(float(value))
+    return sorted(name for name, found in values.items() if len(found) >= FEWEST_VALUES)
+
+
+def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
+    """Sort the rows into panels and curves along the swept number ``name``."""
+    lines = [row for row in rows if not row.swept]
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        if name not in row.swept:
+            continue
+        others = {other: value for other, value in row.swept.items() if other != name}
+        labels = short_names(others)
+        title = ", ".join(f"{labels[other].replace('_', ' ')} {spell(others[other])}" for other in sorted(others))
+        found.setdefault(title, {}).setdefault(row.condition, []).append(row)
+    panels = []
+    for title, conditions in found.items():
+        curves = []
+        for condition, members in conditions.items():
+            ordered = sorted(members, key=lambda row: row.swept[name])
+            values = [float(row.swept[name]) for row in ordered]
+            curves.append(Curve(ordered[0].title, condition, values, ordered))
+        panels.append(Panel(title, curves, lines))
+    return panels
+
+
+def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
+    """Draw mean test macro-F1 along a swept number, the 95 % t-interval over seeds as a band; baselines as lines."""
+    panels = panels_along(name, rows)
+    curves = [(panel, curve) for panel in panels for curve in panel.curves if any(row.scored for row in curve.rows)]
+    if not curves:
+        return None
+    figure, grid = make_panels(len(panels), width=5.6, height=3.6, share=True)
+    for axes, panel in zip(grid, panels, strict=True):
+        for curve in panel.curves:
+            _draw_scores(axes, curve)
+        for row in panel.lines:
+            _draw_line(axes, row)
+        _finish(axes, panel, "macro F1 on the test split")
+    spoken = _spoken(name)
+    _label(figure, grid[0], spoken, f"Test macro F1: {_finding(spoken, panels)}")
+    return figure
+
+
+def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
+    """Draw the share of runs that collapsed or diverged along a swept number; None where none did."""
+    if not any(_failures(row) for row in rows):
+        return None
+    panels = panels_along(name, rows)
+    figure, grid = make_panels(len(panels), width=5.6, height=3.0, share=True)
+    for axes, panel in zip(grid, panels, strict=True):
+        for place, curve in enumerate(panel.curves):
+            look = look_of(curve.condition)
+            shares = [_failures(row) / len(row.records) for row in curve.rows]
+            lifted = np.array(shares) + 0.008 * (place - (len(panel.curves) - 1) / 2)  # equal shares stay visible
+            axes.plot(curve.values, lifted, color=look.color, ls=look.line, marker=look.marker, ms=5, label=curve.label)
+        axes.set_ylim(-0.06, 1.06)
+        _finish(axes, panel, "share of runs")
+    total = sum(len(row.records) for row in rows if row.swept)
+    failed = sum(_failures(row) for row in rows if row.swept)
+    _label(figure, grid[0], _spoken(name), f"Collapsed or diverged: {failed} of {total} runs (curves drawn apart)")
+    return figure
+
+
+def _draw_scores(axes: Axes, curve: Curve) -> None:
+    look = look_of(curve.condition)
+    spreads = [row.test("macro_f1") for row in curve.rows]
+    points = [
+        (value, s.mean, s.mean if s.low is None else s.low, s.mean if s.high is None else s.high)
+        for value, s in zip(curve.values, spreads, strict=True)
+        if s.mean is not None
+    ]
+    if not points:
+        return
+    x, means, low, high = (np.array(column) for column in zip(*points, strict=True))
+    axes.fill_between(x, low.clip(0, 1), high.clip(0, 1), color=look.color, alpha=0.13, lw=0)
+    axes.plot(x, means, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.5, label=curve.label)
+
+
+def _draw_line(axes: Axes, row: Row) -> None:
+    mean = row.test("macro_f1").mean
+    if mean is not None:
+        look = look_of(row.condition)
+        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=row.title)
+
+
+def _finish(axes: Axes, panel: Panel, what: str) -> None:
+    values = sorted({value for curve in panel.curves for value in curve.values})
+    if values[0] > 0 and values[-1] / values[0] >= 16:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(values, [spell(int(value) if value.is_integer() else value) for value in values])
+    axes.set_title(panel.title, loc="left")
+    axes.set_ylabel(what)
+
+
+def _label(figure: Figure, axes: Axes, x: str, text: str) -> None:
+    figure.supxlabel(x, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center")
+    headline(figure, text)
+
+
+def _finding(spoken: str, panels: Sequence[Panel]) -> str:
+    """Return the best and the worst condition at the greatest value of the first panel, as a sentence."""
+    greatest = max(value for curve in panels[0].curves for value in curve.values)
+    ends: list[tuple[float, str]] = []
+    for curve in panels[0].curves:
+        mean = curve.rows[-1].test("macro_f1").mean
+        if curve.values[-1] == greatest and mean is not None:
+            ends.append((mean, curve.label))
+    if not ends:
+        return f"no run at {spoken} {spell(greatest)} has a score"
+    (worst, loser), (best, winner) = min(ends), max(ends)
+    at = spell(int(greatest) if greatest.is_integer() else greatest)
+    if len(ends) == 1:
+        return f"{winner} has {rounded(best, 2)} at {spoken} {at}"
+    return f"at {spoken} {at}, {winner} has {rounded(best, 2)} and {loser} {rounded(worst, 2)}"
+
+
+def _failures(row: Row) -> int:
+    return row.count("collapsed") + row.count("diverged")
+
+
+def _spoken(name: str) -> str:
+    return name.rsplit(".", 1)[-1].replace("_", " ")
+
+
+DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}
+"""Figures along every swept number, by the beginning of their file names."""

@@ -1,0 +1,74 @@
+"""Along a swept number there are curves of score and failures, with unswept baselines as lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic_records import make_record, write_runs
+
+from experiments.records.record import Record
+from experiments.records.store import Evidence
+from experiments.reporting.report import write_report
+from experiments.reporting.rows import Description, make_rows
+from experiments.reporting.sweeps import failure_figure, panels_along, score_figure, swept_numbers
+
+DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
+DEPTHS = (1, 6, 24)
+
+
+def sweep(*conditions: str, **more: object) -> list[Record]:
+    records = [
+        make_record(condition, seed, swept={"model.layers": depth, **more}, tuned={})
+        for condition in conditions
+        for depth in DEPTHS
+        for seed in (0, 1)
+    ]
+    return [*records, make_record("tfidf_logistic_regression", 0)]
+
+
+def rows_of(records: list[Record]) -> list:
+    return make_rows(Evidence(records, predictions=None, timings=None), DESCRIPTION)  # type: ignore[arg-type]
+
+
+def test_curves_run_along_the_swept_number_and_baselines_are_lines() -> None:
+    (panel,) = panels_along("model.layers", rows_of(sweep("pre_ln", "no_residual")))
+    assert [(curve.condition, curve.values) for curve in panel.curves] == [
+        ("pre_ln", [1.0, 6.0, 24.0]),
+        ("no_residual", [1.0, 6.0, 24.0]),
+    ]
+    assert [row.condition for row in panel.lines] == ["tfidf_logistic_regression"]
+
+
+def test_other_swept_values_get_a_panel_each() -> None:
+    records = [*sweep("pre_ln", **{"model.beta2": 0.9}), *sweep("pre_ln", **{"model.beta2": 0.99})]
+    titles = [panel.title for panel in panels_along("model.layers", rows_of(records))]
+    assert titles == ["beta2 0.9", "beta2 0.99"]
+
+
+def test_two_values_are_no_curve_and_words_are_no_number() -> None:
+    records = [make_record("pre_ln", 0, swept={"model.layers": n, "model.decay": "linear"}) for n in (1, 2)]
+    assert swept_numbers(rows_of(records)) == []
+
+
+def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None:
+    rows = rows_of(sweep("pre_ln", "no_residual"))
+    figure = score_figure("model.layers", rows)
+    best, worst = (row.test("macro_f1").mean for row in rows if row.swept.get("model.layers") == 24)
+    expected = f"at layers 24, Pre-LN has {best:.2f} and No residual {worst:.2f}"
+    assert figure is not None and expected in figure.get_suptitle()
+
+
+def test_failures_are_drawn_only_where_there_are_any() -> None:
+    assert failure_figure("model.layers", rows_of(sweep("pre_ln"))) is None
+    figure = failure_figure("model.layers", rows_of(sweep("pre_ln", "no_residual")))
+    assert figure is not None and "6 of 12 runs" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("name", ["macro_f1_by_layers.png", "failures_by_layers.png"])
+def test_a_report_shows_the_curves(tmp_path: Path, name: str) -> None:
+    runs = write_runs(tmp_path / "runs", sweep("pre_ln", "no_residual"))
+    write_report(Evidence.gather(runs, tmp_path / "none"), tmp_path / "report", DESCRIPTION)
+    assert (tmp_path / "report" / "figures" / name).is_file()
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert f"(figures/{name})" in text and "Swept: layers." in text
