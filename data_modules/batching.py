@@ -37,6 +37,9 @@ class BatchDataset(Dataset[Batch]):
         mask = positions < lengths[:, None]  # (B, T)
         input_ids = np.full(mask.shape, self.padding_id, dtype=np.int64)
         input_ids[mask] = self.split.tokens[(starts[:, None] + positions)[mask]]
+        return self._batch(rows, input_ids, mask)
+
+    def _batch(self, rows: NDArray[np.int64], input_ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> Batch:
         return {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(mask),

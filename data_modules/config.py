@@ -111,6 +111,10 @@ class DataConfig:
     shuffle_words: bool = False
     """Shuffle the words of every text (seeded): the control for whether word order matters."""
 
+    augmentation: Literal["none", "delete_and_swap"] = "none"
+    """``delete_and_swap`` deletes a tenth of the tokens of every training row and swaps a tenth, anew each epoch
+    (random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196)."""
+
     tokenizer: str = "word"
     """``word``, ``char``, ``wordpiece`` or ``bpe`` (learned on the training rows), or a pretrained name or path."""
 
@@ -149,6 +153,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         reject_unknown("data.stage", self.stage, ("tune", "final"))
+        reject_unknown("data.augmentation", self.augmentation, ("none", "delete_and_swap"))
         reject_unknown("data.docstrings.split_by", self.docstrings.split_by, ("file", "directory"))
         for name in ("vocabulary_size", "max_length", "batch_size", "evaluation_batch_size"):
             if getattr(self, name) < 1:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data_modules.augmentation import AugmentedBatches, EpochOrder
 from data_modules.batching import Batch, BatchDataset, BatchOrder, EvaluationOrder
 from data_modules.cleaning import clean_text
 from data_modules.config import DataConfig
@@ -87,8 +88,12 @@ class TextDataModule(LightningDataModule):
         """Return the training batches, in an order that depends on ``data.seed`` and the epoch alone."""
         config = self.config
         split = self.encoded.splits["train"]
-        order = BatchOrder(split.lengths, config.batch_size, config.seed, length_grouped=config.length_grouped)
-        return self._loader(split, order)
+        plain, padding_id = config.augmentation == "none", self.encoded.tokenizer.padding_id
+        order = (BatchOrder if plain else EpochOrder)(
+            split.lengths, config.batch_size, config.seed, length_grouped=config.length_grouped
+        )
+        batches = BatchDataset(split, padding_id) if plain else AugmentedBatches(split, padding_id, config.seed)
+        return self._loader(batches, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation batches; ``rows`` in a batch say which rows of the split they hold."""
@@ -139,12 +144,13 @@ class TextDataModule(LightningDataModule):
         return self.encoded.splits[name]
 
     def _evaluation_loader(self, split: EncodedSplit, rows: np.ndarray | None = None) -> DataLoader[Batch]:
-        return self._loader(split, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows))
+        batches = BatchDataset(split, self.encoded.tokenizer.padding_id)
+        return self._loader(batches, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows))
 
-    def _loader(self, split: EncodedSplit, order: Sampler[Any]) -> DataLoader[Batch]:
+    def _loader(self, batches: Dataset[Batch], order: Sampler[Any]) -> DataLoader[Batch]:
         """Build a loader whose sampler names whole batches: ``batch_size=None`` means one fetch per batch."""
         return DataLoader(
-            BatchDataset(split, self.encoded.tokenizer.padding_id),
+            batches,
             sampler=order,
             batch_size=None,
             collate_fn=_as_it_is,

@@ -49,8 +49,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
 def compare(first: str, second: str, rows: int, console: Console) -> None:
     """Print the comparison of two runs or conditions."""
     from experiments.reporting.comparison import Comparison
-    from experiments.reporting.render import plural
+    from experiments.reporting.render import interval, plural
     from experiments.reporting.scored_runs import listed, pair_up, read_side
+    from experiments.statistics.seeds import Spread
 
     sides = read_side(first), read_side(second)
     comparison = Comparison(pair_up(*sides))
@@ -73,6 +74,15 @@ def compare(first: str, second: str, rows: int, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    over_rows = comparison.row_difference()
+    if over_rows is not None:
+        bounds = escape(interval(Spread(1, low=over_rows.low, high=over_rows.high)))
+        console.print(
+            f"Macro F1, A − B on rows like these: 95 % bootstrap interval {bounds}, permutation "
+            f"{p_value(over_rows.p_value)} (by {over_rows.unit})",
+            highlight=False,
+            soft_wrap=True,
+        )
     show_disagreements(comparison, rows, console)
 
 

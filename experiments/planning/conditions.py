@@ -58,7 +58,7 @@ def build_conditions(
     built: list[Condition] = []
     for entry in entries:
         own = {section: mapping_of(entry, section) for section in SECTIONS}
-        trials = tuning.trials_of(entry["variant"]) if tuning and entry.get("tune", True) else ()
+        trials = tuning.trials_of(entry["name"], entry["variant"]) if tuning and entry.get("tune", True) else ()
         for swept in cells if entry.get("sweep", True) else [{}]:
             refuse_hidden(entry["name"], own, swept, trials)
             variant = {"model": {"variant": entry["variant"]}}
@@ -73,6 +73,11 @@ def build_conditions(
         reject_unknown("baseline", str(name), BASELINES)
         built.append(Condition(name=name, config=base, baseline=True))
     return built
+
+
+def condition_names(content: Mapping[str, Any]) -> list[str]:
+    """Return the names of a grid file's conditions."""
+    return [parse_condition(entry)["name"] for entry in values_of(content, "conditions", optional=True)]
 
 
 def parse_condition(entry: Any) -> dict[str, Any]:

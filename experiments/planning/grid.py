@@ -1,10 +1,11 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). Later layers win:
-base, corpus, condition, command line. What is swept or tuned has no other value: a condition that sets it is refused,
-the command line replaces a sweep, and it cannot set what is tuned. A condition with ``sweep: false`` or ``tune: false``
-stays out of it: a bag of embeddings has no depth, so it is one row and one line in a figure.
+of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``,
+``conditions`` and a ``sweep`` in place of the general ones. Later layers win: base, corpus, condition, command line.
+What is swept or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and
+it cannot set what is tuned. A condition with ``sweep: false`` or ``tune: false`` stays out: a bag of embeddings has
+no depth, so it is one row and one line in a figure.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from data_modules.config import DataConfig
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS
-from experiments.planning.conditions import Condition, build_conditions, refuse_tuned
+from experiments.planning.conditions import Condition, build_conditions, condition_names, refuse_tuned
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.tuning import Tuning
@@ -25,8 +26,9 @@ from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.records.naming import path_safe, short_names, spell
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
-CORPUS_KEYS = ("note", "sweep", "tuning", *SECTIONS)
-"""What a grid may set for one corpus; its ``sweep`` takes the place of the grid's."""
+REPLACED = ("seeds", "conditions", "sweep")
+CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
+"""What a grid may set for one corpus; what :data:`REPLACED` names takes the place of the grid's own."""
 UNLABELLED_OVERRIDES = frozenset(
     {
         *(f"data.{name}" for name in ("corpus", "cache_dir", "train_file", "validation_file", "test_file")),
@@ -83,9 +85,10 @@ class Grid:
         for key in special:
             reject_unknown(f"{path.name}: corpora.{corpus}: key", key, CORPUS_KEYS)
         layers = [base, {section: mapping_of(special, section, f"corpora.{corpus}.") for section in SECTIONS}]
-        tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")))
-        sweep = {"sweep": special["sweep"]} if "sweep" in special else {}
-        built = build_conditions(content | sweep, layers, overrides, tuning)
+        content |= {name: special[name] for name in REPLACED if name in special}
+        names = condition_names(content)
+        tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")), names)
+        built = build_conditions(content, layers, overrides, tuning)
         for wanted in only or ():
             reject_unknown("condition", wanted, [condition.name for condition in built])
         kept = tuple(condition for condition in built if not only or condition.name in only)

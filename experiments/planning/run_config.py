@@ -40,6 +40,9 @@ class TrainerConfig:
     log_every_n_steps: int = 10
     """Steps between two points of the training curves."""
 
+    track_train_metrics: bool = False
+    """Also score the fixed sample of training rows at every validation; no number of the training depends on it."""
+
     def __post_init__(self) -> None:
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
@@ -96,6 +99,7 @@ class RunConfig:
         sections = json.loads(json.dumps(asdict(self)))
         seed = sections.pop("seed")
         sections["trainer"] |= sections.pop("trainer_flags")
+        del sections["trainer"]["track_train_metrics"]  # decides no number, and is no flag of Lightning's
         for section in ("model", "data"):
             del sections[section]["seed"]
         return {"seed_everything": seed, **sections}
@@ -113,6 +117,8 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
+        if data["augmentation"] == "none":
+            del data["augmentation"]  # so that runs from before the option keep their hash
         for corpus in EMBEDDED_CORPORA:
             if corpus != self.data.corpus:
                 del data[corpus]

@@ -23,17 +23,21 @@ FIRST_TUNING_SEED = 1000
 class Tuning:
     """The trials of a grid.
 
-    ``spaces`` maps a variant (or ``default``) to the values that are tried, by dotted names; a trial is one
-    combination. A variant may have a space of its own (a norm-free one needs other initial gains), but never another
-    number of trials.
+    ``spaces`` maps a condition, a variant or ``default`` to the values that are tried, by dotted names; a trial is one
+    combination. A condition may have a space of its own (a norm-free variant needs other initial gains, SGD other
+    rates), but never another number of trials.
     """
 
     seeds: tuple[int, ...]
     spaces: Mapping[str, Mapping[str, Sequence[Any]]]
 
     @classmethod
-    def parse(cls, content: Mapping[str, Any]) -> Tuning | None:
+    def parse(cls, content: Mapping[str, Any], conditions: Sequence[str] = ()) -> Tuning | None:
         """Build from the grid's ``tuning`` section; None where it is empty.
+
+        Args:
+            content: the section.
+            conditions: names of the grid's conditions, which ``spaces`` may name beside variants.
 
         Raises:
             ExperimentError: where variants would get different numbers of trials.
@@ -46,7 +50,7 @@ class Tuning:
         if "default" not in spaces:
             raise ExperimentError("tuning.spaces needs an entry 'default'")
         for variant in spaces:
-            reject_unknown("tuning.spaces: variant", variant, ("default", *VARIANTS))
+            reject_unknown("tuning.spaces: variant", variant, ("default", *VARIANTS, *conditions))
         tuning = cls(
             seeds=tuple(FIRST_TUNING_SEED + i for i in range(whole_number("tuning.seeds", content.get("seeds", 1)))),
             spaces={variant: checked_space(spaces, variant) for variant in spaces},
@@ -60,9 +64,13 @@ class Tuning:
                 )
         return tuning
 
-    def trials_of(self, variant: str) -> tuple[dict[str, Any], ...]:
-        """Return the combinations tried for a variant, in the order in which ties are broken."""
-        space = self.spaces.get(variant, self.spaces["default"])
+    def trials_of(self, *names: str) -> tuple[dict[str, Any], ...]:
+        """Return the combinations tried for a condition, in the order in which ties are broken.
+
+        Args:
+            names: of the condition and its variant; the first that has a space of its own decides, else ``default``.
+        """
+        space = next(self.spaces[name] for name in (*names, "default") if name in self.spaces)
         return tuple(dict(zip(space, values, strict=True)) for values in product(*space.values()))
 
 

@@ -82,9 +82,9 @@ class Record:
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]
     """``train``: lists ``step, tokens, loss, learning_rate, gradient_norm``; ``validation``: lists ``step, tokens,
-    loss, accuracy, macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a list per logged step, embedding first,
-    head last) for the start of training; where the run was probed, ``probes``: ``step`` and per measure a list by step
-    of lists by depth, the last block last."""
+    loss, accuracy, macro_f1`` and, where asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
+    list per kept step, embedding first, head last) over the course of training; where the run was probed, ``probes``:
+    ``step`` and per measure a list by step of lists by depth, the last block last."""
     outcome: Outcome
     validation: Scores | None = None
     """Scores of the chosen (best on validation) checkpoint; none where the run diverged or failed."""

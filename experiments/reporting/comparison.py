@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from experiments.errors import ExperimentError
 from experiments.records.record import METRICS
 from experiments.reporting.scored_runs import ScoredRun
-from experiments.reporting.statistics import Spread, spread
-
-RESAMPLES = 9_999
-FEWEST_SEEDS = 2
+from experiments.statistics.rows import (
+    Answers,
+    RowTest,
+    bootstrap_interval,
+    equally_often_right,
+    macro_f1,
+    permutation_p_value,
+)
+from experiments.statistics.seeds import PairedDifference, Spread, spread
 
 
 @dataclass(frozen=True)
@@ -33,15 +38,17 @@ class MetricDifference:
 
 
 @dataclass(frozen=True)
-class RowTest:
-    """A test of whether both sides are right equally often, over the rows and not over seeds."""
+class RowDifference:
+    """How far two models' macro-F1 would differ on other rows like these."""
 
-    name: str
+    low: float
+    """Lower end of the 95 % bootstrap interval of the difference."""
+    high: float
+    """Upper end."""
     p_value: float
-    units: int
-    """Rows or groups on which the sides differ; the others say nothing."""
+    """Of the permutation of the models' names."""
     unit: str
-    """``row`` or ``group``."""
+    """What is resampled and permuted: ``row`` or ``group``."""
 
 
 @dataclass(frozen=True)
@@ -90,15 +97,14 @@ class Comparison:
         found = []
         for metric in METRICS:
             values = np.array([[getattr(run.scores, metric) for run in pair] for pair in self.pairs])
-            differences = values[:, 0] - values[:, 1]
-            p_value = sign_flip(differences) if len(self.pairs) >= FEWEST_SEEDS else None
+            differences = PairedDifference(tuple(range(len(values))), tuple((values[:, 0] - values[:, 1]).tolist()))
             found.append(
                 MetricDifference(
                     metric,
                     spread(values[:, 0].tolist()),
                     spread(values[:, 1].tolist()),
-                    spread(differences.tolist()),
-                    p_value,
+                    differences.spread(),
+                    differences.sign_flip_p_value,
                 )
             )
         return found
@@ -130,16 +136,24 @@ class Comparison:
         One pair on independent rows: McNemar's exact test. Where rows come in groups, or answers from several seeds,
         signs are flipped by group (else by row) in the sum of differences.
         """
-        if len(self.pairs) == 1 and not self.is_grouped:
-            totals = self.counts().sum()
-            only_first, only_second = int(totals["only_first"]), int(totals["only_second"])
-            return RowTest("McNemar's exact test", mcnemar(only_first, only_second), only_first + only_second, "row")
-        difference = pd.Series((self.right[:, 0].astype(int) - self.right[:, 1].astype(int)).sum(axis=0))
-        unit = "row"
-        if self.is_grouped:
-            difference, unit = difference.groupby(self.rows["group"].to_numpy()).sum(), "group"
-        changed = difference[difference != 0].to_numpy(dtype=float)
-        return RowTest(f"sign-flip permutation by {unit}", sign_flip(changed), len(changed), unit)
+        return equally_often_right(self.right, self.rows["group"] if self.is_grouped else None)
+
+    def row_difference(self) -> RowDifference | None:
+        """Compare macro-F1 on rows like these, given these trained weights; None for several seeds.
+
+        Groups are resampled and swapped whole where rows come in groups. The generator is seeded, so the same runs give
+        the same numbers.
+        """
+        if len(self.pairs) > 1:
+            return None
+        (pair,) = self.pairs
+        groups = pd.factorize(self.rows["group"])[0] if self.is_grouped else None
+        first, second = (run.predictions["predicted"].to_numpy() for run in pair)
+        answers = Answers(self.rows["label"].to_numpy(), first, second, groups)
+        generator = np.random.default_rng(0)
+        low, high = bootstrap_interval(answers, macro_f1, generator)
+        p_value = permutation_p_value(answers, macro_f1, generator)
+        return RowDifference(low, high, p_value, "group" if self.is_grouped else "row")
 
     def disagreements(self) -> pd.DataFrame:
         """Return the rows on which the sides answer differently, the most confident ones first.
@@ -155,38 +169,3 @@ class Comparison:
         table = table[table["first"] != table["second"]]
         confidence = table["first_probability"] + table["second_probability"]
         return table.loc[confidence.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the p-value of McNemar's exact test (McNemar 1947), two-sided.
-
-    If both sides are right equally often, each row that only one of them gets right falls to either with chance 1/2:
-    ``only_first ~ Binomial(only_first + only_second, 1/2)``.
-    """
-    from scipy.stats import binomtest
-
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-
-
-def sign_flip(differences: NDArray[np.float64]) -> float:
-    """Return the two-sided p-value of the sign-flip permutation test of paired differences (Fisher 1935).
-
-    If it did not matter which side is which, every difference could have had the other sign. The statistic is the
-    absolute sum; all sign patterns are tried where there are at most 9,999, else 9,999 random ones (seeded).
-    """
-    from scipy.stats import permutation_test
-
-    if len(differences) < 2 or not np.any(differences):
-        return 1.0  # either sign of a single difference is as far from zero
-    result = permutation_test(
-        (np.asarray(differences, dtype=float),),
-        lambda sample, axis: np.abs(sample.sum(axis=axis)),
-        permutation_type="samples",
-        alternative="greater",
-        n_resamples=RESAMPLES,
-        batch=500,
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue)

@@ -8,8 +8,8 @@ from experiments.records.naming import TFIDF
 from experiments.records.record import Status
 from experiments.reporting.render import interval, mean_and_sd, plural, rounded
 from experiments.reporting.rows import Row
-from experiments.reporting.statistics import Spread
 from experiments.reporting.tables import paired_difference
+from experiments.statistics.seeds import Spread
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
 

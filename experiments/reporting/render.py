@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from experiments.reporting.statistics import Spread
+from experiments.statistics.seeds import Spread
 
 EMPTY = "–"
 
@@ -73,11 +73,19 @@ def to_csv(grid: Grid) -> str:
     return buffer.getvalue()
 
 
-def to_markdown(grid: Grid) -> str:
-    """Return a GitHub-flavoured Markdown table, columns of numbers aligned right."""
+def to_markdown(grid: Grid, verbatim: Collection[str] = ()) -> str:
+    """Return a GitHub-flavoured Markdown table, columns of numbers aligned right.
+
+    Args:
+        grid: the table.
+        verbatim: names of columns whose cells are Markdown already, such as links.
+    """
     marks = ["---:" if _is_numeric(column) else "---" for column in _columns(grid)]
     lines = [[escape_markdown(name) for name in grid.columns], marks]
-    lines += [[escape_markdown(cell) for cell in row] for row in grid.rows]
+    lines += [
+        [cell if name in verbatim else escape_markdown(cell) for name, cell in zip(grid.columns, row, strict=True)]
+        for row in grid.rows
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -10,7 +10,8 @@ from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF, order_conditions, short_names, sort_key, spell
 from experiments.records.record import Record, Scores, Status
 from experiments.records.store import Evidence
-from experiments.reporting.statistics import Spread, median_steps, spread
+from experiments.statistics.censoring import median_steps
+from experiments.statistics.seeds import Spread, spread
 from lightning_modules.variants import VARIANTS
 
 TARGET_SHARE = 0.9
@@ -121,7 +122,7 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
             title=description.title_of(records[0].condition),
             swept=records[0].swept,
             records=tuple(sorted(records, key=lambda record: record.seed)),
-            target=_target(finals, records[0].swept),
+            target=target_of(finals, records[0].swept),
         )
         for records in sorted(groups.values(), key=place)
     ]
@@ -137,8 +138,11 @@ def tuned_names(records: list[Record]) -> list[str]:
     return sorted({name for record in records for name in record.tuned})
 
 
-def _target(finals: list[Record], swept: dict[str, Any]) -> float | None:
-    """Return 90 % of the baseline's validation macro-F1, from the baseline at the same swept values if there is one."""
+def target_of(finals: list[Record], swept: dict[str, Any]) -> float | None:
+    """Return 90 % of TF-IDF's validation macro-F1, the level that ``steps_to_target`` asks for.
+
+    The baseline at the same swept values speaks, where there is one. None without a baseline.
+    """
     baselines = [record for record in finals if record.condition == TFIDF and record.validation]
     choices: list[Callable[[Record], bool]] = [
         lambda record: record.swept == swept,

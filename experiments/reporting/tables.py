@@ -9,7 +9,7 @@ from experiments.records.naming import BASELINES, short_names, spell
 from experiments.records.record import METRICS
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
-from experiments.reporting.statistics import Spread, spread
+from experiments.statistics.seeds import Spread, spread
 from lightning_modules.variants import VARIANTS
 
 OUTCOMES = ("trained", "collapsed", "diverged")

@@ -21,7 +21,7 @@ from experiments.planning.run_config import ProbesConfig
 from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
-from lightning_modules.callbacks.history import History
+from lightning_modules.callbacks.history import History, HistoryWithTrainScores
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
 
@@ -40,7 +40,8 @@ def build_trainer(
     """Return the trainer of one run: curves, histories and the best checkpoint go to ``folder``.
 
     Args:
-        settings: flags of Lightning's ``Trainer``; those that the protocol fixes (``FIXED_FLAGS``) are set here.
+        settings: flags of Lightning's ``Trainer``, and ``track_train_metrics``; those that the protocol fixes
+            (``FIXED_FLAGS``) are set here.
         folder: the run's folder.
         extra: callbacks of the caller.
         resumed_step: the step from which training goes on; curves in the folder are cut there.
@@ -48,18 +49,20 @@ def build_trainer(
     Raises:
         ExperimentError: where Lightning refuses the settings.
     """
+    flags = dict(settings)
+    tracks = flags.pop("track_train_metrics", False)
     fixed = {
         "default_root_dir": folder,
         "logger": [
             CurvesLogger(folder, name="", version="", default_hp_metric=False, purge_step=resumed_step),
             CSVLogger(folder, name="", version=""),
         ],
-        "callbacks": [*standard_callbacks(folder), *extra],
+        "callbacks": [*standard_callbacks(folder, track_train_metrics=tracks), *extra],
         "deterministic": True,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
-    return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
+    return checked_trainer({"enable_progress_bar": False, **flags, **fixed})
 
 
 def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
@@ -99,11 +102,11 @@ class CurvesLogger(TensorBoardLogger):
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
-def standard_callbacks(folder: Path) -> list[Callback]:
+def standard_callbacks(folder: Path, *, track_train_metrics: bool = False) -> list[Callback]:
     """Return what every run records: histories, gradients, throughput, divergence, the best checkpoint."""
     return [
         DivergenceGuard(),
-        History(),
+        HistoryWithTrainScores() if track_train_metrics else History(),
         GradientNorms(),
         Throughput(),
         ConfusionMatrixPicture(),

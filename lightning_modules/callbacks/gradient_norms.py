@@ -14,27 +14,29 @@ from lightning_modules.classifier import TextClassifier
 class GradientNorms(Callback):
     """Log the L2 norm of the gradient: ``gradient_norm/all``, ``/embedding``, ``/block_00`` and so on, ``/head``.
 
-    Logged steps alone are measured. The first ones, and the very first step, are kept for the record: they show how
-    the signal travels backwards through the untrained network.
+    The very first step and logged steps are measured: the first one shows how the signal travels backwards through the
+    untrained network, the others what training does to it. For the record at most ``kept`` of them stay, evenly spread:
+    whenever there are more, every other one is dropped and only every other one is taken from then on.
 
     Args:
-        kept: measurements to keep from the start of training.
+        kept: most measurements to keep of a run's course.
 
     Attributes:
         steps: optimiser steps (1-based) of the kept measurements.
         blocks: per kept measurement the norms by depth: embedding first, head last.
     """
 
-    def __init__(self, kept: int = 10) -> None:
+    def __init__(self, kept: int = 60) -> None:
         self.kept = kept
+        self.measured = 0
+        self.stride = 1
         self.steps: list[int] = []
         self.blocks: list[list[float]] = []
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Measure the gradient before it is clipped."""
         assert isinstance(pl_module, TextClassifier)
-        is_kept = len(self.steps) < self.kept and (pl_module.is_logged_step or trainer.global_step == 0)
-        if not (pl_module.is_logged_step or is_kept):
+        if not (pl_module.is_logged_step or trainer.global_step == 0):
             return
         norms = {
             part: torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -43,14 +45,27 @@ class GradientNorms(Callback):
         if pl_module.is_logged_step:
             pl_module.log("gradient_norm/all", torch.stack(list(norms.values())).norm())
             pl_module.log_dict({f"gradient_norm/{part}": norm for part, norm in norms.items()})
-        if is_kept:
-            self.steps.append(trainer.global_step + 1)
+        self._keep(trainer.global_step + 1, norms)
+
+    def _keep(self, step: int, norms: dict[str, torch.Tensor]) -> None:
+        """Keep a measurement if its number is a multiple of the stride, which doubles whenever there are too many."""
+        if self.measured % self.stride == 0:
+            self.steps.append(step)
             self.blocks.append([float(norm) for norm in norms.values()])
+        self.measured += 1
+        if len(self.steps) > self.kept:
+            self.steps, self.blocks, self.stride = self.steps[::2], self.blocks[::2], 2 * self.stride
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was kept."""
-        return {"steps": list(self.steps), "blocks": [list(norms) for norms in self.blocks]}
+        """Return what was kept and how far it is thinned."""
+        return {
+            "steps": list(self.steps),
+            "blocks": [list(norms) for norms in self.blocks],
+            "measured": self.measured,
+            "stride": self.stride,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what was kept before the interruption."""
         self.steps, self.blocks = state_dict["steps"], state_dict["blocks"]
+        self.measured, self.stride = state_dict.get("measured", len(self.steps)), state_dict.get("stride", 1)

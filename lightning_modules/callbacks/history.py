@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.evaluation import predict, score
 
+TRAIN_MACRO_F1 = "train_macro_f1"
 VALIDATION_METRICS = ("loss", "accuracy", "macro_f1")
 
 
@@ -89,3 +92,27 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the curves before the interruption."""
         self.tokens, self.train, self.validation = (state_dict[name] for name in ("tokens", "train", "validation"))
+
+
+class HistoryWithTrainScores(History):
+    """Also score a fixed sample of training rows at every validation: ``train_macro_f1`` in ``validation``.
+
+    The data module must have ``train_sample_dataloader``. The measurement leaves no trace: it runs in evaluation mode,
+    and the state of every random generator is put back, because a loader draws a seed when it is started.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.validation[TRAIN_MACRO_F1] = []
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Append a point of the validation curves and the macro-F1 on the sample of training rows."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None
+        loader = cast(Any, trainer).datamodule.train_sample_dataloader()
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), cast(Any, trainer).precision_plugin.forward_context():
+            predictions = predict(pl_module, loader)
+        self.validation[TRAIN_MACRO_F1].append(score(predictions, pl_module.facts.class_names)["macro_f1"])

@@ -18,8 +18,10 @@ from tiny_runs import make, tiny_run
 from experiments.compare import main
 from experiments.errors import ExperimentError
 from experiments.records.files import read_record, write_record
-from experiments.reporting.comparison import Comparison, mcnemar, sign_flip
+from experiments.reporting.comparison import Comparison
 from experiments.reporting.scored_runs import ScoredRun, pair_up, read_run, read_side
+from experiments.statistics.permutation import sign_flip
+from experiments.statistics.rows import mcnemar
 
 Compare = Callable[..., str]
 
@@ -68,6 +70,22 @@ def scored(answers: list[int], labels: list[int], groups: list[str] | None = Non
     return ScoredRun(
         Path("run"), record, table.assign(**{f"probability_{index}": probabilities[:, index] for index in range(3)})
     )
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_the_difference_over_rows_is_resampled_by_group(size: int) -> None:
+    labels = [0, 1, 2] * 20
+    right = [row // 10 % 2 == 0 for row in range(60)]  # the second model is right in every other ten rows
+    second = [label if is_right else (label + 1) % 3 for label, is_right in zip(labels, right, strict=True)]
+    groups = [f"file_{row // size}" for row in range(60)] if size > 1 else None
+    comparison = Comparison([(scored(labels, labels, groups), scored(second, labels, groups))])
+    difference = comparison.row_difference()
+    assert difference is not None
+    assert difference.unit == ("group" if size > 1 else "row")
+    assert 0 < difference.low < 0.5 < difference.high <= 1
+    # Three of six groups differ, so that two of eight swaps are as far apart; of thirty rows hardly any.
+    assert difference.p_value == pytest.approx(2 / 8 if size > 1 else 1 / 5000, abs=0.02)
+    assert Comparison(comparison.pairs * 2).row_difference() is None
 
 
 def test_rows_are_counted_by_who_is_right_per_class() -> None:

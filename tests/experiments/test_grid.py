@@ -160,6 +160,28 @@ def test_a_value_out_of_range_is_refused_by_its_configuration(tmp_path: Path) ->
         Grid.load(grid_file(tmp_path, model={"width": 32, "heads": 5}))
 
 
+def test_a_corpus_may_have_seeds_and_conditions_of_its_own(tmp_path: Path) -> None:
+    special = {"listops": {"seeds": 5, "conditions": ["plain"]}}
+    path = grid_file(tmp_path, corpora=special)
+    assert (len(Grid.load(path).seeds), [c.name for c in Grid.load(path).conditions][:1]) == (5, ["plain"])
+    assert len(Grid.load(path, seeds=1).seeds) == 1, "the command line wins"
+    assert len(Grid.load(path, {"data": {"corpus": "docstrings"}}).seeds) == 2
+
+
+def test_a_condition_may_be_tuned_over_values_of_its_own_but_with_no_more_trials(tmp_path: Path) -> None:
+    spaces = {"default": {"model.learning_rate": [1e-3, 3e-3]}, "wide": {"model.learning_rate": [1e-2, 3e-2]}}
+    grid = Grid.load(grid_file(tmp_path, tuning={"spaces": spaces}))
+    tried = {run.condition: set() for run in tune_runs(grid)}
+    for run in tune_runs(grid):
+        tried[run.condition].add(run.config.model.learning_rate)
+    assert tried == {"pre_ln": {1e-3, 3e-3}, "wide": {1e-2, 3e-2}}
+    spaces["wide"]["model.learning_rate"].append(1e-1)
+    with pytest.raises(ExperimentError, match="same number"):
+        Grid.load(grid_file(tmp_path, tuning={"spaces": spaces}))
+    with pytest.raises(ExperimentError, match="'wide'"):
+        Grid.load(grid_file(tmp_path, tuning={"spaces": {**spaces, "wider": {}}}))
+
+
 def test_numbers_in_scientific_notation_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "values.yaml"
     path.write_text("a: 1e-3\nb: 1.5E+2\nc: 1e\nd: [3e-4, 2]\n")

@@ -82,3 +82,9 @@ def test_defaults_change_on_purpose_only() -> None:
         "threads": RunConfig().threads,
     }
     assert json.loads(json.dumps(defaults)) == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_tracking_train_metrics_is_no_part_of_what_a_run_is() -> None:
+    tracked = RunConfig(trainer=TrainerConfig(track_train_metrics=True))
+    assert tracked.hash() == RunConfig().hash()
+    assert tracked.as_dict() == RunConfig().as_dict(), "Lightning's command line reads config.yaml"

@@ -11,9 +11,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
+from torch.utils.data import DataLoader
 
 from lightning_modules.callbacks import ConfusionMatrixPicture, DivergenceGuard, GradientNorms, History, Throughput
 from lightning_modules.callbacks.confusion_matrix import draw_confusion_matrix
+from lightning_modules.callbacks.history import HistoryWithTrainScores
+from lightning_modules.evaluation import predict, score
 
 
 class TrueGradients(Callback):
@@ -29,10 +32,10 @@ class TrueGradients(Callback):
 
 
 def test_gradient_norms_are_those_before_clipping_in_all_and_by_depth():
-    truth, norms, history = TrueGradients(), GradientNorms(kept=4), History()
+    truth, norms, history = TrueGradients(), GradientNorms(kept=7), History()
     trainer = make_trainer(max_epochs=2, callbacks=[truth, norms, history], gradient_clip_val=0.01)
     trainer.fit(make_classifier(layers=3), datamodule=SyntheticText())
-    assert norms.steps == [1, 2, 4, 6]
+    assert norms.steps == [1, 2, 4, 6, 8, 10, 12]
     np.testing.assert_allclose(norms.blocks, [truth.norms[step - 1] for step in norms.steps], rtol=1e-5)
     assert len(norms.blocks[0]) == 5  # embedding, three blocks, head
     logged = trainer.callback_metrics
@@ -40,6 +43,44 @@ def test_gradient_norms_are_those_before_clipping_in_all_and_by_depth():
     assert float(logged["gradient_norm/all"]) == pytest.approx(np.linalg.norm(truth.norms[-1]), rel=1e-5)
     totals = [np.linalg.norm(truth.norms[step - 1]) for step in history.train["step"]]
     assert history.train["gradient_norm"] == pytest.approx(totals, rel=1e-5)
+
+
+def test_the_whole_course_of_gradient_norms_is_kept_thinned_evenly():
+    truth, norms = TrueGradients(), GradientNorms(kept=4)
+    trainer = make_trainer(max_epochs=4, callbacks=[truth, norms], log_every_n_steps=1)
+    trainer.fit(make_classifier(layers=1), datamodule=SyntheticText())
+    assert norms.steps == [1, 9, 17]  # of steps 1 to 24; every second, every fourth, then every eighth
+    np.testing.assert_allclose(norms.blocks, [truth.norms[step - 1] for step in norms.steps], rtol=1e-5)
+    again = GradientNorms(kept=4)
+    again.load_state_dict(norms.state_dict())
+    assert (again.steps, again.measured, again.stride) == (norms.steps, 24, 8)
+    again.load_state_dict({"steps": [1, 2], "blocks": [[0.1], [0.2]]})  # of a checkpoint from before thinning
+    assert (again.measured, again.stride) == (2, 1)
+
+
+class TextWithSample(SyntheticText):
+    def train_sample_dataloader(self):
+        return DataLoader(self.train_batches[:2], batch_size=None, shuffle=True)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_scoring_training_rows_changes_no_number_of_the_training(precision):
+    weights, histories = [], []
+    for history in (History(), HistoryWithTrainScores()):
+        trainer = make_trainer(max_epochs=3, callbacks=[history], precision=precision)
+        module = make_classifier(dropout=0.2)
+        torch.manual_seed(0)
+        trainer.fit(module, datamodule=TextWithSample())
+        weights.append([parameter.detach().clone() for parameter in module.parameters()] + [torch.get_rng_state()])
+        histories.append(history)
+    assert all(torch.equal(one, other) for one, other in zip(*weights, strict=True))
+    plain, tracked = histories
+    assert {name: tracked.validation[name] for name in plain.validation} == plain.validation
+    assert tracked.train == plain.train
+    assert len(tracked.validation["train_macro_f1"]) == 3
+    last = score(predict(module, TextWithSample().train_sample_dataloader()), trainer.datamodule.facts.class_names)
+    if precision == "32-true":
+        assert tracked.validation["train_macro_f1"][-1] == pytest.approx(last["macro_f1"])
 
 
 def test_history_holds_the_first_the_logged_steps_and_every_validation():

@@ -1,0 +1,136 @@
+"""Make the runs that the article's claims need, and judge every claim by what is recorded.
+
+    python -m experiments.claims run [CLAIM …] [--corpora [docstrings,listops]] [--data_folder DIR]
+    python -m experiments.claims report [CLAIM …] [--corpora …]
+
+``run`` makes the missing runs of the claims' grids, as ``experiments.ablation run`` does. ``report`` judges all claims
+from local and committed records and writes ``results/REPORT.md`` and ``results/REPORT.zh-CN.md``; with claims or
+corpora named it only prints their effects, and judges them among all the same. CLAIM is the name of a file in
+``experiments/claims``; all by default.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from experiments.errors import readable_errors
+from experiments.paths import RESULTS
+from experiments.planning.parser import StrictParser
+
+if TYPE_CHECKING:
+    from experiments.judging.claim import Claim
+
+VERBS = ("run", "report")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; mistakes end with one line and status 2, failed runs with status 1."""
+    with readable_errors():
+        parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        results, console = Path(parsed.results), Console(force_jupyter=False)
+        corpora = parsed.corpora or []
+        if parsed.verb == "run":
+            run(parsed, corpora, results, console)
+        else:
+            report(parsed.claims, corpora, results, console)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Return the options of the command line."""
+    parser = StrictParser(prog="python -m experiments.claims", description=__doc__)
+    parser.add_argument("verb", choices=VERBS, help="what to do")
+    parser.add_argument("claims", type=str, nargs="*", metavar="CLAIM", help="names of claims (default: all)")
+    parser.add_argument("--corpora", type=list[str], help="only these corpora, such as [docstrings,listops]")
+    parser.add_argument("--data_folder", type=str, help="folder that holds data sets by name, in place of the Hub")
+    parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    parser.add_argument(
+        "--keep_committed",
+        action="store_true",
+        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
+    )
+    parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders, tables and reports")
+    return parser.parse_args(list(arguments))
+
+
+def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Console) -> None:
+    """Make the missing runs of every grid and corpus that the claims name, then each grid's own report."""
+    from experiments.ablation import run as run_grid
+    from experiments.judging.claim import load_claims
+    from experiments.planning.grid import Grid
+
+    failed = 0
+    for grid, corpus in needed(load_claims(parsed.claims), corpora):
+        folder = Path(parsed.data_folder) / corpus if parsed.data_folder else None
+        overrides = {"data": {"corpus": str(folder) if folder and folder.is_dir() else corpus_of(grid, corpus)}}
+        console.print(f"grid {grid} on {corpus}", highlight=False)
+        try:
+            run_grid(Grid.load(grid, overrides), results, parsed.workers, parsed.keep_committed, console)
+        except SystemExit:  # some runs failed; the other grids go on
+            failed += 1
+    if failed:
+        raise SystemExit(1)
+
+
+def needed(claims: Sequence[Claim], corpora: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return every grid and corpus that claims need, confirmatory corpora first.
+
+    Raises:
+        ExperimentError: for a corpus that no claim names.
+    """
+    from experiments.planning.names import reject_unknown
+
+    parts = [part for claim in claims for part in claim.parts]
+    named = {corpus for part in parts for corpus in (*part.corpora, *part.replications)}
+    for corpus in corpora:
+        reject_unknown("corpus of a claim", corpus, sorted(named))
+    pairs = [(part.grid, corpus) for part in parts for corpus in part.corpora]
+    pairs += [(part.grid, corpus) for part in parts for corpus in part.replications]
+    return [pair for pair in dict.fromkeys(pairs) if not corpora or pair[1] in corpora]
+
+
+def corpus_of(grid: str, corpus: str) -> str:
+    """Return the value of ``data.corpus`` that a grid file gives for a corpus; its short name where it gives none."""
+    from experiments.planning.grid import grid_path
+    from experiments.planning.yaml_files import mapping_of, read_yaml
+
+    special = mapping_of(mapping_of(read_yaml(grid_path(grid)), "corpora"), corpus)
+    return str(mapping_of(special, "data").get("corpus", corpus))
+
+
+def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
+    """Judge from the records; write the report in both languages, or print what was asked for."""
+    from experiments.judging.claim import check_side, load_claims
+    from experiments.judging.console import print_effects, print_verdicts
+    from experiments.judging.evidence import GridResults
+    from experiments.judging.judge import judge
+    from experiments.judging.report import write_report
+    from experiments.planning.grid import Grid
+
+    @cache
+    def results_of(grid: str, corpus: str) -> GridResults:
+        return GridResults(Grid.load(grid, {"data": {"corpus": corpus_of(grid, corpus)}}), results)
+
+    needed(load_claims(names), corpora)  # refuses unknown names before anything is read
+    claims = load_claims()
+    for claim, part in ((owner, part) for owner in claims for part in owner.parts):
+        for corpus in (*part.corpora, *part.replications):
+            for side in (part.treatment, part.control):
+                check_side(f"claim {claim.id}: part {part.id}", side, results_of(part.grid, corpus).grid)
+    judgements = judge(claims, results_of)
+    if names or corpora:
+        print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)
+        return
+    written = write_report(judgements, results)
+    print_verdicts(judgements, console)
+    console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From claims and records to verdicts and their report. Free of torch."""

@@ -1,0 +1,128 @@
+"""One figure of all effects: means with their adjusted intervals, in units of δ, a panel per corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.judging.judge import Effect, Judgement
+from experiments.statistics.verdicts import VerdictName
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS: dict[VerdictName, str] = {"confirmed": "#0072B2", "refuted": "#D55E00", "inconclusive": "#7A7A7A"}
+MARKERS: dict[VerdictName, str] = {"confirmed": "o", "refuted": "X", "inconclusive": "D"}
+LIMIT = 8.0
+"""Effects beyond so many δ are drawn at the edge, as arrows."""
+REPLICATIONS = "replications"
+ROW_HEIGHT = 0.19
+
+
+def draw_forest(judgements: Sequence[Judgement], path: Path) -> Path | None:
+    """Draw every judged effect and return the path; None where nothing is judged yet.
+
+    A row is a part of a claim, a panel a confirmatory corpus; all replications share the last panel. Effects have
+    different units, so each is divided by its δ: 0 is no effect, 1 the smallest that matters.
+    """
+    drawn = [judgement for judgement in judgements if any(effect.interval for effect in judgement.effects)]
+    if not drawn:
+        return None
+    import matplotlib
+
+    from experiments.reporting.style import save_png, settings
+
+    with matplotlib.rc_context(settings()):
+        return save_png(compose(drawn), path)
+
+
+def compose(judgements: Sequence[Judgement]) -> Figure:
+    """Return the figure: headings, rows and panels."""
+    from matplotlib.figure import Figure
+
+    from experiments.reporting.style import headline
+
+    effects = [effect for judgement in judgements for effect in judgement.effects if effect.interval]
+    panels = list(dict.fromkeys(panel_of(effect) for effect in effects))
+    panels.sort(key=lambda panel: panel == REPLICATIONS)
+    labels, headings, places = rows_of(judgements)
+    figure = Figure(figsize=(4.2 + 1.9 * len(panels), 1.5 + ROW_HEIGHT * len(labels)), layout="constrained")
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(grid, panels, strict=True):
+        prepare(axes, panel, headings, len(labels))
+        mine = [effect for effect in effects if panel_of(effect) == panel]
+        for (claim, part), place in places.items():
+            here = [e for e in mine if (e.measurement.claim.id, e.measurement.part.id) == (claim, part)]
+            for index, effect in enumerate(here):
+                draw_effect(axes, place + 0.2 * (index - (len(here) - 1) / 2), effect)
+    grid[0].set_yticks(range(len(labels)), labels, fontsize=7)
+    for index, label in enumerate(grid[0].get_yticklabels()):
+        label.set_fontweight("bold" if index in headings else "normal")
+    add_legend(figure)
+    counts = {name: sum(effect.verdict.name == name for effect in effects) for name in COLORS}
+    headline(figure, "Effects measured: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return figure
+
+
+def rows_of(judgements: Sequence[Judgement]) -> tuple[list[str], set[int], dict[tuple[str, str], int]]:
+    """Return the labels from top to bottom, which of them are headings, and the row of every claim's part."""
+    labels: list[str] = []
+    headings: set[int] = set()
+    places: dict[tuple[str, str], int] = {}
+    for judgement in judgements:
+        headings.add(len(labels))
+        labels.append(f"{judgement.claim.number} {judgement.claim.id.replace('_', ' ')}: {judgement.verdict.name}")
+        for part in judgement.claim.parts:
+            places[judgement.claim.id, part.id] = len(labels)
+            labels.append(part.title["en"])
+    return labels, headings, places
+
+
+def panel_of(effect: Effect) -> str:
+    """Return the panel of an effect: its corpus where that decides, else the one that replications share."""
+    return effect.measurement.corpus if effect.measurement.is_confirmatory else REPLICATIONS
+
+
+def prepare(axes: Axes, title: str, headings: set[int], rows: int) -> None:
+    """Set up a panel: lines at 0 and 1, shaded headings, the same range everywhere."""
+    for place in headings:
+        axes.axhspan(place - 0.5, place + 0.5, color="#F0F0F0", lw=0)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.axvline(1, color="black", lw=0.8, ls=(0, (4, 2)))
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_xlim(-LIMIT - 0.7, LIMIT + 0.7)
+    axes.set_xticks([-8, -4, 0, 4, 8])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_title(title, loc="left")
+
+
+def draw_effect(axes: Axes, place: float, effect: Effect) -> None:
+    """Draw one effect: its interval as a line, its mean as a marker; hollow for a replication."""
+    assert effect.interval is not None, "only effects with an interval are drawn"
+    delta, color = effect.measurement.part.delta, COLORS[effect.verdict.name]
+    low, mean, high = (getattr(effect.interval, name) / delta for name in ("low", "mean", "high"))
+    inside = [max(-LIMIT, min(LIMIT, value)) for value in (low, mean, high)]
+    axes.plot([inside[0], inside[2]], [place] * 2, color=color, lw=1.3, solid_capstyle="butt")
+    if mean != inside[1]:
+        axes.plot(inside[1], place, ">" if mean > 0 else "<", color=color, ms=5)
+        return
+    for value, shown, marker in ((low, inside[0], "<"), (high, inside[2], ">")):
+        if value != shown:
+            axes.plot(shown, place, marker, color=color, ms=3.5)
+    filled = color if effect.measurement.is_confirmatory else "white"
+    axes.plot(inside[1], place, MARKERS[effect.verdict.name], color=color, mfc=filled, ms=4.5, mew=1)
+
+
+def add_legend(figure: Figure) -> None:
+    """Explain colours and markers below the panels."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=COLORS[name], marker=MARKERS[name], lw=1.3, label=name) for name in COLORS]
+    grey = COLORS["inconclusive"]
+    handles.append(Line2D([], [], color=grey, marker="D", mfc="white", lw=0, label="hollow: a replication"))
+    handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis"))
+    title = "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim"
+    figure.legend(handles=handles, title=title, loc="outside lower center", ncols=5)

@@ -1,0 +1,198 @@
+"""``REPORT.md`` and ``REPORT.zh-CN.md``: a verdict on every claim, a pure function of claims and records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.judging.judge import Effect, Judgement
+from experiments.judging.measures import MEASURES
+from experiments.judging.published_table import contradictions, nearest_settings
+from experiments.judging.wording import PHRASES, Phrases
+from experiments.records.files import write_atomically
+from experiments.reporting.render import EMPTY, Grid, mean_and_sd, rounded, to_markdown
+from experiments.statistics.verdicts import VerdictName
+
+FILES = {"en": "REPORT.md", "zh": "REPORT.zh-CN.md"}
+FOREST = "figures/claims.png"
+VERDICTS: tuple[VerdictName, ...] = ("confirmed", "refuted", "inconclusive", "not run")
+
+
+def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
+    """Write the report in both languages and its figure below ``results`` and return the paths.
+
+    Raises:
+        RecordError: where a file cannot be written.
+    """
+    from experiments.judging.forest import draw_forest
+
+    figure = draw_forest(judgements, results / FOREST)
+    written = []
+    for language, name in FILES.items():
+        text = Writer(language, PHRASES[language], results, has_forest=figure is not None).compose(judgements)
+        write_atomically(results / name, text.encode())
+        written.append(results / name)
+    return written + ([figure] if figure is not None else [])
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the report in one language."""
+
+    language: str
+    phrases: Phrases
+    results: Path
+    """Folder of the report; links are relative to it."""
+    has_forest: bool
+
+    def compose(self, judgements: Sequence[Judgement]) -> str:
+        """Return the whole page."""
+        say = self.phrases
+        sections = [
+            f"# {say['title']}",
+            say["other"],
+            say["introduction"],
+            f"## {say['verdicts']}",
+            self.overview(judgements),
+            *([f"![{say['forest']}]({FOREST})", f"*{say['forest']}*"] if self.has_forest else []),
+            f"## {say['how']}",
+            say["rules"],
+            *(self.section(judgement) for judgement in judgements),
+        ]
+        return "\n\n".join(section.strip() for section in sections) + "\n"
+
+    def overview(self, judgements: Sequence[Judgement]) -> str:
+        """Return a table with one line per claim."""
+        say = self.phrases
+        rows = [
+            [
+                str(judgement.claim.number),
+                judgement.claim.claim[self.language],
+                judgement.claim.section,
+                say[judgement.verdict.name],
+                self.counts(judgement),
+            ]
+            for judgement in judgements
+        ]
+        return to_markdown(Grid([say[name] for name in ("number", "claim", "section", "verdict", "parts")], rows))
+
+    def counts(self, judgement: Judgement) -> str:
+        """Return how many parts on confirmatory corpora went which way."""
+        counts = Counter(effect.verdict.name for effect in judgement.confirmatory)
+        parts = [f"{counts[name]} {self.phrases[name]}" for name in VERDICTS if counts[name]]
+        return ", ".join(parts) or EMPTY
+
+    def section(self, judgement: Judgement) -> str:
+        """Return everything about one claim."""
+        claim, say = judgement.claim, self.phrases
+        lines = [
+            f"## {claim.number}. {claim.claim[self.language]}",
+            f"**{say[judgement.verdict.name]}** ({say['section']} {claim.section}; `{claim.id}`)",
+            f"{say['would_refute']}: {claim.refuted_by[self.language]}",
+            f"{say['why_delta']}: {claim.delta_reason[self.language]}",
+        ]
+        if claim.arithmetic:
+            return "\n\n".join([*lines, *self.arithmetic()])
+        units = dict.fromkeys(
+            f"{MEASURES[part.metric].title[self.language]}: {MEASURES[part.metric].effect[self.language]}"
+            for part in claim.parts
+        )
+        lines.append(f"{say['measured']}: {'; '.join(units)}.")
+        for heading, effects in ((None, judgement.confirmatory), (say["replications"], judgement.replications)):
+            if effects:
+                lines += [f"### {heading}"] if heading else []
+                table = to_markdown(self.effects_table(effects), verbatim={say["evidence"]})
+                lines += [table, *self.values(effects)]
+        return "\n\n".join(lines)
+
+    def effects_table(self, effects: Sequence[Effect]) -> Grid:
+        """Return a table with one line per part and corpus."""
+        names = ("part", "corpus", "effect", "interval", "p", "p_flip", "seeds", "excluded", "delta", "detectable")
+        columns = [self.phrases[name] for name in (*names, "verdict", "evidence")]
+        return Grid(columns, [self.effect_row(effect) for effect in effects])
+
+    def effect_row(self, effect: Effect) -> list[str]:
+        """Return the cells of a part on one corpus."""
+        measurement, interval = effect.measurement, effect.interval
+        judged = [EMPTY] * 4
+        if interval is not None:
+            judged = [
+                rounded(interval.mean),
+                f"[{rounded(interval.low)}, {rounded(interval.high)}]",
+                p_value(effect.adjusted.p_value),
+                p_value(measurement.sign_flip_p_value),
+            ]
+        return [
+            measurement.part.title[self.language],
+            measurement.corpus,
+            *judged,
+            str(measurement.pairs),
+            str(measurement.excluded),
+            rounded(measurement.part.delta),
+            rounded(effect.detectable),
+            self.verdict(effect),
+            self.links(effect),
+        ]
+
+    def verdict(self, effect: Effect) -> str:
+        """Return a verdict with its reason."""
+        say, measurement, censored = self.phrases, effect.measurement, effect.measurement.censored
+        if not effect.verdict.reason:
+            return say[effect.verdict.name]
+        reason = say[effect.verdict.reason].format(
+            found=measurement.found,
+            planned=measurement.planned,
+            fast=censored.only_fast_censored if censored else 0,
+            slow=censored.only_slow_censored if censored else 0,
+        )
+        return f"{say[effect.verdict.name]} ({reason})"
+
+    def links(self, effect: Effect) -> str:
+        """Return links to the table and the figure of the grid that a part's runs stand in, where they are there."""
+        folder = effect.measurement.results.folder
+        found = []
+        for name, file in (("table", "report.md"), ("figure", "figures/macro_f1.png")):
+            if (folder / file).is_file():
+                found.append(f"[{self.phrases[name]}]({(folder / file).relative_to(self.results).as_posix()})")
+        return ", ".join(found)
+
+    def values(self, effects: Sequence[Effect]) -> list[str]:
+        """Return the table of both sides' values, for what is recorded."""
+        say = self.phrases
+        rows = [
+            [
+                effect.measurement.part.title[self.language],
+                effect.measurement.corpus,
+                MEASURES[shown.metric].title[self.language],
+                f"{mean_and_sd(shown.treatment)} ({shown.treatment.count})",
+                f"{mean_and_sd(shown.control)} ({shown.control.count})",
+            ]
+            for effect in effects
+            for shown in effect.measurement.shown
+            if shown.treatment.count or shown.control.count
+        ]
+        if not rows:
+            return [say["all_missing"]]
+        columns = [say[name] for name in ("part", "corpus", "measure", "treatment", "control")]
+        table = to_markdown(Grid(columns, rows))
+        return [f"<details><summary>{say['values']}</summary>\n\n{table}\n</details>"]
+
+    def arithmetic(self) -> list[str]:
+        """Return what arithmetic says about the published table, and which of our settings come near it."""
+        say = self.phrases
+        found = "\n".join(f"- {contradiction.sentence[self.language]}" for contradiction in contradictions())
+        near = nearest_settings(self.results)
+        if not near:
+            return [say["arithmetic"], found, say["unpublished"], say["no_neighbours"]]
+        rows = [[n.grid, n.corpus, n.condition, rounded(n.accuracy), rounded(n.macro_f1)] for n in near]
+        columns = [say[name] for name in ("grid", "corpus", "condition", "accuracy", "macro_f1")]
+        return [say["arithmetic"], found, say["unpublished"], to_markdown(Grid(columns, rows))]
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value for reading; a dash where there is none."""
+    if value is None:
+        return EMPTY
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

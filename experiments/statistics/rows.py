@@ -1,0 +1,167 @@
+"""Tests and intervals over the rows of one test split, given trained models: by group where rows hang together.
+
+What they say holds for rows like these and for these trained weights; how another seed would do is a question for
+:mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other (the design effect is 15
+for accuracy), so rows are no independent observations there and whole groups are resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+RESAMPLES = 4_999
+Metric = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Turns confusion matrices (…, K, K), rows true and columns predicted classes, into scores (…)."""
+
+
+def accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the share of right rows of confusion matrices (…, K, K)."""
+    total = confusion.sum(axis=(-2, -1))
+    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(total, 1)
+
+
+def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the macro-F1 of confusion matrices (…, K, K): the mean over classes of ``2·TP / (n + predicted)``.
+
+    A class that stands neither among labels nor among predictions is left out of the mean, as scikit-learn does.
+    """
+    both = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    f1 = 2 * hits / np.maximum(both, 1)
+    return f1.sum(axis=-1) / np.maximum((both > 0).sum(axis=-1), 1)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What two models answered to the same N rows.
+
+    Raises:
+        ValueError: where the four arrays differ in length.
+    """
+
+    labels: Labels
+    """(N,) true classes, 0 … K − 1."""
+    first: Labels
+    """(N,) classes that the first model predicted."""
+    second: Labels
+    """(N,) classes that the second model predicted."""
+    groups: NDArray[np.int64] | None = None
+    """(N,) number of the group of each row; None where every row stands alone."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(part) for part in (self.labels, self.first, self.second, self.groups) if part is not None}
+        if len(lengths) != 1:
+            raise ValueError(f"labels, answers and groups must have one length, not {sorted(lengths)}")
+
+    def confusions(self) -> NDArray[np.int64]:
+        """Return (G, 2, K, K): a confusion matrix per group and model; a row is its own group where there are none."""
+        groups = np.arange(len(self.labels)) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
+        classes = int(max(part.max() for part in (self.labels, self.first, self.second))) + 1
+        counts = np.zeros((int(groups.max()) + 1, 2, classes, classes), dtype=np.int64)
+        for index, predicted in enumerate((self.first, self.second)):
+            np.add.at(counts[:, index], (groups, self.labels, predicted), 1)
+        return counts
+
+
+def difference(counts: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
+    """Return first minus second of a metric, from summed confusion matrices (…, 2, K, K)."""
+    scores = metric(counts)
+    return scores[..., 0] - scores[..., 1]
+
+
+def bootstrap_interval(
+    answers: Answers,
+    metric: Metric,
+    generator: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Return the percentile interval of the difference in a metric, by resampling groups (Davison & Hinkley 1997, 3.8).
+
+    Groups (rows where there are none) are drawn with replacement, as many as there are, and both models are scored on
+    all rows of what was drawn.
+    """
+    counts = answers.confusions()
+    units = len(counts)
+    flat = counts.reshape(units, -1)
+    drawn = [
+        difference((generator.multinomial(units, [1 / units] * units) @ flat).reshape(counts.shape[1:]), metric)
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def permutation_p_value(
+    answers: Answers, metric: Metric, generator: np.random.Generator, *, resamples: int = RESAMPLES
+) -> float:
+    """Return the two-sided p-value of the difference in a metric when the models' names are swapped by group.
+
+    If the models were equally good, swapping their answers in any group (row where there are none) would change nothing
+    but chance. ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson & Smyth 2010), which is never zero.
+    """
+    counts = answers.confusions()
+    total, half = counts.sum(axis=0), counts[:, 0] - counts[:, 1]
+    observed = abs(float(difference(total, metric)))
+    flat = half.reshape(len(half), -1)
+    extreme = 0
+    for _ in range(resamples):
+        moved = (generator.integers(0, 2, len(flat)) @ flat).reshape(total.shape[1:])
+        swapped = np.stack([total[0] - moved, total[1] + moved])
+        extreme += abs(float(difference(swapped, metric))) >= observed - 1e-12
+    return (1 + extreme) / (1 + resamples)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the p-value of McNemar's exact test (McNemar 1947), two-sided; for rows that stand alone.
+
+    If both sides are right equally often, each row that only one of them gets right falls to either with chance 1/2:
+    ``only_first ~ Binomial(only_first + only_second, 1/2)``.
+    """
+    from scipy.stats import binomtest
+
+    discordant = only_first + only_second
+    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+@dataclass(frozen=True)
+class RowTest:
+    """A test of whether both sides are right equally often, over the rows and not over seeds."""
+
+    name: str
+    p_value: float
+    units: int
+    """Rows or groups on which the sides differ; the others say nothing."""
+    unit: str
+    """``row`` or ``group``."""
+
+
+def equally_often_right(right: NDArray[np.bool_], groups: pd.Series | None) -> RowTest:
+    """Test whether two sides are right equally often on rows like these, given their trained weights.
+
+    One pair on independent rows: McNemar's exact test. Where rows come in groups, or answers from several seeds,
+    signs are flipped by group (else by row) in the sum of differences.
+
+    Args:
+        right: (pairs, 2, N) whether each side answered each row rightly.
+        groups: (N,) the group of every row; None where rows stand alone.
+    """
+    from experiments.statistics.permutation import sign_flip
+
+    if len(right) == 1 and groups is None:
+        first, second = right[0]
+        only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+        return RowTest("McNemar's exact test", mcnemar(only_first, only_second), only_first + only_second, "row")
+    sums = pd.Series((right[:, 0].astype(int) - right[:, 1].astype(int)).sum(axis=0))
+    unit = "row"
+    if groups is not None:
+        sums, unit = sums.groupby(groups.to_numpy()).sum(), "group"
+    changed = sums[sums != 0].to_numpy(dtype=float)
+    return RowTest(f"sign-flip permutation by {unit}", sign_flip(changed), len(changed), unit)

@@ -1,0 +1,105 @@
+"""Mean and spread over seeds, and paired differences between two conditions."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.statistics.permutation import sign_flip
+
+CONFIDENCE = 0.95
+FEWEST_PAIRS = 2
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of a few runs and how far it can be trusted; what is not defined is ``None``."""
+
+    count: int
+    mean: float | None = None
+    sd: float | None = None
+    """Sample standard deviation (n − 1 in the denominator)."""
+    low: float | None = None
+    """Lower end of the t-interval of the mean, at 95 % unless another level was asked for."""
+    high: float | None = None
+    """Upper end."""
+
+
+def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
+    """Return mean, standard deviation and t-interval over seeds.
+
+    The interval is ``mean ± t((1 + confidence)/2, n − 1) · sd / √n`` (Student 1908): it assumes that seeds are
+    independent and scores roughly normal. With one value there is a mean and no spread; with none there is neither.
+    """
+    count = len(values)
+    if count == 0:
+        return Spread(0)
+    mean = statistics.fmean(values)
+    if count == 1:
+        return Spread(1, mean)
+    sd = statistics.stdev(values)
+    margin = t_quantile(count - 1, confidence) * sd / math.sqrt(count)
+    return Spread(count, mean, sd, mean - margin, mean + margin)
+
+
+def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
+    """Return the quantile of Student's t that leaves half of what ``confidence`` leaves out above it."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees_of_freedom, (1 + confidence) / 2))
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Differences between two conditions, seed by seed."""
+
+    seeds: tuple[int, ...]
+    """Seeds that both conditions have a value for."""
+    values: tuple[float, ...]
+    """First minus second, in the order of ``seeds``."""
+
+    @property
+    def count(self) -> int:
+        """Number of pairs."""
+        return len(self.values)
+
+    def spread(self, confidence: float = CONFIDENCE) -> Spread:
+        """Return mean, standard deviation and t-interval of the differences."""
+        return spread(self.values, confidence)
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided p-value of the paired t-test: ``t = mean / (sd / √n)`` with n − 1 degrees of freedom.
+
+        None for fewer than two pairs. Where all differences are equal t is infinite and p is 0, or 1 where they are
+        all zero.
+        """
+        from scipy.special import stdtr
+
+        if self.count < FEWEST_PAIRS:
+            return None
+        if len(set(self.values)) == 1:
+            return 0.0 if self.values[0] else 1.0
+        t = statistics.fmean(self.values) / (statistics.stdev(self.values) / math.sqrt(self.count))
+        return float(2 * stdtr(self.count - 1, -abs(t)))
+
+    @property
+    def sign_flip_p_value(self) -> float | None:
+        """Two-sided p-value of the sign-flip permutation test, which assumes symmetry alone; n seeds cannot go below
+        2^(1 − n). None for fewer than two pairs."""
+        return None if self.count < FEWEST_PAIRS else sign_flip(np.array(self.values))
+
+
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference:
+    """Return first minus second over the seeds that both have, sorted.
+
+    Args:
+        first: value by seed.
+        second: value by seed; it may have other seeds, which are left out.
+    """
+    seeds = tuple(sorted(first.keys() & second.keys()))
+    return PairedDifference(seeds, tuple(first[seed] - second[seed] for seed in seeds))

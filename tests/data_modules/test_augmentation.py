@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_modules.augmentation import AugmentedBatches, EpochOrder, delete_and_swap
+from data_modules.batching import BatchOrder
+from data_modules.config import DataConfig
+from data_modules.encoding import pack
+from data_modules.errors import DataError
+from data_modules.text import TextDataModule
+from experiments.planning.run_config import RunConfig
+
+
+@given(st.lists(st.integers(1, 9), max_size=40), st.integers(0, 50))
+def test_tokens_are_only_lost_or_moved_and_the_first_stays(tokens: list[int], seed: int) -> None:
+    row = np.array([100, *tokens], dtype=np.int32)
+    augmented = delete_and_swap(row, np.random.default_rng(seed))
+    assert augmented[0] == 100
+    assert min(len(row), 2) <= len(augmented) <= len(row)
+    assert not Counter(augmented.tolist()) - Counter(row.tolist())
+
+
+def test_a_tenth_of_the_tokens_is_deleted_and_a_tenth_swapped() -> None:
+    row = np.arange(1001, dtype=np.int32)
+    augmented = delete_and_swap(row, np.random.default_rng(0))
+    assert len(augmented) == pytest.approx(901, abs=30)
+    moved = np.sum(np.diff(augmented) < 0)
+    assert 50 < moved < 250, "a hundred swaps, each of which breaks the order at most at four places"
+    assert delete_and_swap(row, np.random.default_rng(0), strength=0.0).tolist() == row.tolist()
+
+
+def test_what_becomes_of_a_row_depends_on_seed_epoch_and_row_alone() -> None:
+    generator = np.random.default_rng(0)
+    rows = [generator.integers(1, 99, size=20).tolist() for _ in range(12)]
+    batches = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=3)
+    together, alone = batches[2, np.arange(12)], batches[2, np.array([5])]
+    length = int(alone["attention_mask"].sum())
+    assert together["input_ids"][5, :length].tolist() == alone["input_ids"][0].tolist()
+    assert int(together["attention_mask"][5].sum()) == length
+    assert together["labels"].tolist() == list(range(12))
+    assert batches[3, np.arange(12)]["input_ids"].tolist() != together["input_ids"].tolist()
+
+
+def test_the_order_of_rows_is_that_without_augmentation() -> None:
+    lengths = np.random.default_rng(0).integers(1, 30, 50)
+    plain, stamped = BatchOrder(lengths, 8, seed=1), EpochOrder(lengths, 8, seed=1)
+    for order in (plain, stamped):
+        order.set_epoch(4)
+    for rows, (epoch, same) in zip(plain, stamped, strict=True):
+        assert epoch == 4 and rows.tolist() == same.tolist()
+
+
+def test_training_rows_alone_are_augmented(tmp_path: Path) -> None:
+    settings = {"corpus": "listops", "max_length": 24, "cache_dir": str(tmp_path), "listops": DataConfig().listops}
+    settings["listops"].train_rows, settings["listops"].evaluation_rows = 200, 40
+    plain, augmented = TextDataModule(**settings), TextDataModule(**settings, augmentation="delete_and_swap")
+
+    def tokens(loader: object) -> list[list[int]]:
+        return [batch["input_ids"].tolist() for batch in loader]  # type: ignore[attr-defined]  # a loader
+
+    assert tokens(plain.train_dataloader()) != tokens(augmented.train_dataloader())
+    for name in ("val_dataloader", "train_sample_dataloader"):
+        assert tokens(getattr(plain, name)()) == tokens(getattr(augmented, name)())
+
+
+def test_augmentation_is_part_of_a_runs_identity_and_its_absence_is_not() -> None:
+    plain, augmented = RunConfig(), RunConfig(data=DataConfig(augmentation="delete_and_swap"))
+    assert "augmentation" not in plain.identity()["data"]
+    assert plain.hash() != augmented.hash()
+    with pytest.raises(DataError, match="delete_and_swap"):
+        DataConfig(augmentation="delete_and_swop")  # type: ignore[arg-type]  # the mistake under test

@@ -1,0 +1,155 @@
+"""The claim files, and what a wrong one is told."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.claims import corpus_of, main, needed
+from experiments.errors import ExperimentError
+from experiments.judging.claim import Claim, check_side, load_claims
+from experiments.paths import CLAIMS
+from experiments.planning.grid import Grid
+from experiments.planning.yaml_files import read_yaml
+
+CONFIRMATORY = {"docstrings", "ag_news", "listops"}
+BOTH = {"en": "one", "zh": "一"}
+REPLICATIONS = {"sst5", "trec", "tweeteval_emotion", "thucnews10"}
+
+
+@cache
+def grid_on(name: str, corpus: str) -> Grid:
+    return Grid.load(name, {"data": {"corpus": corpus_of(name, corpus)}})
+
+
+def test_all_twelve_claims_are_there_in_both_languages() -> None:
+    claims = load_claims()
+    assert [claim.number for claim in claims] == list(range(1, 13))
+    for claim in claims:
+        for text in (claim.claim, claim.delta_reason, claim.refuted_by, *(part.title for part in claim.parts)):
+            assert set(text) == {"en", "zh"}
+            assert text["en"].isascii() or "δ" in text["en"] or "−" in text["en"] or "log₂" in text["en"]
+            assert any("一" <= character <= "鿿" for character in text["zh"]) or text["zh"].endswith("相比")
+    assert [claim.id for claim in claims if claim.arithmetic] == ["published_table"]
+
+
+def test_every_part_names_what_its_grid_has_with_enough_seeds_on_every_corpus() -> None:
+    for claim in load_claims():
+        for part in claim.parts:
+            assert set(part.corpora) <= CONFIRMATORY
+            assert set(part.replications) in (set(), REPLICATIONS)
+            for corpus in (*part.corpora, *part.replications):
+                grid = grid_on(part.grid, corpus)
+                assert grid.corpus == corpus
+                assert len(grid.seeds) >= (10 if corpus in CONFIRMATORY else 5)
+                for side in (part.treatment, part.control):
+                    check_side(part.id, side, grid)
+
+
+def test_measures_that_need_a_target_have_the_tfidf_baseline() -> None:
+    for claim in load_claims():
+        for part in claim.parts:
+            if part.metric in ("steps_to_target", "gap_at_common_train_f1"):
+                grid = grid_on(part.grid, "docstrings")
+                assert grid.conditions[-1].baseline
+                assert all(condition.config.trainer.track_train_metrics for condition in grid.conditions)
+
+
+def test_the_folder_of_claims_does_not_hide_the_command_of_the_same_name() -> None:
+    assert CLAIMS.is_dir() and not (CLAIMS / "__init__.py").exists()
+    assert importlib.import_module("experiments.claims").__file__ == str(CLAIMS.with_suffix(".py"))
+
+
+def changed(name: str = "xavier_start", **changes: Any) -> dict[str, Any]:
+    content = {**read_yaml(CLAIMS / f"{name}.yaml"), **changes}
+    return {key: value for key, value in content.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"metrik": "macro_f1"}, "'metric'"),
+        ({"metric": "makro_f1"}, "'macro_f1'"),
+        ({"shown": ["acuracy"]}, "'accuracy'"),
+        ({"grid": "initialization"}, "'initialisation'"),
+        ({"direction": "hihger"}, "'higher'"),
+        ({"test": "paired"}, "'paired_t'"),
+        ({"test": "censored_ratio"}, "use paired_t"),
+        ({"delta": 0}, "positive number"),
+        ({"delta": None}, "has no delta"),
+        ({"family": None}, "has no family"),
+        ({"corpora": []}, "names no corpora"),
+        ({"claim": {"en": "Only in English."}}, "each of: en, zh"),
+        (
+            {"treatment": {"conditon": "pre_ln"}, "parts": [{"id": "a", "title": {"en": "a", "zh": "一"}}]},
+            "'condition'",
+        ),
+        ({"parts": None}, "parts or arithmetic"),
+        ({"arithmetic": True}, "parts or arithmetic"),
+    ],
+    ids=str,
+)
+def test_a_wrong_claim_gets_one_line_with_the_nearest_choice(changes: dict[str, Any], expected: str) -> None:
+    if "treatment" in changes:
+        changes = {**changes, "control": {"condition": "plain"}}
+    with pytest.raises(ExperimentError) as refused:
+        Claim.parse("own", changed(**changes))
+    assert expected in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_condition_or_a_swept_value_that_the_grid_lacks_is_refused() -> None:
+    part = load_claims(["residual_gradients"])[0].parts[0]
+    grid = grid_on("stability", "docstrings")
+    with pytest.raises(ExperimentError, match="'post_ln'"):
+        check_side("here", type(part.treatment)(condition="post_nl"), grid)
+    with pytest.raises(ExperimentError, match=r"model\.learning_rate 0\.5, only 0\.001"):
+        check_side("here", type(part.treatment)(condition="post_ln", swept={"model.learning_rate": 0.5}), grid)
+    with pytest.raises(ExperimentError, match=r"model\.learning_rate"):
+        check_side("here", type(part.treatment)(condition="post_ln", swept={"model.learning_rat": 1e-3}), grid)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["report", "residual_convergance"], "'residual_convergence'"),
+        (["report", "--corpora", "[docstring]"], "'docstrings'"),
+        (["judge"], "judge"),
+        (["report", "--corpus", "docstrings"], "--corpora"),
+    ],
+)
+def test_a_wrong_command_gets_one_line(
+    arguments: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--results", str(tmp_path)])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and expected in message and message.count("\n") == 1
+
+
+def test_the_grids_that_claims_need_come_once_each_confirmatory_ones_first() -> None:
+    pairs = needed(load_claims())
+    assert len(pairs) == len(set(pairs)) == 6 * 3 + 4
+    assert {corpus for _, corpus in pairs[:18]} == CONFIRMATORY
+    assert needed(load_claims(["residual_convergence"]), ["trec"]) == [("claims", "trec")]
+    assert corpus_of("claims", "ag_news") == "fancyzhx/ag_news"
+    assert corpus_of("claims", "docstrings") == "docstrings"
+
+
+def test_a_report_without_any_run_says_so_and_loads_no_torch(tmp_path: Path) -> None:
+    script = (
+        "import sys; from experiments.claims import main; "
+        f"main(['report', '--results', {str(tmp_path)!r}]); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    english, chinese = ((tmp_path / name).read_text(encoding="utf-8") for name in ("REPORT.md", "REPORT.zh-CN.md"))
+    assert english.count("**not run**") == 11 + 1, "eleven claims, and the rules"
+    assert chinese.count("**未运行**") == 11 + 1
+    assert english.count("**refuted** (section 7.3.2; `published_table`)") == 1
+    assert not (tmp_path / "figures").exists()

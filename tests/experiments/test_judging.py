@@ -1,0 +1,262 @@
+"""From synthetic records to verdicts and a report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from synthetic_records import LABELS, make_record, scores_of
+
+from experiments.judging.claim import Claim, Part, Side
+from experiments.judging.evidence import GridResults
+from experiments.judging.judge import Judgement, judge, judge_member
+from experiments.judging.report import write_report
+from experiments.paths import runs_folder, tables_folder
+from experiments.planning.expansion import final_runs
+from experiments.planning.grid import Grid
+from experiments.planning.runs import Run
+from experiments.records.files import write_record
+from experiments.records.record import Outcome, Record
+from experiments.statistics.multiplicity import holm
+from experiments.statistics.seeds import PairedDifference
+
+SEEDS = 10
+NOISE = np.random.default_rng(0).normal(0, 0.004, SEEDS)
+TITLE = {"en": "with against without", "zh": "有与无相比"}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    path = tmp_path_factory.mktemp("grid") / "toy.yaml"
+    content = {
+        "conditions": ["post_ln", "no_norm"],
+        "baselines": ["tfidf_logistic_regression"],
+        "seeds": SEEDS,
+        "sweep": {"model.learning_rate": [0.001, 0.01]},
+        "model": {"layers": 2, "width": 16, "heads": 2},
+        "data": {"corpus": "listops"},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return Grid.load(str(path))
+
+
+def part(**changes: Any) -> Part:
+    swept = {"model.learning_rate": 0.001}
+    values: dict[str, Any] = {
+        "id": "with",
+        "title": TITLE,
+        "grid": "toy",
+        "corpora": ("listops",),
+        "treatment": Side(condition="post_ln", swept=swept),
+        "control": Side(condition="no_norm", swept=swept),
+        "metric": "macro_f1",
+        "direction": "higher",
+        "delta": 0.01,
+        "test": "paired_t",
+    }
+    return Part(**{**values, **changes})
+
+
+def claim(*parts: Part, **changes: Any) -> Claim:
+    text = {"en": "Norms help.", "zh": "归一化有帮助。"}
+    values = {"id": "norms", "number": 1, "section": "1", "claim": text, "delta_reason": text, "refuted_by": text}
+    return Claim(**{**values, "family": "norms", "parts": parts, **changes})
+
+
+def record_of(run: Run, **changes: Any) -> Record:
+    record = make_record(
+        run.condition,
+        run.seed,
+        grid=run.grid,
+        corpus=run.corpus,
+        swept=run.swept,
+        config=run.config.identity(),
+        config_hash=run.config.hash(),
+    )
+    return replace(record, **changes)
+
+
+def with_score(run: Run, score: float) -> Record:
+    record = record_of(run)
+    assert record.test is not None
+    return replace(record, test=replace(record.test, macro_f1=score, accuracy=score))
+
+
+def results_of(grid: Grid, folder: Path, records: Sequence[Record]) -> GridResults:
+    runs = {(run.condition, run.seed, str(run.swept)): run for run in final_runs(grid)}
+    for record in records:
+        write_record(runs[record.condition, record.seed, str(record.swept)].folder(folder), record)
+    return GridResults(grid, folder)
+
+
+def scored(grid: Grid, difference: float, noise: Sequence[float] = tuple(NOISE)) -> list[Record]:
+    """Return records of all runs; post_ln is better by ``difference``, with noise over seeds."""
+    return [
+        with_score(run, 0.7 + (difference + noise[run.seed] if run.condition == "post_ln" else 0.0))
+        for run in final_runs(grid)
+    ]
+
+
+def judged(results: GridResults, *parts: Part, **changes: Any) -> Judgement:
+    (judgement,) = judge([claim(*parts, **changes)], lambda grid, corpus: results)
+    return judgement
+
+
+@pytest.mark.parametrize(
+    ("difference", "noise", "expected"),
+    [(0.05, 1.0, "confirmed"), (0.0, 1.0, "refuted"), (-0.05, 1.0, "refuted"), (0.01, 6.0, "inconclusive")],
+)
+def test_all_three_verdicts(grid: Grid, tmp_path: Path, difference: float, noise: float, expected: str) -> None:
+    results = results_of(grid, tmp_path, scored(grid, difference, tuple(noise * NOISE)))
+    judgement = judged(results, part())
+    (effect,) = judgement.effects
+    assert judgement.verdict.name == effect.verdict.name == expected
+    assert (effect.verdict.reason == "equivalent") == (difference == 0)
+    assert effect.interval is not None
+    assert effect.interval.mean == pytest.approx(difference + noise * NOISE.mean())
+    assert effect.measurement.pairs == SEEDS
+    lower = judged(results, part(direction="lower")).effects[0].interval
+    assert lower is not None and lower.mean == pytest.approx(-effect.interval.mean)
+
+
+def test_nothing_is_judged_before_every_planned_run_is_there(grid: Grid, tmp_path: Path) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.05)[:-8])
+    (effect,) = judged(results, part()).effects
+    assert effect.verdict.name == "not run" and effect.interval is None
+    assert 0 < effect.measurement.found < effect.measurement.planned == 2 * SEEDS
+
+
+def test_a_run_of_other_settings_does_not_count(grid: Grid, tmp_path: Path) -> None:
+    records = [replace(record, config_hash="0" * 16) for record in scored(grid, 0.05)]
+    effect = judged(results_of(grid, tmp_path, records), part()).effects[0]
+    assert (effect.verdict.name, effect.measurement.found) == ("not run", 0)
+
+
+def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid: Grid, tmp_path: Path) -> None:
+    def diverge(records: list[Record], from_seed: int) -> list[Record]:
+        lost = Outcome(status="diverged", step=3, reason="The loss became nan at step 3.")
+        return [
+            replace(r, test=None, outcome=lost) if r.condition == "no_norm" and r.seed >= from_seed else r
+            for r in records
+        ]
+
+    effect = judged(results_of(grid, tmp_path / "some", diverge(scored(grid, 0.05), 7)), part()).effects[0]
+    assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
+    few = judged(results_of(grid, tmp_path / "most", diverge(scored(grid, 0.05), 2)), part()).effects[0]
+    assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
+    failures = part(metric="failure_share", direction="lower", treatment=Side(condition="post_ln"),
+                    control=Side(condition="no_norm"), delta=0.1)  # fmt: skip
+    share = judged(GridResults(grid, tmp_path / "most"), failures).effects[0]
+    assert share.interval is not None and share.interval.mean == pytest.approx(0.8)
+    assert share.measurement.planned == 4 * SEEDS
+
+
+def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_path: Path) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.004))
+    alone = judged(results, part()).effects[0]
+    parts = [part(id=str(index)) for index in range(4)]
+    among = judged(results, *parts).effects[0]
+    assert among.adjusted.p_value == pytest.approx(min(1, 4 * alone.adjusted.p_value))
+    beside = judged(results, part(replications=("trec", "sst5"))).effects
+    assert [effect.measurement.is_confirmatory for effect in beside] == [True, False, False]
+    assert beside[0].adjusted == alone.adjusted
+    assert beside[1].adjusted.p_value == pytest.approx(min(1, 2 * alone.adjusted.p_value))
+
+
+def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+
+    def predictions(skills: Mapping[int, float]) -> np.ndarray:
+        right = generator.random(len(LABELS)) < np.array([skills[label] for label in LABELS])
+        return np.where(right, LABELS, (LABELS + generator.integers(1, 3, len(LABELS))) % 3)
+
+    def records(treated: Mapping[int, float]) -> list[Record]:
+        low = dict.fromkeys(range(3), 0.5)
+        return [
+            record_of(run, test=scores_of(LABELS, predictions(treated if run.condition == "post_ln" else low), None))
+            for run in final_runs(grid)
+        ]
+
+    every = part(metric="class_precision_recall_f1", test="intersection_union")
+    all_rise = judged(results_of(grid, tmp_path / "all", records(dict.fromkeys(range(3), 0.95))), every).effects[0]
+    assert all_rise.verdict.name == "confirmed"
+    assert len(all_rise.measurement.components) == 9 and all_rise.measurement.names[0] == "torch precision"
+    one_stays = judged(results_of(grid, tmp_path / "one", records({0: 0.95, 1: 0.95, 2: 0.3})), every).effects[0]
+    assert one_stays.verdict.name == "refuted"
+
+
+def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path: Path) -> None:
+    def arriving(run: Run, step: int | None) -> Record:
+        steps = [50, 100, 150, 200]
+        curve = [0.9 if step is not None and at >= step else 0.1 for at in steps]
+        history = {"validation": {"step": steps, "tokens": [1000 * at for at in steps], "macro_f1": curve}}
+        return record_of(run, history=history)
+
+    def records(fast: int | None, slow: int | None) -> list[Record]:
+        return [arriving(run, fast if run.condition == "post_ln" else slow) for run in final_runs(grid)]
+
+    speed = part(metric="steps_to_target", direction="lower", test="censored_ratio", delta=0.415)
+    found = {}
+    for name, (fast, slow) in {
+        "both": (50, 200),
+        "slow": (200, None),
+        "fast": (None, 100),
+        "none": (None, None),
+    }.items():
+        found[name] = judged(results_of(grid, tmp_path / name, records(fast, slow)), speed).effects[0]
+    assert found["both"].verdict.name == "confirmed"
+    assert found["both"].interval is not None and found["both"].interval.mean == 2.0
+    assert (found["slow"].verdict.name, found["slow"].verdict.reason) == ("inconclusive", "only_slow_censored")
+    assert found["fast"].verdict.name == "refuted"
+    assert found["none"].verdict.reason == "few_seeds" and found["none"].measurement.excluded == SEEDS
+
+
+def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: Grid, tmp_path: Path) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.05))
+    tables = tables_folder(tmp_path, grid.name, grid.corpus)
+    (tables / "figures").mkdir(parents=True)
+    for name in ("report.md", "figures/macro_f1.png"):
+        (tables / name).write_text("made by the grid's own report")
+    whole = claim(part(shown=("accuracy",), replications=("trec",)))
+    table = claim(id="table", number=2, family="table", arithmetic=True)
+    judgements = judge([whole, table], lambda grid, corpus: results)
+    written = write_report(judgements, tmp_path)
+    first = [path.read_bytes() for path in written]
+    assert [path.read_bytes() for path in write_report(judgements, tmp_path)] == first
+    english, chinese = (path.read_text(encoding="utf-8") for path in written[:2])
+    effect = judgements[0].effects[0]
+    assert effect.interval is not None and effect.detectable is not None
+    row = next(line for line in english.splitlines() if line.startswith("| with against without | listops | 0.0"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2] == f"{effect.interval.mean:.3f}"
+    assert cells[3] == f"\\[{effect.interval.low:.3f}, {effect.interval.high:.3f}\\]"
+    assert cells[4:8] == ["&lt; 0.001", "0.002", "10", "0"]
+    assert cells[8:11] == ["0.010", f"{effect.detectable:.3f}", "confirmed"]
+    assert cells[11] == "[table](toy/listops/report.md), [figure](toy/listops/figures/macro_f1.png)"
+    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复验证", "1 证实", "有与无相比"))):
+        assert all(word in text for word in words)
+        assert "![" in text and "figures/claims.png" in text
+    assert written[2].read_bytes().startswith(b"\x89PNG")
+    assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
+
+
+def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid: Grid, tmp_path: Path) -> None:
+    """The whole way from measurements to a verdict, with a δ so small that it decides nothing."""
+    results = results_of(grid, tmp_path, scored(grid, 0.0))
+    (template,) = (effect.measurement for effect in judged(results, part(delta=1e-9)).effects)
+    generator = np.random.default_rng(11)
+    families, confirmed = 150, 0
+    for _ in range(families):
+        differences = [
+            PairedDifference(tuple(range(SEEDS)), tuple(generator.normal(0, 0.02, SEEDS).tolist())) for _ in range(4)
+        ]
+        members = [replace(template, components=(difference,)) for difference in differences]
+        verdicts = itertools.starmap(judge_member, zip(members, holm([m.p_value for m in members]), strict=True))
+        confirmed += any(effect.verdict.name == "confirmed" for effect in verdicts)
+    assert confirmed / families <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / families)

@@ -1,0 +1,169 @@
+"""Multiplicity, power, censoring and the rule of verdicts, against closed forms, statsmodels and simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.weightstats import ttost_paired
+
+from experiments.statistics.censoring import Time, compare_times
+from experiments.statistics.multiplicity import (
+    Interval,
+    holm,
+    intersection_union_interval,
+    intersection_union_p_value,
+)
+from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
+from experiments.statistics.seeds import PairedDifference
+from experiments.statistics.verdicts import Verdict, judge_all, judge_interval
+
+
+def differences(*values: float) -> PairedDifference:
+    return PairedDifference(tuple(range(len(values))), values)
+
+
+def test_holm_by_hand() -> None:
+    found = holm([0.04, 0.001, 0.03, 0.012])
+    assert [member.p_value for member in found] == pytest.approx([0.06, 0.004, 0.06, 0.036])
+    assert [member.rejected for member in found] == [False, True, False, True]
+    # α/4 and α/3 for the two that are rejected; the third is not, and the rest keep its level α/2.
+    assert [member.level for member in found] == pytest.approx([0.05 / 2, 0.05 / 4, 0.05 / 2, 0.05 / 3])
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_a_member_is_rejected_exactly_where_its_p_value_is_within_its_level(p_values: list[float]) -> None:
+    for p_value, member in zip(p_values, holm(p_values), strict=True):
+        if abs(p_value - member.level) > 1e-9:
+            assert member.rejected == (p_value < member.level)
+        assert member.p_value >= p_value - 1e-15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_holm_is_that_of_statsmodels(seed: int) -> None:
+    p_values = (np.random.default_rng(seed).random(9) ** 3).round(3).tolist()
+    rejected, adjusted, _, _ = multipletests(p_values, method="holm")
+    found = holm(p_values)
+    assert [member.p_value for member in found] == pytest.approx(adjusted.tolist())
+    assert [member.rejected for member in found] == rejected.tolist()
+
+
+def test_a_test_that_could_not_be_made_still_counts_in_the_family() -> None:
+    alone, among = holm([0.01]), holm([0.01, None, None])
+    assert (alone[0].p_value, among[0].p_value) == (pytest.approx(0.01), pytest.approx(0.03))
+    assert among[1].p_value == 1 and not among[1].rejected
+    assert holm([]) == []
+
+
+def test_an_intersection_needs_every_component() -> None:
+    assert intersection_union_p_value([0.01, 0.2, 0.03]) == 0.2
+    components = [differences(0.1, 0.11, 0.12), differences(0.01, -0.02, 0.02)]
+    interval = intersection_union_interval(components, 0.05)
+    weakest = stats.t.interval(0.95, 2, np.mean([0.01, -0.02, 0.02]), stats.sem([0.01, -0.02, 0.02]))
+    upper = stats.t.interval(0.975, 2, np.mean([0.01, -0.02, 0.02]), stats.sem([0.01, -0.02, 0.02]))
+    assert interval.mean == pytest.approx(0.01 / 3)
+    assert (interval.low, interval.high) == (pytest.approx(weakest[0]), pytest.approx(upper[1]))
+    with pytest.raises(ValueError, match="two pairs"):
+        intersection_union_interval([differences(0.1)], 0.05)
+
+
+def test_equivalence_is_that_of_statsmodels() -> None:
+    values = (0.002, -0.003, 0.001, 0.004, -0.001)
+    oracle = ttost_paired(np.array(values), np.zeros(5), -0.01, 0.01)[0]
+    assert equivalence_p_value(differences(*values), 0.01) == pytest.approx(oracle)
+    assert oracle < 0.05
+    assert equivalence_p_value(differences(0.1), 0.01) is None
+    assert equivalence_p_value(differences(0.02, 0.02), 0.01) == 1
+    with pytest.raises(ValueError, match="positive"):
+        equivalence_p_value(differences(*values), 0)
+
+
+@pytest.mark.parametrize(("pairs", "level"), [(5, 0.05), (10, 0.05), (10, 0.05 / 9)])
+def test_the_smallest_detectable_effect_is_found_in_80_of_100_experiments(pairs: int, level: float) -> None:
+    effect = smallest_detectable_effect(0.02, pairs, level)
+    assert effect is not None
+    assert TTestPower().power(effect / 0.02, pairs, level) == pytest.approx(0.8, abs=1e-4)
+    experiments = np.random.default_rng(1).normal(effect, 0.02, size=(4000, pairs))
+    assert np.mean(stats.ttest_1samp(experiments, 0, axis=1).pvalue <= level) == pytest.approx(0.8, abs=0.02)
+    assert smallest_detectable_effect(0.02, 1, level) is None
+
+
+def test_times_that_were_not_reached_draw_the_ratio_towards_zero() -> None:
+    reached = {0: Time(100, True), 1: Time(100, True), 2: Time(400, False), 3: Time(400, False)}
+    slow = {0: Time(200, True), 1: Time(400, False), 2: Time(200, True), 3: Time(400, False), 9: Time(1, True)}
+    found = compare_times(reached, slow)
+    assert found.ratios.values == (1.0, 2.0, -1.0)
+    assert found.ratios.seeds == (0, 1, 2)
+    assert (found.only_fast_censored, found.only_slow_censored, found.both_censored) == (1, 1, 1)
+
+
+@given(
+    true_fast=st.lists(st.integers(1, 2000), min_size=3, max_size=6),
+    true_slow=st.lists(st.integers(1, 2000), min_size=6, max_size=6),
+)
+def test_a_censored_ratio_never_overstates_a_difference(true_fast: list[int], true_slow: list[int]) -> None:
+    budget = 400
+
+    def seen(times: list[int]) -> dict[int, Time]:
+        return {seed: Time(min(time, budget), time <= budget) for seed, time in enumerate(times)}
+
+    found = compare_times(seen(true_fast), seen(true_slow))
+    for seed, ratio in zip(found.ratios.seeds, found.ratios.values, strict=True):
+        truth = math.log2(true_slow[seed] / true_fast[seed])
+        assert abs(ratio) <= abs(truth) + 1e-12
+        assert ratio * truth >= 0
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        (Interval(0.05, 0.02, 0.08), Verdict("confirmed")),
+        (Interval(0.005, 0.001, 0.009), Verdict("refuted")),
+        (Interval(-0.05, -0.08, -0.02), Verdict("refuted")),
+        (Interval(0.005, 0.001, 0.02), Verdict("inconclusive", "small")),
+        (Interval(0.02, -0.01, 0.05), Verdict("inconclusive", "undecided")),
+        (None, Verdict("inconclusive", "few_seeds")),
+    ],
+)
+def test_the_rule(interval: Interval | None, expected: Verdict) -> None:
+    assert judge_interval(interval, 0.01, pairs=10) == expected
+
+
+def test_censored_bounds_and_few_seeds_judge_nothing() -> None:
+    good, bad = Interval(0.05, 0.02, 0.08), Interval(-0.05, -0.08, -0.02)
+    assert judge_interval(good, 0.01, pairs=2).reason == "few_seeds"
+    assert judge_interval(good, 0.01, pairs=9, may_confirm=False) == Verdict("inconclusive", "only_fast_censored")
+    assert judge_interval(bad, 0.01, pairs=9, may_refute=False) == Verdict("inconclusive", "only_slow_censored")
+    assert judge_interval(good, 0.01, pairs=9, may_refute=False) == Verdict("confirmed")
+
+
+def test_a_claim_needs_all_its_parts_and_falls_with_one() -> None:
+    yes, no, open_ = Verdict("confirmed"), Verdict("refuted"), Verdict("inconclusive", "undecided")
+    assert judge_all([yes, yes]).name == "confirmed"
+    assert judge_all([yes, open_]).name == "inconclusive"
+    assert judge_all([yes, no, open_]).name == "refuted"
+    assert judge_all([yes, no, Verdict("not run", "missing")]).name == judge_all([]).name == "not run"
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_two_equal_variants_are_seldom_confirmed(seeds: int) -> None:
+    """Families of six comparisons of equals: in at most 5 of 100 is anything confirmed, whatever δ."""
+    generator = np.random.default_rng(seeds)
+    families = 300
+    confirmed = 0
+    for _ in range(families):
+        members = [differences(*generator.normal(0, 0.02, seeds).tolist()) for _ in range(6)]
+        names = []
+        for member, adjusted in zip(members, holm([m.p_value for m in members]), strict=True):
+            effect = member.spread(1 - adjusted.level)
+            interval = Interval(effect.mean, effect.low, effect.high)  # type: ignore[arg-type]  # three seeds at least
+            names.append(judge_interval(interval, 1e-9, pairs=seeds).name)
+        confirmed += "confirmed" in names
+    assert confirmed / families <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / families)
