@@ -2,9 +2,9 @@
 
     python -m experiments.reproduce run|report [IDS …]
 
-``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` rewrites tables, figures
-and verdicts from the measurements alone. IDS are claims such as T1 or T10; all by default. The claims are the files
-``experiments/claims/T*.yaml``; one that needs training runs is judged by the records of its grid.
+``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` rewrites tables,
+figures and verdicts from the measurements alone. IDS are claims such as T1 or T10; all by default. The claims are the
+files ``experiments/claims/T*.yaml``; one that needs training runs is judged by the records of its grid.
 """
 
 from __future__ import annotations

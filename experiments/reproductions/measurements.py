@@ -18,7 +18,7 @@ from experiments.records.errors import RecordError
 from experiments.records.files import write_atomically
 from experiments.reproductions.claim import Claim
 
-Row = dict[str, str | int | float | None]
+Row = dict[str, Any]
 """One line of a measurement: what it was measured on, and numbers; ``None`` for a number that is not finite."""
 
 MEASUREMENTS_FILE = "measurements.jsonl.gz"
@@ -35,7 +35,7 @@ class Measurement:
     """Digest of the setup, :meth:`Claim.hash`."""
 
     seed: int
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     environment: dict[str, Any] = field(default_factory=dict)
     """``torch``: its version, ``threads``: how many computed."""
 

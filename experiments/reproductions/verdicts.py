@@ -62,7 +62,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         if all(bound is None for bound in (self.at_least, self.at_most, self.above, self.below)):
-            raise ExperimentError(f"the condition on {self.quantity} has no bound; give at_least, at_most, above, below")
+            raise ExperimentError(
+                f"the condition on {self.quantity} has no bound; give at_least, at_most, above, below"
+            )
 
     @property
     def bounds(self) -> str:

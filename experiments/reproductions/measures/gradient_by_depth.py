@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch.nn.functional as F
-from torch import Tensor, autograd, nn
+from torch import Tensor, autograd
 
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import GradientByDepth
 from lightning_modules.transformer.classifier_network import ClassifierNetwork
-
 
 
 def measure(setup: GradientByDepth, seed: int) -> list[Row]:
@@ -24,7 +25,7 @@ def measure(setup: GradientByDepth, seed: int) -> list[Row]:
     generator = input_generator(seed)
     tokens = zipf_tokens(setup.vocabulary, setup.rows, setup.length, generator)
     targets = zipf_tokens(setup.vocabulary, setup.rows, setup.length, generator)
-    found = []
+    found: list[Row] = []
     for variant in setup.variants:
         for layers in setup.layers:
             built = network(setup, setup.start, variant, layers, seed)
@@ -37,7 +38,8 @@ def measure(setup: GradientByDepth, seed: int) -> list[Row]:
 
 def last_matrix_gradients(network: ClassifierNetwork, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
     """Return mean norm over tokens, and norm of the mean, of the gradients of the last feed-forward matrix."""
-    matrix: nn.Linear = network.blocks[-1].feed_forward.function.output
+    last = list(network.blocks.children())[-1]
+    matrix = last.get_submodule("feed_forward.function.output")
     seen: dict[str, Tensor] = {}
     hook = matrix.register_forward_hook(lambda module, inputs, output: seen.update(input=inputs[0], output=output))
     try:
@@ -45,7 +47,7 @@ def last_matrix_gradients(network: ClassifierNetwork, tokens: Tensor, targets: T
     finally:
         hook.remove()
     loss = F.cross_entropy(token_logits(network, x).flatten(0, 1), targets.flatten())
-    mean_gradient, delta = autograd.grad(loss, (matrix.weight, seen["output"]))
+    mean_gradient, delta = autograd.grad(loss, (cast(Tensor, matrix.weight), seen["output"]))
     delta = delta * targets.numel()  # of each token's own loss
     token = (delta.norm(dim=-1) * seen["input"].norm(dim=-1)).mean()
     return token.item(), mean_gradient.norm().item()

@@ -9,7 +9,7 @@ from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, model_config, normal_stream
 from experiments.reproductions.setups import JacobianIsometry
 from lightning_modules.probes.jacobian import jacobian_singular_values
-from lightning_modules.transformer.block import BlockStack
+from lightning_modules.transformer.block import BlockStack, NoBlocks
 from lightning_modules.transformer.classifier_network import build_network
 
 QUANTILES = {"smallest": 0.0, "lower_decile": 0.1, "median": 0.5, "upper_decile": 0.9, "largest": 1.0}
@@ -22,7 +22,7 @@ def measure(setup: JacobianIsometry, seed: int) -> list[Row]:
     L = 1 it is a block's.
     """
     x = normal_stream(setup.rows, setup.length, setup.start.width, input_generator(seed))
-    found = []
+    found: list[Row] = []
     for variant in setup.variants:
         for layers in setup.layers:
             config = model_config(setup.start, variant, layers, seed)
@@ -41,7 +41,7 @@ def measure(setup: JacobianIsometry, seed: int) -> list[Row]:
     return found
 
 
-def singular_values(blocks: BlockStack, x: Tensor) -> Tensor:
+def singular_values(blocks: BlockStack | NoBlocks, x: Tensor) -> Tensor:
     """Return the singular values of the Jacobian of ``blocks`` at the stream ``x`` ``(T, D)`` of one row."""
     context = all_real(x[None])
     return jacobian_singular_values(lambda stream: blocks(stream[None], context)[0], x)

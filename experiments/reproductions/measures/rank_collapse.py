@@ -45,7 +45,7 @@ def measure(setup: RankCollapse, seed: int) -> list[Row]:
     All in float64: below about 1e-16 the distance is rounding.
     """
     blocks = max(setup.layers)
-    found = []
+    found: list[Row] = []
     for start in setup.starts:
         x = normal_stream(setup.rows, setup.length, start.width, input_generator(seed))
         for name in setup.stacks:

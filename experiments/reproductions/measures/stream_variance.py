@@ -11,7 +11,6 @@ from experiments.reproductions.setups import StreamVariance
 from lightning_modules.transformer.classifier_network import ClassifierNetwork
 
 
-
 def measure(setup: StreamVariance, seed: int) -> list[Row]:
     """Return the variance of all features of all tokens, before the first and after every block."""
     tokens = zipf_tokens(setup.vocabulary, setup.rows, setup.length, input_generator(seed))

@@ -16,7 +16,6 @@ from lightning_modules.probes.signal import token_cosine
 from lightning_modules.transformer.classifier_network import ClassifierNetwork
 
 
-
 def measure(setup: TokenAlignment, seed: int) -> list[Row]:
     """Return, after every block of every network, how alike tokens are and how small query gradients are.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,34 +48,38 @@ def measure(setup: UpdateSize, seed: int) -> list[Row]:
     generator = input_generator(seed)
     batch = zipf_tokens(setup.vocabulary, setup.rows, setup.length, generator)
     probe = zipf_tokens(setup.vocabulary, setup.rows, setup.length, generator)
-    found: list[Row] = []
-    for variant in setup.variants:
-        for layers in setup.layers:
-            model = network(setup, setup.start, variant, layers, seed).double()
-            parameters = list(model.parameters())
-            gradients = torch.autograd.grad(next_token_loss(model, batch), parameters)
-            for optimizer in setup.optimizers:
-                steps = {p: DIRECTIONS[optimizer](g) for p, g in zip(parameters, gradients, strict=True)}
-                for name, members in parameter_groups(model).items():
-                    step = [(parameter, steps[parameter]) for parameter in members]
-                    change = logit_change(model, step, probe, setup.step)
-                    found.append(
-                        {
-                            "variant": variant,
-                            "layers": layers,
-                            "optimizer": optimizer,
-                            "parameters": name,
-                            "logit_change": change,
-                        }
-                    )
-    return found
+    return [
+        {"variant": variant, "layers": layers, "optimizer": optimizer, "parameters": group, "logit_change": change}
+        for variant in setup.variants
+        for layers in setup.layers
+        for optimizer, group, change in changes(
+            network(setup, setup.start, variant, layers, seed).double(), batch, probe, setup
+        )
+    ]
 
 
-def parameter_groups(network: ClassifierNetwork) -> dict[str, list[nn.Parameter]]:
+def changes(
+    network: ClassifierNetwork, batch: Tensor, probe: Tensor, setup: UpdateSize
+) -> Iterator[tuple[str, str, float]]:
+    """Yield the change of the logits by optimiser and group of parameters."""
+    parameters: list[Tensor] = list(network.parameters())
+    gradients = torch.autograd.grad(next_token_loss(network, batch), parameters)
+    for optimizer in setup.optimizers:
+        steps = dict(zip(parameters, map(DIRECTIONS[optimizer], gradients), strict=True))
+        for group, members in parameter_groups(network).items():
+            step = [(parameter, steps[parameter]) for parameter in members]
+            yield optimizer, group, logit_change(network, step, probe, setup.step)
+
+
+def parameter_groups(network: ClassifierNetwork) -> dict[str, list[Tensor]]:
     """Return the matrices of the sublayers, the gains and biases of the norms, and all parameters."""
-    matrices = [module.weight for module in network.blocks.modules() if isinstance(module, nn.Linear)]
-    affine = [parameter for module in network.modules() if isinstance(module, Norm) for parameter in module.parameters()]
-    return {"matrices": matrices, "norms": affine, "all": list(network.parameters())}
+    linear = [module for module in network.blocks.modules() if isinstance(module, nn.Linear)]
+    norms = [module for module in network.modules() if isinstance(module, Norm)]
+    return {
+        "matrices": [module.weight for module in linear],
+        "norms": [parameter for module in norms for parameter in module.parameters()],
+        "all": list(network.parameters()),
+    }
 
 
 def causal_logits(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ def next_token_loss(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def logit_change(
-    network: ClassifierNetwork, step: Sequence[tuple[nn.Parameter, Tensor]], probe: Tensor, rate: float
+    network: ClassifierNetwork, step: Sequence[tuple[Tensor, Tensor]], probe: Tensor, rate: float
 ) -> float:
     """Return the root mean square of the derivative of the probe's logits along ``step``; parameters are restored."""
     before = [parameter.clone() for parameter, _ in step]
