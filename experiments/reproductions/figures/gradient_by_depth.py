@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import headline
-from experiments.reproductions.figures.parts import Means, draw_course, logarithmic_depth, said, title_of
+from experiments.reproductions.figures.parts import (
+    Means,
+    draw_course,
+    logarithmic_depth,
+    logarithmic_values,
+    said,
+    title_of,
+)
 from experiments.reproductions.setups import GradientByDepth
 
 PANELS = {
@@ -22,7 +29,7 @@ def draw(setup: GradientByDepth, rows: DataFrame, means: Means) -> Figure:
         for variant in setup.variants:
             label = f"{title_of(variant)}: slope {said(means[f'{variant}_{name}'])}"
             draw_course(axes, rows[rows.variant == variant], "layers", column, variant, label=label)
-        axes.set_yscale("log")
+        logarithmic_values(axes)
         logarithmic_depth(axes, setup.layers)
         axes.set_xlabel("blocks")
         axes.set_title(caption, loc="left", fontsize=9)

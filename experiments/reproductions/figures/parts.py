@@ -44,7 +44,19 @@ def logarithmic_depth(axes: Axes, layers: list[int]) -> None:
     """Make the horizontal axis a logarithmic one of the depths that were built."""
     axes.set_xscale("log")
     axes.set_xticks(layers, [str(value) for value in layers])
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
+
+
+def logarithmic_values(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with ticks at 1, 2 and 5 where it spans less than two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axes.yaxis.minorticks_off()
 
 
 def said(value: float | None, form: str = ".2f") -> str:

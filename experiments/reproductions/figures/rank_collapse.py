@@ -26,7 +26,7 @@ def draw(setup: RankCollapse, rows: DataFrame, means: Means) -> Figure:
     for axes, start in zip(panels, setup.starts, strict=True):
         for stack in setup.stacks:
             variant, label, line = STACKS[stack]
-            part = rows[(rows.start == start.name) & (rows.stack == stack)]
+            part = rows[(rows["start"] == start.name) & (rows["stack"] == stack)]
             draw_course(axes, part, "block", "rank_one_distance", variant, label=label, **line)
         axes.axhline(2e-16, color=GREY, lw=0.9, ls=":")
         axes.set_yscale("log")

@@ -17,7 +17,7 @@ def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     panels = figure.subplots(1, len(setup.starts))
     for axes, start in zip(panels, setup.starts, strict=True):
         for variant in setup.variants:
-            part = deepest[(deepest.variant == variant) & (deepest.start == start.name)]
+            part = deepest[(deepest.variant == variant) & (deepest["start"] == start.name)]
             draw_course(axes, part, "block", "variance", variant, markevery=3)
         axes.set_xlabel("block")
         axes.set_title(f"{start.name}: width {start.width}, {start.initialisation} weights", loc="left", fontsize=9)

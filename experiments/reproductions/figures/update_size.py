@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import headline
-from experiments.reproductions.figures.parts import Means, draw_course, logarithmic_depth, said, title_of
+from experiments.reproductions.figures.parts import (
+    Means,
+    draw_course,
+    logarithmic_depth,
+    logarithmic_values,
+    said,
+    title_of,
+)
 from experiments.reproductions.setups import UpdateSize
 
 GROUPS = {"matrices": "sublayers' matrices", "norms": "norms' gains and biases", "all": "all parameters"}
@@ -23,7 +30,7 @@ def draw(setup: UpdateSize, rows: DataFrame, means: Means) -> Figure:
                 part = rows[(rows.variant == variant) & (rows.optimizer == optimizer) & (rows.parameters == group)]
                 slope = said(means[f"{variant}_{optimizer}_{group}_slope"])
                 draw_course(axes, part, "layers", "logit_change", variant, label=f"{title_of(variant)}: {slope}")
-            axes.set_yscale("log")
+            logarithmic_values(axes)
             logarithmic_depth(axes, setup.layers)
             axes.set_title(f"{OPTIMIZERS[optimizer]}, {caption}", loc="left", fontsize=9)
             low, high = axes.get_ylim()
