@@ -50,9 +50,9 @@ def mean_and_sd(values: Spread) -> str:
 
 
 def interval(values: Spread) -> str:
-    """Return ``[0.766, 0.776]``; the value itself where there is one alone."""
+    """Return ``[0.766, 0.776]``; a dash where there is no interval."""
     if values.low is None or values.high is None:
-        return shown(values.mean)
+        return EMPTY
     return f"[{shown(values.low)}, {shown(values.high)}]"
 
 
@@ -64,7 +64,7 @@ def conditions_table(result: Result) -> Grid:
         "beside the rule": result.judgement.findings,
     }
     lines = [
-        [part, checked.condition.says, checked.condition.bounds, *_measured(checked), checked.status]
+        [part, checked.condition.says, checked.condition.bounds, *measured_parts(checked), checked.status]
         for part, conditions in groups.items()
         for checked in conditions
     ]
@@ -79,9 +79,7 @@ def verdicts_table(results: Sequence[Result]) -> Grid:
 def _verdict_row(result: Result) -> list[str]:
     claim, judgement = result.claim, result.judgement
     measured = "; ".join(
-        f"{checked.condition.quantity} = {mean_and_sd(checked.measured)} {interval(checked.measured)}"
-        if checked.measured.count > 1
-        else f"{checked.condition.quantity} = {shown(checked.measured.mean)}"
+        f"{checked.condition.quantity} = {' '.join(part for part in measured_parts(checked) if part != EMPTY)}"
         for checked in (*judgement.reproduced, *judgement.not_reproduced)
     )
     return [
@@ -95,8 +93,12 @@ def _verdict_row(result: Result) -> list[str]:
     ]
 
 
-def _measured(checked: Checked) -> tuple[str, str]:
-    return mean_and_sd(checked.measured), interval(checked.measured)
+def measured_parts(checked: Checked) -> tuple[str, str]:
+    """Return mean ± standard deviation, and the interval or, where not every seed has the quantity, how many have."""
+    measured = checked.measured
+    if measured.count < checked.seeds:
+        return mean_and_sd(measured), f"({measured.count} of {checked.seeds} seeds have it)"
+    return mean_and_sd(measured), interval(measured)
 
 
 def _groups(result: Result) -> list[tuple[list[str], list[list[float]], int]]:

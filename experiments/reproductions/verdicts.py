@@ -98,6 +98,11 @@ class Checked:
 
     condition: Condition
     measured: Spread
+    """Of the seeds that have the quantity."""
+
+    seeds: int
+    """Seeds that were measured."""
+
     status: Status
 
 
@@ -137,12 +142,13 @@ def check(condition: Condition, quantities: Sequence[Mapping[str, float | None]]
     known = [value for value in values if value is not None]
     measured = spread(known)
     if measured.mean is None or len(known) < len(values):
-        return Checked(condition, measured, Status.OPEN)
+        return Checked(condition, measured, len(values), Status.OPEN)
     low = measured.mean if measured.low is None else measured.low
     high = measured.mean if measured.high is None else measured.high
     if condition.allows(low) and condition.allows(high):
-        return Checked(condition, measured, Status.MET)
-    return Checked(condition, measured, Status.VIOLATED if condition.excludes(low, high) else Status.OPEN)
+        return Checked(condition, measured, len(values), Status.MET)
+    excluded = condition.excludes(low, high)
+    return Checked(condition, measured, len(values), Status.VIOLATED if excluded else Status.OPEN)
 
 
 def judge(rule: Rule, findings: Sequence[Condition], quantities: Sequence[Mapping[str, float | None]]) -> Judgement:

@@ -33,7 +33,8 @@ def draw(setup: RankCollapse, rows: DataFrame, means: Means) -> Figure:
         axes.set_xlabel("block")
         axes.set_title(f"{start.name}: width {start.width}, {start.initialisation} weights", loc="left", fontsize=9)
     panels[0].set_ylabel("distance of the tokens from rank one\n‖X − 1x̄ᵀ‖ / ‖X‖")
-    panels[0].text(12, 3e-16, "rounding of float64", ha="right", va="bottom", fontsize=7, color=GREY)
+    panels[0].set_ylim(bottom=2e-18)
+    panels[0].text(12, 1e-16, "rounding of float64", ha="right", va="top", fontsize=7, color=GREY)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     headline(

@@ -11,8 +11,8 @@ from experiments.reproductions.rules.token_alignment import DEPTH
 from experiments.reproductions.setups import TokenAlignment
 
 PANELS = {
-    "token_cosine": "mean cosine between tokens after the block",
-    "query_to_value_gradient": "gradient norm of W_Q / gradient norm of W_V",
+    "token_cosine": "mean cosine between tokens\nafter the block",
+    "query_to_value_gradient": "gradient norm of $W_Q$ /\ngradient norm of $W_V$",
 }
 DEPTH_LINES = (":", "-", "--")
 
