@@ -100,7 +100,9 @@ def test_token_alignment_reads_the_last_block_of_the_right_depth() -> None:
         for block in range(1, layers + 1)
     ]  # fmt: skip
     found = token_alignment.quantities(DataFrame(rows))
-    assert found["post_ln_cosine"] == 0.24 and found["scaled_cosine"] == 1.24 and found["scaled_cosine_after_48"] == 1.48
+    assert (
+        found["post_ln_cosine"] == 0.24 and found["scaled_cosine"] == 1.24 and found["scaled_cosine_after_48"] == 1.48
+    )
     assert found["post_ln_gradient_ratio"] == 1e-24 and found["scaled_first_gradient_ratio"] == 0.1
 
 
@@ -152,7 +154,11 @@ def stability(post: list[float | None], pre: list[float | None]) -> DataFrame:
 
 def test_stability_counts_lost_cells_and_wins_where_both_converge() -> None:
     found = adam_stability.quantities(stability([0.7, 0.8, 0.5, None], [0.6, 0.7, 0.6, 0.9]))
-    assert found == {"post_ln_not_converged": 1, "pre_ln_not_converged": 0, "post_ln_share_of_wins": pytest.approx(2 / 3)}
+    assert found == {
+        "post_ln_not_converged": 1,
+        "pre_ln_not_converged": 0,
+        "post_ln_share_of_wins": pytest.approx(2 / 3),
+    }
 
 
 def test_nothing_is_said_of_wins_where_no_cell_converges_in_both() -> None:
