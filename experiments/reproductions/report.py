@@ -75,11 +75,11 @@ def write_result(result: Result, folder: Path) -> None:
 def compose(results: Sequence[Result]) -> str:
     """Return the text of ``report.md``."""
     table = verdicts_table(results)
-    overview = [row[:3] + row[-1:] for row in table.rows]
+    overview = [[*row[:2], row[3], row[-1]] for row in table.rows]
     sections = [
         "# Published results, measured again",
         INTRODUCTION,
-        to_markdown(type(table)(["id", "claim", "paper", "verdict"], overview)),
+        to_markdown(type(table)(["id", "result", "paper", "verdict"], overview)),
         *(section(result) for result in results),
         "Rebuilt by `python -m experiments.reproduce report`; measured by `python -m experiments.reproduce run`. The "
         "claim files are `experiments/claims/T*.yaml`.",

@@ -10,7 +10,7 @@ from experiments.reproductions.evidence import Result
 from experiments.reproductions.verdicts import Checked
 
 SPREAD = ("", "_sd", "_smallest", "_largest")
-VERDICT_COLUMNS = ["id", "claim", "paper", "seeds", "rule", "measured", "verdict"]
+VERDICT_COLUMNS = ["id", "result", "claim", "paper", "seeds", "rule", "measured", "verdict"]
 
 
 def digits(value: float | None, precision: int = 6) -> str:
@@ -84,6 +84,7 @@ def _verdict_row(result: Result) -> list[str]:
     )
     return [
         claim.id,
+        claim.title,
         claim.claim.en,
         f"{claim.paper.citation.partition(',')[0]}, arXiv:{claim.paper.arxiv}",
         str(result.rows.seed.nunique()),

@@ -128,7 +128,7 @@ def test_a_damaged_file_of_measurements_is_named(tiny: Claim, tmp_path: Path) ->
     folder = result_folder(tmp_path, tiny)
     folder.mkdir(parents=True)
     (folder / MEASUREMENTS_FILE).write_bytes(committed_bytes([])[:-4])
-    with pytest.raises(RecordError, match="measurements.jsonl.gz is damaged"):
+    with pytest.raises(RecordError, match=r"measurements\.jsonl\.gz is damaged"):
         gather(tmp_path, tiny)
 
 

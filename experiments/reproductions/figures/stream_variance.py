@@ -13,7 +13,7 @@ from experiments.reproductions.setups import StreamVariance
 def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     """Draw the deepest networks' variances, one line per variant."""
     deepest = rows[rows.layers == max(setup.layers)]
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.6), layout="constrained")
     panels = figure.subplots(1, len(setup.starts))
     for axes, start in zip(panels, setup.starts, strict=True):
         for variant in setup.variants:
@@ -24,10 +24,10 @@ def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     panels[0].set_ylabel("variance of the stream")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    ratio, linearity = said(means["scaling_to_pre_ln"]), said(means["peri_ln_linearity"], ".3f")
     headline(
         figure,
-        f"After {setup.layers[0]} blocks LayerNorm Scaling leaves {said(means['scaling_to_pre_ln'])} of Pre-LN's "
-        "variance; "
-        f"Peri-LN is a straight line (R² {said(means['peri_ln_linearity'], '.4f')})",
+        f"LayerNorm Scaling leaves {ratio} of Pre-LN's variance after {setup.layers[0]} blocks; "
+        f"Peri-LN grows linearly (R² {linearity})",
     )
     return figure
