@@ -13,7 +13,7 @@ from experiments.paths import CLAIMS
 from experiments.planning.names import reject_unknown
 from experiments.planning.yaml_files import mapping_of, read_yaml, values_of
 from experiments.records.canonical import canonical_json, decode
-from experiments.reproductions.setups import SETUPS, AdamStability, Setup
+from experiments.reproductions.setups import SETUPS, AdamStability, Setup, Start
 from experiments.reproductions.verdicts import Condition, Rule
 
 T = TypeVar("T")
@@ -156,6 +156,10 @@ def parse_fields(kind: type[T], content: Any, where: str) -> T:
     if not isinstance(content, Mapping):
         raise ExperimentError(f"{where.rstrip('.')} must be a mapping of names to values")
     check_keys(kind, content, where)
+    for name, value in content.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping):  # the only mapping within one
+                check_keys(Start, item, f"{where}{name}.")
     return decode(kind, dict(content), where.rstrip("."))
 
 

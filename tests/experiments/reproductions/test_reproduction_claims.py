@@ -73,6 +73,8 @@ def test_thresholds_and_sentences_do_not_decide_what_is_measured_but_the_setup_d
     [
         ({"titel": "x"}, "key 'titel' is not known; did you mean 'title'?"),
         ({"setup__lenght": 3}, "setup.key 'lenght' is not known; did you mean 'length'?"),
+        ({"setup__start__widht": 3}, "setup.start.key 'widht' is not known; did you mean 'width'?"),
+        ({"setup__start__heads": 3}, "the nearest that does is"),
         ({"rule__reprduced": []}, "rule.key 'reprduced' is not known; did you mean 'reproduced'?"),
         ({"paper__arxiv": None}, "paper.arxiv is missing"),
         ({"measurement": "jacobian_isometri"}, "measurement 'jacobian_isometri' is not known"),
