@@ -8,6 +8,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 GRIDS = REPOSITORY / "experiments" / "grids"
 CLAIMS = REPOSITORY / "experiments" / "claims"
+PUBLISHED_CLAIMS = CLAIMS / "published"
 RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
 """Run folders and tables; $RESNORM_RESULTS puts them elsewhere."""
 

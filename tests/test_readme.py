@@ -22,11 +22,12 @@ SMALL = "--model.layers 1 --model.width 16 --model.heads 2 --trainer.max_epochs 
 
 
 def small(command: str) -> str:
-    """Put the smallest grid in place of longer ones, and its corpus and conditions in paths."""
+    """Put the smallest grid in place of longer ones, its corpus and conditions in paths, and measure nothing."""
     command = re.sub(r"\b(quick|article)\b(?=$| |/)", "smoke", command)
     command = command.replace("runs/smoke/docstrings", "runs/smoke/listops")
     if "experiments.probe" in command:
         command += " --data.corpus listops --data.listops.train_rows 2000"
+    command = command.replace("reproduce run", "reproduce report")  # measuring takes minutes
     return command.replace("results/runs", "$RESNORM_RESULTS/runs")
 
 
@@ -127,6 +128,12 @@ def test_the_articles_table_shows_the_committed_numbers() -> None:
         if name in rows:
             metrics = ("accuracy", "precision", "recall", "f1")
             assert cells == [with_spread(rows[name], metric) for metric in metrics]
+
+
+def test_the_table_of_published_results_shows_the_committed_verdicts() -> None:
+    columns = ("id", "result", "paper", "verdict")
+    expected = [[row[column] for column in columns] for row in committed("reproductions/verdicts.csv")]
+    assert table_after("results/reproductions/verdicts.csv") == expected
 
 
 def test_pictures_in_the_readme_are_committed() -> None:

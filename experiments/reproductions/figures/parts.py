@@ -1,0 +1,64 @@
+"""What the figures of reproductions share: lines over seeds with their range, and how a variant is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from experiments.reporting.style import look_of
+from lightning_modules.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+
+Means = Mapping[str, float | None]
+"""The mean over seeds of every quantity of the rule; none where some seed does not have it."""
+
+
+def title_of(variant: str) -> str:
+    """Return a variant's name in figures."""
+    return VARIANTS[variant].title
+
+
+def draw_course(axes: Axes, rows: DataFrame, x: str, y: str, variant: str, **line: Any) -> None:
+    """Draw the mean of ``y`` over seeds against ``x`` in the variant's look, with the range over seeds as a band."""
+    look = look_of(variant)
+    values = rows.groupby(x)[y]
+    mean = values.mean()
+    place = mean.index.to_numpy()
+    style = {
+        "color": look.color,
+        "ls": look.line,
+        "marker": look.marker,
+        "ms": 4.5,
+        "lw": 1.4,
+        "label": title_of(variant),
+    }
+    axes.fill_between(place, values.min(), values.max(), color=look.color, alpha=0.15, lw=0)
+    axes.plot(place, mean, **{**style, **line})
+
+
+def logarithmic_depth(axes: Axes, layers: list[int]) -> None:
+    """Make the horizontal axis a logarithmic one of the depths that were built."""
+    axes.set_xscale("log")
+    axes.set_xticks(layers, [str(value) for value in layers])
+    axes.xaxis.minorticks_off()
+
+
+def logarithmic_values(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with ticks at 1, 2 and 5 where it spans less than two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axes.yaxis.minorticks_off()
+
+
+def said(value: float | None, form: str = ".2f") -> str:
+    """Return a number for a title, with a real minus sign."""
+    return "–" if value is None else f"{value:{form}}".replace("-", "−")

@@ -1,0 +1,127 @@
+"""Verdicts follow from the thresholds of a claim file and intervals over seeds, and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from experiments.errors import ExperimentError
+from experiments.reproductions.claim import load_claims
+from experiments.reproductions.verdicts import Condition, Rule, Status, Verdict, check, judge
+
+NEAR_ZERO = Condition(says="near zero", quantity="slope", at_least=-0.15, at_most=0.15)
+SMALL_GAP = Condition(says="hardly differ", quantity="gap", below=0.2)
+
+
+def seeds(**quantities: list[float | None]) -> list[dict[str, float | None]]:
+    """Return the quantities of each seed from one list per quantity."""
+    return [dict(zip(quantities, values, strict=True)) for values in zip(*quantities.values(), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ([0.00, 0.01, 0.02], Status.MET),
+        ([0.14, 0.15, 0.13], Status.OPEN),
+        ([0.10, 0.05, 0.40], Status.OPEN),
+        ([0.50, 0.51, 0.52], Status.VIOLATED),
+        ([-0.50, -0.51, -0.52], Status.VIOLATED),
+        ([0.0, 0.0, None], Status.OPEN),
+        ([None, None, None], Status.OPEN),
+        ([0.15], Status.MET),
+        ([0.16], Status.VIOLATED),
+    ],
+)
+def test_a_condition_is_met_or_violated_by_the_whole_interval(values: list[float | None], status: Status) -> None:
+    assert check(NEAR_ZERO, seeds(slope=values)).status is status
+
+
+def test_the_interval_is_students() -> None:
+    values = [0.10, 0.12, 0.11, 0.14]
+    low, high = stats.t.interval(0.95, 3, stats.tmean(values), stats.sem(values))
+    measured = check(NEAR_ZERO, seeds(slope=values)).measured
+    assert (measured.low, measured.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(0.2, False), (0.1999, True)])
+def test_strict_bounds_are_strict(value: float, allowed: bool) -> None:
+    assert SMALL_GAP.allows(value) is allowed
+    assert SMALL_GAP.excludes(value, value) is not allowed
+    assert Condition(says="", quantity="x", above=value).allows(value) is False
+    assert Condition(says="", quantity="x", at_least=value).allows(value) is True
+
+
+@pytest.mark.parametrize(
+    ("slopes", "gaps", "verdict"),
+    [
+        ([0.0, 0.01, 0.02], [0.5, 0.5, 0.5], Verdict.REPRODUCED),
+        ([0.4, 0.41, 0.42], [0.1, 0.1, 0.1], Verdict.NOT_REPRODUCED),
+        ([0.4, 0.41, 0.42], [0.5, 0.5, 0.5], Verdict.INCONCLUSIVE),
+        ([0.0, 0.1, 0.3], [0.5, 0.5, 0.5], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_rule_that_names_both_ends_is_inconclusive_between(
+    slopes: list[float], gaps: list[float], verdict: Verdict
+) -> None:
+    rule = Rule(reproduced=(NEAR_ZERO,), not_reproduced=(SMALL_GAP,))
+    assert judge(rule, (), seeds(slope=slopes, gap=gaps)).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("slopes", "verdict"),
+    [
+        ([0.0, 0.01, 0.02], Verdict.REPRODUCED),
+        ([0.4, 0.41, 0.42], Verdict.NOT_REPRODUCED),
+        ([0.0, 0.1, 0.3], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_rule_that_names_one_end_is_refuted_by_a_violated_condition(slopes: list[float], verdict: Verdict) -> None:
+    assert judge(Rule(reproduced=(NEAR_ZERO,)), (), seeds(slope=slopes)).verdict is verdict
+
+
+def test_findings_decide_nothing() -> None:
+    judged = judge(Rule(reproduced=(NEAR_ZERO,)), (SMALL_GAP,), seeds(slope=[0.0, 0.0, 0.0], gap=[1.0, 1.0, 1.0]))
+    assert judged.verdict is Verdict.REPRODUCED
+    assert [finding.status for finding in judged.findings] == [Status.VIOLATED]
+
+
+def test_nothing_measured_is_not_run() -> None:
+    assert judge(Rule(reproduced=(NEAR_ZERO,)), (), []).verdict is Verdict.NOT_RUN
+
+
+def test_an_unknown_quantity_names_the_nearest() -> None:
+    with pytest.raises(ExperimentError, match="quantity 'slope' is not known; did you mean 'slopes'"):
+        check(NEAR_ZERO, [{"slopes": 1.0}])
+
+
+def inside(condition: Condition) -> float:
+    """Return a value within the bounds."""
+    lower = condition.at_least if condition.at_least is not None else condition.above
+    upper = condition.at_most if condition.at_most is not None else condition.below
+    if lower is None or upper is None:
+        return upper - 1e-9 * abs(upper) - 1e-12 if upper is not None else lower + 1  # type: ignore[operator]  # one is there
+    return (lower + upper) / 2
+
+
+def outside(condition: Condition) -> float:
+    """Return a value beyond the bounds."""
+    upper = condition.at_most if condition.at_most is not None else condition.below
+    lower = condition.at_least if condition.at_least is not None else condition.above
+    return upper + 1 if upper is not None else lower - 1  # type: ignore[operator]  # one is there
+
+
+@pytest.mark.parametrize("claim", load_claims(), ids=lambda claim: claim.id)
+def test_each_claims_thresholds_come_from_its_file(claim) -> None:
+    """Quantities within all bounds reproduce; one moved across its own bound, or the bound itself moved, does not."""
+    rule = Rule(reproduced=claim.rule.reproduced)
+    good = {condition.quantity: inside(condition) for condition in rule.reproduced}
+    assert judge(rule, (), [good] * 3).verdict is Verdict.REPRODUCED
+    for condition in rule.reproduced:
+        bad = {**good, condition.quantity: outside(condition)}
+        assert judge(rule, (), [bad] * 3).verdict is Verdict.NOT_REPRODUCED
+        assert judge(rule, (), [good, bad, good]).verdict is Verdict.INCONCLUSIVE
+        moved = replace(condition, at_least=outside(condition) + 10, at_most=None, above=None, below=None)
+        others = [other for other in rule.reproduced if other is not condition]
+        assert judge(Rule(reproduced=(*others, moved)), (), [good] * 3).verdict is not Verdict.REPRODUCED
