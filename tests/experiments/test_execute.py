@@ -1,5 +1,6 @@
 """One run in one folder: what it leaves, that it repeats to the byte, and how it ends."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sklearn.metrics import f1_score
 from tiny_runs import make, tiny_run
 
 from data_modules.text import TextDataModule
+from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.records.files import read_record
 from experiments.running.execute import execute
@@ -123,3 +125,27 @@ def test_two_processes_never_make_the_same_run(cache: Path, tmp_path: Path) -> N
     run = tiny_run(cache)
     with locked(run.folder(tmp_path)), pytest.raises(Busy):
         execute(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ExperimentError, "cannot be written: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "rows.npy"), ExperimentError, "rows.npy cannot be read or"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.npy"), FileNotFoundError, "gone.npy"),
+    ],
+)
+def test_only_what_a_person_can_mend_about_a_file_is_called_a_mistake(
+    error: OSError,
+    raised: type[Exception],
+    message: str,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("experiments.running.execute.train", failing)
+    with pytest.raises(raised, match=message):
+        execute(tiny_run(cache), tmp_path)
