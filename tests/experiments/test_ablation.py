@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from synthetic_records import make_record
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
 from experiments.errors import readable_errors
+from experiments.planning.expansion import final_runs
+from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.records.store import read_committed
+from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
 from experiments.running.pool import Event
 from experiments.running.worker import Failed
@@ -70,9 +74,6 @@ def test_status_counts_every_ending_and_fits_a_terminal(
 
 
 def planned(grid: Path) -> list[Any]:
-    from experiments.planning.expansion import final_runs
-    from experiments.planning.grid import Grid
-
     return final_runs(Grid.load(str(grid)))
 
 
@@ -111,7 +112,10 @@ def test_when_every_run_failed_the_last_thing_said_is_why(
     def failing(runs: list[Run], *_: Any) -> Iterator[Event]:
         yield from (Event(run, Failed("RuntimeError: the [model] is broken", mistake=False), 0) for run in runs)
 
-    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", lambda *_: "f00d")
+    def prepared(grid: Grid, console: Console) -> Text:
+        return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
+
+    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
     monkeypatch.setattr("experiments.running.grid_runner.make_runs", failing)
     with pytest.raises(SystemExit) as ended:
         ablation.main(["run", "smoke", "--results", str(tmp_path)])
