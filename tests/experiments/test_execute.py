@@ -114,6 +114,15 @@ def test_a_run_that_learns_nothing_has_collapsed_and_keeps_its_scores(cache: Pat
     assert record.test is not None and record.outcome.reason
 
 
+def test_a_record_says_how_many_training_rows_cleaning_took_away(cache: Path, tmp_path: Path) -> None:
+    run = tiny_run(cache, near_duplicate_threshold=0.7)
+    report = TextDataModule(**vars(run.config.data)).corpus.report
+    removed = read_record(make(run, tmp_path)).data["removed"]
+    assert removed["empty"] == report["cleaning"]["train"]["empty_rows_removed"]
+    assert removed["repeated"] == report["duplicates"]["train_repeated"]
+    assert report["rows"]["train"] == report["rows_read"]["train"] - sum(removed.values())
+
+
 def test_a_baseline_is_a_run_without_a_network(cache: Path, tmp_path: Path) -> None:
     record = read_record(make(tiny_run(cache, condition="tfidf_logistic_regression", baseline=True), tmp_path))
     assert record.model["norms"] == record.model["skips"] == 0
