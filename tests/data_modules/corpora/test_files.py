@@ -80,7 +80,7 @@ def test_given_evaluation_rows_stay_and_their_training_copies_go(tmp_path: Path)
     assert corpus.report["splits"] == {"train": "given", "test": "given", "validation": "cut, stratified, seed 0"}
 
 
-def test_a_messy_csv_trains_end_to_end(tmp_path: Path) -> None:
+def test_a_messy_csv_is_cleaned_split_and_batched(tmp_path: Path) -> None:
     rows = table(90)
     rows["text"] = [
         f"<p>{text}</p>&nbsp;&amp; 残差连接 naïve\x07 \U0001f600" if index % 2 else f"  {text}\t<br>  "
