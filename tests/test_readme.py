@@ -18,7 +18,6 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-SMALL = "--model.layers 1 --model.width 16 --model.heads 2 --trainer.max_epochs 1"
 
 
 def small(command: str) -> str:
