@@ -177,3 +177,15 @@ def test_real_corpora_keep_their_official_evaluation_rows(corpora_folder: Path) 
     assert len(corpus.splits["test"]) == 500
     assert corpus.report["duplicates"]["train_copies_of_test"] > 0
     assert not set(corpus.splits["train"]["text"][:]) & set(corpus.splits["test"]["text"][:])
+
+
+def test_no_row_of_a_cut_validation_split_nearly_repeats_a_given_test_row(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(400)]
+    texts = [" ".join(words[4 * n : 4 * n + 4] * 3 + [f"unique{n}"]) for n in range(90)]
+    frame = pd.DataFrame({"text": texts, "label": [CLASSES[n % 3] for n in range(90)]})
+    test = frame.iloc[:30].assign(text=[f"{text} more" for text in frame["text"][:30]])  # near copies of 30 rows
+    paths = [write(tmp_path / name, rows) for name, rows in (("train.csv", frame), ("test.csv", test))]
+    corpus = load(paths[0], test_file=paths[1], near_duplicate_threshold=0.7, validation_fraction=0.3)
+    left = [text for name in ("train", "validation") for text in corpus.splits[name]["text"][:]]
+    assert sorted(left) == sorted(texts[30:])
+    assert corpus.report["near_duplicates"]["train_near_copies_of_test"] == 30
