@@ -94,7 +94,8 @@ def measure_pairs(config: RunConfig, names: tuple[str, str], pairs: int, console
         ExperimentError: where a side is not known.
     """
     from experiments.benchmarking.pairs import interleaved
-    from experiments.benchmarking.sides import Task, named_side
+    from experiments.benchmarking.sides import named_side
+    from experiments.benchmarking.task import Task
     from experiments.running.training import prepare_process
 
     sides = {name: named_side(name) for name in names}

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +15,8 @@ from tiny_runs import tiny_run
 
 from experiments import benchmark as command
 from experiments.benchmarking.pairs import interleaved, median_interval
-from experiments.benchmarking.sides import SIDES, Task, Timing
+from experiments.benchmarking.sides import SIDES
+from experiments.benchmarking.task import Task, Timing
 from experiments.benchmarking.workers import measure_workers, note_finish
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
@@ -37,25 +37,31 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_every_side_does_the_same_work_to_the_bit(config: RunConfig) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_both_our_sides_do_the_same_work_to_the_bit(config: RunConfig, precision: str) -> None:
     """Without dropout, whose draws differ, the sides end with the same weights."""
-    task = Task(replace(config, model=replace(config.model, dropout=0.0)))
+    task = Task(config.with_values({"model.dropout": 0.0, "trainer.precision": precision}))
     untrained = {name: value.detach().clone() for name, value in task.network().named_parameters()}
-    timings = {name: side(task) for name, side in SIDES.items()}
+    timings = {name: SIDES[name](task) for name in ("lightning", "plain")}
     plain = timings["plain"]
     assert plain.steps == task.data.facts.steps_per_epoch
     assert plain.tokens == int(task.data.encoded.splits["train"].lengths.sum())
     assert not torch.equal(plain.parameters["head.weight"], untrained["head.weight"])
     for name, timing in timings.items():
-        assert (timing.steps, timing.tokens) == (plain.steps, plain.tokens), name
+        assert (timing.steps, timing.rows, timing.tokens, timing.positions) == (
+            plain.steps,
+            len(task.data.encoded.splits["train"]),
+            plain.tokens,
+            plain.positions,
+        ), name
         assert timing.seconds > 0
         for parameter, value in plain.parameters.items():
             assert torch.equal(timing.parameters[parameter], value), (name, parameter)
 
 
 def test_the_plain_loop_refuses_a_precision_that_it_does_not_have(config: RunConfig) -> None:
-    with pytest.raises(ExperimentError, match="32-true"):
-        SIDES["plain"](Task(replace(config, trainer=replace(config.trainer, precision="bf16-mixed"))))
+    with pytest.raises(ExperimentError, match="32-true or bf16-mixed, not in 16-mixed"):
+        SIDES["plain"](Task(config.with_values({"trainer.precision": "16-mixed"})))
 
 
 def test_pairs_alternate_after_a_warm_up_of_both() -> None:
@@ -63,7 +69,7 @@ def test_pairs_alternate_after_a_warm_up_of_both() -> None:
 
     def measure(name: str) -> Timing:
         measured.append(name)
-        return Timing(seconds=float(len(measured)), tokens=10, steps=1, parameters={})
+        return Timing(seconds=float(len(measured)), rows=2, tokens=10, positions=16, steps=1, parameters={})
 
     pairs = list(interleaved(("a", "b"), measure, pairs=3))
     assert measured == ["a", "b", "a", "b", "b", "a", "a", "b"]
