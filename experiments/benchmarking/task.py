@@ -14,6 +14,7 @@ from data_modules.text import TextDataModule
 from experiments.planning.run_config import RunConfig
 from experiments.running.execute import section
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.transformer.counting import flops_per_token
 
 
 @dataclass
@@ -95,6 +96,15 @@ class Task:
         for batch in self.data.train_dataloader():
             work.add(batch["attention_mask"])
         return work
+
+    def flops_per_token(self) -> int:
+        """Return the operations of the network's matrix products, forward and backward, per real token of the epoch.
+
+        Attention makes them linear in a row's length L, so their mean over tokens is that of a row of length
+        ``ΣL² / ΣL``.
+        """
+        lengths = self.data.encoded.splits["train"].lengths
+        return flops_per_token(self.network(), round(float((lengths**2).sum() / lengths.sum())))
 
 
 Side = Callable[[Task], Timing]

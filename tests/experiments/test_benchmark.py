@@ -137,8 +137,8 @@ def test_a_run_that_fails_stops_the_benchmark(config: RunConfig) -> None:
 def test_the_command_prints_and_writes_pairs_and_page(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "configuration", lambda steps: config)
-    command.main(["--pairs", "2", "--workers", "0", "--results", str(tmp_path)])
+    monkeypatch.setattr(command, "configuration", lambda options: config)
+    command.main(["--side", "lightning", "--pairs", "2", "--workers", "0", "--results", str(tmp_path)])
     folder = tmp_path / "benchmark"
     with (folder / "lightning_overhead.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -161,7 +161,13 @@ def test_the_command_prints_and_writes_pairs_and_page(
         (["--pairs", "0"], "--pairs is 0"),
         (["--side", "plain"], "two different sides"),
         (["--side", "lightening"], "did you mean 'lightning'"),
+        (["--side", "plain", "--sides", "[plain]"], "one or the other"),
         (["--pair", "3"], "--pairs"),
+        (["--rounds", "0"], "--rounds is 0"),
+        (["--sides", "[lightning,torch_encode]"], "did you mean 'torch_encoder'"),
+        (["--sides", "[plain,lightning,plain]"], "names plain 2 times"),
+        (["--sides", "[]"], "--sides is empty"),
+        (["--width", "66"], "heads"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +178,13 @@ def test_a_mistake_is_one_line(arguments: list[str], words: str, capsys: pytest.
 
 
 def test_the_task_is_as_long_as_it_says() -> None:
-    config = command.configuration(60)
+    config = command.configuration(command.parse(["--steps", "60"]))
     assert config.data.max_train_rows == 60 * config.data.batch_size
     assert (config.model, config.threads) == (ModelConfig(variant="pre_ln", layers=6, width=64), 1)
+
+
+def test_the_task_has_the_size_threads_and_precision_that_were_asked_for() -> None:
+    options = command.parse(["--width", "128", "--layers", "12", "--threads", "2", "--precision", "bf16-mixed"])
+    config = command.configuration(options)
+    assert config.model == ModelConfig(variant="pre_ln", layers=12, width=128)
+    assert (config.threads, config.trainer.precision) == (2, "bf16-mixed")
