@@ -7,9 +7,10 @@ from pathlib import Path
 from experiments.benchmarking.comparison import Comparison
 from experiments.benchmarking.writing import where
 from experiments.records.files import write_atomically
-from experiments.reporting.render import EMPTY, Grid, number, rounded, to_csv, to_markdown
+from experiments.reporting.render import EMPTY, Grid, number, plural, rounded, to_csv, to_markdown
 
-NUMBER_FORMATS = ("float32", "bfloat16")
+NUMBER_FORMATS = {"float32": "fp32", "bfloat16": "bf16"}
+"""Formats in which the machine's rate is measured, and how the table's head calls them."""
 
 
 def title(comparison: Comparison) -> str:
@@ -61,7 +62,7 @@ def rounds_grid(comparison: Comparison) -> Grid:
 def sides_grid(comparison: Comparison) -> Grid:
     """Return the table for reading: one row per side."""
     columns = ["side", "real tokens/s", "rows/s", "padding", "peak MiB"]
-    columns += [f"MFU {name}" for name in NUMBER_FORMATS] + [f"{comparison.reference} is × as fast"]
+    columns += [f"MFU {short}" for short in NUMBER_FORMATS.values()] + [f"{comparison.reference} ÷ side"]
     rows = []
     for side in comparison.names:
         peak, speedup = comparison.peak_memory.get(side), comparison.speedup(side)
@@ -86,10 +87,11 @@ def notes(comparison: Comparison) -> list[str]:
     rates = " and ".join(f"{comparison.machine_rate(name) / 1e9:.0f} GFLOP/s in {name}" for name in NUMBER_FORMATS)
     steps = comparison.rounds[0].timings[comparison.names[0]].steps
     return [
-        f"Medians of {count} rounds, each of which measures every side once, in changing order, {steps} steps a "
-        f"measurement. Ratios are formed within a round; their interval is from order statistics "
+        f"Medians of {plural(count, 'round')}, each of which measures every side once, in changing order, {steps} "
+        f"steps a measurement. The last column says how many times as fast as the side {comparison.reference} is "
+        "(real tokens per second): the median of the ratios within rounds, with its interval from order statistics "
         f"(coverage {coverage:.1%}).",
-        f"{config.model.variant}, {config.model.depth} layers, width {config.model.width}, batches of "
+        f"{config.model.variant}, {plural(config.model.depth, 'layer')}, width {config.model.width}, batches of "
         f"{config.data.batch_size} rows of {config.data.slug}, threads {config.threads}. {precisions(comparison)}. "
         "Training alone is timed.",
         f"The machine multiplies two {size}×{size} matrices at {rates}, measured in every round. MFU, model FLOP "

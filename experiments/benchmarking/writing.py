@@ -175,9 +175,10 @@ def page(benchmark: Benchmark) -> str:
 
 def printed(grid: Grid) -> Table:
     """Return a table for the terminal."""
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    first, last = grid.columns[0], grid.columns[-1]
     for column in grid.columns:
-        table.add_column(column, overflow="fold")  # on a narrow terminal no figure is cut
+        table.add_column(column, overflow="fold", no_wrap=column in (first, last))  # no figure is cut off
     for row in grid.rows:
         table.add_row(*row)
     return table
