@@ -26,6 +26,8 @@ def small(command: str) -> str:
     command = command.replace("runs/smoke/docstrings", "runs/smoke/listops")
     if "experiments.probe" in command:
         command += " --data.corpus listops --data.listops.train_rows 2000"
+    if "experiments.benchmark" in command:
+        command += " --width 16 --layers 1 --steps 2 --rounds 1 --pairs 1 --memory false --workers 0"
     command = command.replace("reproduce run", "reproduce report")  # measuring takes minutes
     return command.replace("results/runs", "$RESNORM_RESULTS/runs")
 

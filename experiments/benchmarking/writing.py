@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+
+from rich.table import Table
 
 from experiments.benchmarking.pairs import MedianInterval, Pair, median_interval
 from experiments.benchmarking.workers import Rates
@@ -18,6 +20,7 @@ from experiments.records.files import write_atomically
 from experiments.reporting.render import Grid, number, rounded, to_csv, to_markdown
 
 PACKAGES = ("torch", "lightning", "numpy")
+PEER_PACKAGES = ("transformers", "accelerate", "x-transformers")
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,11 @@ class Benchmark:
         return median_interval([pair.ratio for pair in self.pairs])
 
 
-def machine() -> dict[str, str]:
-    """Return processor, cores, versions and date; the load average tells how busy the machine was with other work."""
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Return processor, cores, date and the packages' versions, empty where one is not installed.
+
+    The load average tells how busy the machine was with other work.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "date": date.today().isoformat(),
@@ -53,8 +59,26 @@ def machine() -> dict[str, str]:
         "cores": str(cores),
         "load_average": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: installed_version(package) for package in packages},
     }
+
+
+def installed_version(package: str) -> str:
+    """Return a package's version; nothing where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def where(about: Mapping[str, str]) -> str:
+    """Return what :func:`machine` found as a sentence."""
+    general = ("date", "cpu", "cores", "load_average")
+    versions = ", ".join(f"{name} {value}" for name, value in about.items() if value and name not in general)
+    return (
+        f"{about['cpu']}, {about['cores']} cores; load average at the start {about['load_average']}; {versions}; "
+        f"{about['date']}."
+    )
 
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -133,25 +157,31 @@ def sentences(benchmark: Benchmark) -> list[str]:
 
 def page(benchmark: Benchmark) -> str:
     """Return the result as Markdown."""
-    model, data, about = benchmark.config.model, benchmark.config.data, benchmark.machine
+    model, data = benchmark.config.model, benchmark.config.data
     setting = (
         f"{model.variant}, {model.layers} layers, width {model.width}, batches of {data.batch_size} rows of "
         f"{data.slug}, {benchmark.steps} steps a measurement, threads {benchmark.config.threads}. "
         "Training alone is timed: no corpus is built and nothing validated while the clock runs."
-    )
-    versions = ", ".join(f"{name} {about[name]}" for name in ("python", *PACKAGES))
-    where = (
-        f"{about['cpu']}, {about['cores']} cores; load average at the start {about['load_average']}; {versions}; "
-        f"{about['date']}."
     )
     parts = [
         f"# {benchmark.title.replace('_', ' ').capitalize()}",
         "\n\n".join(sentences(benchmark)),
         to_markdown(sides_table(benchmark)).rstrip(),
         setting,
-        where,
+        where(benchmark.machine),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def printed(grid: Grid) -> Table:
+    """Return a table for the terminal."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    first, last = grid.columns[0], grid.columns[-1]
+    for column in grid.columns:
+        table.add_column(column, overflow="fold", no_wrap=column in (first, last))  # no figure is cut off
+    for row in grid.rows:
+        table.add_row(*row)
+    return table
 
 
 def write(benchmark: Benchmark, folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +15,8 @@ from tiny_runs import tiny_run
 
 from experiments import benchmark as command
 from experiments.benchmarking.pairs import interleaved, median_interval
-from experiments.benchmarking.sides import SIDES, Task, Timing
+from experiments.benchmarking.sides import SIDES
+from experiments.benchmarking.task import Task, Timing
 from experiments.benchmarking.workers import measure_workers, note_finish
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
@@ -37,25 +37,31 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_every_side_does_the_same_work_to_the_bit(config: RunConfig) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_both_our_sides_do_the_same_work_to_the_bit(config: RunConfig, precision: str) -> None:
     """Without dropout, whose draws differ, the sides end with the same weights."""
-    task = Task(replace(config, model=replace(config.model, dropout=0.0)))
+    task = Task(config.with_values({"model.dropout": 0.0, "trainer.precision": precision}))
     untrained = {name: value.detach().clone() for name, value in task.network().named_parameters()}
-    timings = {name: side(task) for name, side in SIDES.items()}
+    timings = {name: SIDES[name](task) for name in ("lightning", "plain")}
     plain = timings["plain"]
     assert plain.steps == task.data.facts.steps_per_epoch
     assert plain.tokens == int(task.data.encoded.splits["train"].lengths.sum())
     assert not torch.equal(plain.parameters["head.weight"], untrained["head.weight"])
     for name, timing in timings.items():
-        assert (timing.steps, timing.tokens) == (plain.steps, plain.tokens), name
+        assert (timing.steps, timing.rows, timing.tokens, timing.positions) == (
+            plain.steps,
+            len(task.data.encoded.splits["train"]),
+            plain.tokens,
+            plain.positions,
+        ), name
         assert timing.seconds > 0
         for parameter, value in plain.parameters.items():
             assert torch.equal(timing.parameters[parameter], value), (name, parameter)
 
 
 def test_the_plain_loop_refuses_a_precision_that_it_does_not_have(config: RunConfig) -> None:
-    with pytest.raises(ExperimentError, match="32-true"):
-        SIDES["plain"](Task(replace(config, trainer=replace(config.trainer, precision="bf16-mixed"))))
+    with pytest.raises(ExperimentError, match="32-true or bf16-mixed, not in 16-mixed"):
+        SIDES["plain"](Task(config.with_values({"trainer.precision": "16-mixed"})))
 
 
 def test_pairs_alternate_after_a_warm_up_of_both() -> None:
@@ -63,7 +69,7 @@ def test_pairs_alternate_after_a_warm_up_of_both() -> None:
 
     def measure(name: str) -> Timing:
         measured.append(name)
-        return Timing(seconds=float(len(measured)), tokens=10, steps=1, parameters={})
+        return Timing(seconds=float(len(measured)), rows=2, tokens=10, positions=16, steps=1, parameters={})
 
     pairs = list(interleaved(("a", "b"), measure, pairs=3))
     assert measured == ["a", "b", "a", "b", "b", "a", "a", "b"]
@@ -131,8 +137,8 @@ def test_a_run_that_fails_stops_the_benchmark(config: RunConfig) -> None:
 def test_the_command_prints_and_writes_pairs_and_page(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "configuration", lambda steps: config)
-    command.main(["--pairs", "2", "--workers", "0", "--results", str(tmp_path)])
+    monkeypatch.setattr(command, "configuration", lambda options: config)
+    command.main(["--side", "lightning", "--pairs", "2", "--workers", "0", "--results", str(tmp_path)])
     folder = tmp_path / "benchmark"
     with (folder / "lightning_overhead.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -155,7 +161,13 @@ def test_the_command_prints_and_writes_pairs_and_page(
         (["--pairs", "0"], "--pairs is 0"),
         (["--side", "plain"], "two different sides"),
         (["--side", "lightening"], "did you mean 'lightning'"),
+        (["--side", "plain", "--sides", "[plain]"], "one or the other"),
         (["--pair", "3"], "--pairs"),
+        (["--rounds", "0"], "--rounds is 0"),
+        (["--sides", "[lightning,torch_encode]"], "did you mean 'torch_encoder'"),
+        (["--sides", "[plain,lightning,plain]"], "names plain 2 times"),
+        (["--sides", "[]"], "--sides is empty"),
+        (["--width", "66"], "heads"),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +178,13 @@ def test_a_mistake_is_one_line(arguments: list[str], words: str, capsys: pytest.
 
 
 def test_the_task_is_as_long_as_it_says() -> None:
-    config = command.configuration(60)
+    config = command.configuration(command.parse(["--steps", "60"]))
     assert config.data.max_train_rows == 60 * config.data.batch_size
     assert (config.model, config.threads) == (ModelConfig(variant="pre_ln", layers=6, width=64), 1)
+
+
+def test_the_task_has_the_size_threads_and_precision_that_were_asked_for() -> None:
+    options = command.parse(["--width", "128", "--layers", "12", "--threads", "2", "--precision", "bf16-mixed"])
+    config = command.configuration(options)
+    assert config.model == ModelConfig(variant="pre_ln", layers=12, width=128)
+    assert (config.threads, config.trainer.precision) == (2, "bf16-mixed")
