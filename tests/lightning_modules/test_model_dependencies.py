@@ -32,7 +32,12 @@ def test_models_know_neither_data_nor_experiments(path):
     assert not imported(path) & {"data_modules", "experiments"}
 
 
-PURE = sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py"))
+PURE_POPULATION = [
+    PACKAGE / "population" / f"{name}.py" for name in ("batch", "dropout", "network", "optimizer", "weights")
+]
+PURE = (
+    sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py")) + PURE_POPULATION
+)
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
