@@ -25,8 +25,11 @@ class PopulationBatch:
     """``(M, B)`` bool, false in rows that were added to a member's smaller batch."""
     sizes: tuple[tuple[int, int], ...]
     """Rows and tokens per row of every member's own batch."""
-    tokens: tuple[int, ...]
-    """Real tokens of every member's own batch."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """Real tokens ``(M,)`` of every member's own batch."""
+        return (self.attention_mask & self.is_row[:, :, None]).sum(dim=(1, 2))
 
     def to(self, device: torch.device) -> PopulationBatch:
         """Return the batch with its tensors on ``device``."""
@@ -53,5 +56,4 @@ def stack_batches(batches: Sequence[Batch], padding_id: int) -> PopulationBatch:
         attention_mask[member, :b, :t] = batch["attention_mask"]
         labels[member, :b] = batch["labels"]
         is_row[member, :b] = True
-    tokens = tuple(int(batch["attention_mask"].sum()) for batch in batches)
-    return PopulationBatch(input_ids, attention_mask, labels, is_row, sizes, tokens)
+    return PopulationBatch(input_ids, attention_mask, labels, is_row, sizes)
