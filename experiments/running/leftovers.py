@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from experiments.records.predictions import PREDICTIONS_FILE
 from experiments.records.record import METRICS, Record
@@ -33,7 +33,7 @@ def write_predictions(folder: Path, predictions: Predictions, groups: list[str] 
     )
 
 
-def log_hyperparameters(trainer: Trainer, record: Record) -> None:
+def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """Show what conditions differ in beside the final metrics in TensorBoard's HPARAMS tab.
 
     TensorBoard shows the first few columns by name; the complete configuration is in ``config.yaml``.
@@ -53,7 +53,7 @@ def log_hyperparameters(trainer: Trainer, record: Record) -> None:
         if score is not None
         for metric in METRICS
     }
-    for logger in trainer.loggers:
+    for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.log_hyperparams(settings, metrics)
             logger.finalize("success")
