@@ -27,9 +27,10 @@ from experiments.running.locks import locked
 from experiments.running.population_leftovers import write_best_checkpoint, write_curves
 from experiments.running.training import curve_loggers, prepare_process
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.errors import reject_unknown
 from lightning_modules.facts import TaskFacts
 from lightning_modules.population.members import Member
-from lightning_modules.population.network import refuse_unlike
+from lightning_modules.population.requirements import PRECISIONS, refuse_unlike
 from lightning_modules.population.training import LoopSettings, PopulationTrainer
 
 
@@ -39,7 +40,7 @@ def execute_population(
     """Make runs together and return their records, which agree with those of the runs one by one to rounding.
 
     Args:
-        runs: of one architecture and text; they may differ in seed and in ``population.network.OWN_VALUES``.
+        runs: of one architecture and text; they may differ in seed and in ``population.requirements.OWN_VALUES``.
         results: the folder of all results.
         after_step: called with the number of every step that was taken.
 
@@ -77,6 +78,7 @@ def refuse_unfit(runs: Sequence[Run]) -> None:
             raise ExperimentError(f"{run.name} is measured while it trains, which a population is not; make it alone")
         if config.trainer_flags or config.trainer.devices != 1:
             raise ExperimentError(f"{run.name} sets flags of the trainer that a population does not have")
+        reject_unknown("trainer.precision of a population", config.trainer.precision, PRECISIONS)
         if common_settings(config) != common_settings(runs[0].config) or run.stage != runs[0].stage:
             raise ExperimentError(f"{run.name} differs from {runs[0].name} in its data, trainer, threads or stage")
     if len({run.name for run in runs}) < len(runs):

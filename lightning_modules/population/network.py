@@ -10,37 +10,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
 from lightning_modules.losses import CrossEntropy, MeanSquaredError
 from lightning_modules.population.batch import Batch, PopulationBatch
 from lightning_modules.population.dropout import draw_masks, replace_dropout
 from lightning_modules.population.weights import StackedWeights
 from lightning_modules.transformer.classifier_network import ClassifierNetwork
-from lightning_modules.transformer.norms import LayerNormOverTokens
-
-OWN_VALUES = frozenset(
-    {"learning_rate", "warmup_fraction", "weight_decay", "initialisation_gain", "seed", "decay", "schedule_epochs"}
-)
-"""Fields of the model's configuration in which members may differ; all others are the population's."""
-
-
-def refuse_unlike(configs: Sequence[ModelConfig]) -> None:
-    """Refuse members that cannot be one batched model.
-
-    Raises:
-        ConfigurationError: where there is no member, or two differ in a field that is not each member's own.
-    """
-    if not configs:
-        raise ConfigurationError("a population needs at least one member")
-    for config in configs[1:]:
-        for name in configs[0].__dataclass_fields__:
-            ours, theirs = getattr(configs[0], name), getattr(config, name)
-            if name not in OWN_VALUES and ours != theirs:
-                raise ConfigurationError(
-                    f"model.{name} is {ours!r} in one member of a population and {theirs!r} in another; "
-                    f"members may differ in {', '.join(sorted(OWN_VALUES))} alone"
-                )
 
 
 class PopulationNetwork:
@@ -50,20 +24,12 @@ class PopulationNetwork:
         networks: the members' initialised networks; the first one is taken as the template and changed.
         device: where the population is trained.
 
-    Raises:
-        ConfigurationError: the architecture depends on how far a batch is padded.
-
     Attributes:
         weights: the stacked weights.
     """
 
     def __init__(self, networks: Sequence[ClassifierNetwork], device: torch.device | None = None) -> None:
         self.template = networks[0]
-        if any(isinstance(part, LayerNormOverTokens) for part in self.template.modules()):
-            raise ConfigurationError(
-                "a norm over tokens depends on how far a batch is padded, and a population pads its members' batches "
-                "to one length; train these runs one at a time"
-            )
         self.weights = StackedWeights(networks, device)
         self.device = self.weights.matrix.device
         self.width = self.template.embedding.tokens.embedding_dim

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import reject_unknown
 from lightning_modules.optimization import learning_rate_factor
 from lightning_modules.population.weights import StackedWeights
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 EPSILON = 1e-8
 """PyTorch's default ε of Adam and AdamW."""
 
@@ -31,14 +29,10 @@ class PopulationOptimizer:
         configs: the members' configurations, alike in optimiser, β₁, β₂ and μ.
         weights: what is optimised.
         total_steps: optimiser steps that each member's schedule spans.
-
-    Raises:
-        ConfigurationError: for an optimiser that a population does not have.
     """
 
     def __init__(self, configs: Sequence[ModelConfig], weights: StackedWeights, total_steps: Sequence[int]) -> None:
         self.config = configs[0]
-        reject_unknown("model.optimizer of a population", self.config.optimizer, OPTIMIZERS)
         self.configs = configs
         self.weights = weights
         self.total_steps = total_steps

@@ -16,13 +16,12 @@ from lightning_modules.facts import TaskFacts
 from lightning_modules.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.population.batch import Batch, stack_batches
 from lightning_modules.population.members import DivergenceWatch, Member, Snapshot
-from lightning_modules.population.network import PopulationNetwork, member_losses, refuse_unlike
+from lightning_modules.population.network import PopulationNetwork, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
 from lightning_modules.population.prediction import predict_members
+from lightning_modules.population.requirements import PRECISIONS, refuse_unlike
 from lightning_modules.transformer.classifier_network import build_network
 from lightning_modules.transformer.dropout import batch_seed
-
-PRECISIONS = ("32-true", "bf16-mixed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ class PopulationTrainer:
     agree to rounding and not to the bit. On other devices the dropout masks have the same distribution only.
 
     Args:
-        configs: the members' configurations (:func:`~lightning_modules.population.network.refuse_unlike`).
+        configs: the members' configurations (:func:`~lightning_modules.population.requirements.refuse_unlike`).
         facts: of the text, the same for all members.
         settings: of the loop.
         device: where the population is trained.

@@ -19,8 +19,9 @@ from synthetic_batches import FACTS, make_batch
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.losses import build_training_loss
 from lightning_modules.population.batch import stack_batches
-from lightning_modules.population.network import PopulationNetwork, member_losses, refuse_unlike
+from lightning_modules.population.network import PopulationNetwork, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
+from lightning_modules.population.requirements import refuse_unlike
 from lightning_modules.variants import VARIANTS
 
 STACKABLE = [name for name in VARIANTS if name != "article_layer_norm_dim1"]
@@ -148,14 +149,10 @@ def test_members_of_different_kinds_are_refused_by_name(field, value):
         refuse_unlike(members)
 
 
-def test_a_norm_that_depends_on_padding_is_refused():
-    members = configs(variant="article_layer_norm_dim1")
-    with pytest.raises(ConfigurationError, match="norm over tokens"):
-        PopulationNetwork([build(config, torch.float32) for config in members])
-
-
-def test_an_optimiser_that_a_population_lacks_is_refused():
-    members = configs(optimizer="rmsprop")
-    network = PopulationNetwork([build(config, torch.float32) for config in members])
+def test_a_norm_that_depends_on_padding_and_an_optimiser_that_a_population_lacks_are_refused():
+    with pytest.raises(ConfigurationError, match="normalises over tokens"):
+        refuse_unlike(configs(variant="article_layer_norm_dim1"))
     with pytest.raises(ConfigurationError, match="rmsprop"):
-        PopulationOptimizer(members, network.weights, [STEPS] * 3)
+        refuse_unlike(configs(optimizer="rmsprop"))
+    with pytest.raises(ConfigurationError, match="at least one member"):
+        refuse_unlike([])
