@@ -24,7 +24,7 @@ class GivenDropout(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` ``(B, T, D)`` to the same shape; half precision is promoted to float32, as in a solo run."""
+        """Map ``x`` ``(B, T, D)`` to the same shape; half precision is promoted to float32, as dropout on the CPU does."""
         return x * self.mask
 
 
@@ -47,7 +47,7 @@ def draw_masks(
     width: int,
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """Draw the masks ``(M, B, T, D)`` of one step by mask name, one where a member's batch was padded.
+    """Draw the masks ``(M, B, T, D)`` of one step by mask name; what they are where a batch was padded is no matter.
 
     On the CPU they are bit for bit those of the solo runs: same seed, same order, same shapes, and then padded. On
     other devices each member has a generator of its own with that seed: its masks are independent of the rest of the
@@ -60,19 +60,44 @@ def draw_masks(
         width: D.
         device: where the network is.
     """
-    rows, length = max(b for b, _ in sizes), max(t for _, t in sizes)
-    masks = {name: torch.ones((len(seeds), rows, length, width), device=device) for name in probabilities}
+    if device.type == "cpu":
+        return solo_masks(probabilities, seeds, sizes, width)
+    return own_masks(probabilities, seeds, sizes, width, device)
+
+
+def solo_masks(
+    probabilities: dict[str, float], seeds: Sequence[int], sizes: Sequence[tuple[int, int]], width: int
+) -> dict[str, Tensor]:
+    """Draw the masks of solo runs on the CPU, one after the other as their networks would, and pad them with ones."""
+    rows, length = common_size(sizes)
+    masks = {name: torch.ones((len(seeds), rows, length, width)) for name in probabilities}
     for member, (seed, (b, t)) in enumerate(zip(seeds, sizes, strict=True)):
-        generator = torch.Generator(device).manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         for name, probability in probabilities.items():
-            own = masks[name][member, :b, :t]
-            own.copy_(draw(torch.Size((b, t, width)), probability, generator))
+            masks[name][member, :b, :t] = scaled_mask(torch.Size((b, t, width)), probability, generator)
     return masks
 
 
-def draw(shape: torch.Size, probability: float, generator: torch.Generator) -> Tensor:
-    """Draw one scaled mask on the generator's device."""
-    if generator.device.type == "cpu":
-        return scaled_mask(shape, probability, generator)
-    kept = torch.empty(shape, device=generator.device).bernoulli_(1 - probability, generator=generator)
-    return kept.div_(1 - probability)
+def own_masks(
+    probabilities: dict[str, float],
+    seeds: Sequence[int],
+    sizes: Sequence[tuple[int, int]],
+    width: int,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Draw all uniform numbers of a member at once, in the size of its own batch, and make masks of them."""
+    rows, length = common_size(sizes)
+    uniform = torch.ones((len(seeds), len(probabilities), rows, length, width), device=device)
+    for member, (seed, (b, t)) in enumerate(zip(seeds, sizes, strict=True)):
+        generator = torch.Generator(device).manual_seed(seed)
+        drawn = torch.rand((len(probabilities), b, t, width), generator=generator, device=device)
+        uniform[member, :, :b, :t] = drawn
+    return {
+        name: (uniform[:, place] >= probability).float().div_(1 - probability)
+        for place, (name, probability) in enumerate(probabilities.items())
+    }
+
+
+def common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the most rows and the most tokens per row of any member."""
+    return max(b for b, _ in sizes), max(t for _, t in sizes)

@@ -65,13 +65,13 @@ class PopulationOptimizer:
         rates = (weights.new_tensor(self.rates()) * active)[:, None]  # (M, 1)
         self.steps += 1
         if self.config.optimizer == "adamw":
-            weights.sub_(rates * self.decay * weights)
+            weights.mul_((rates * self.decay).neg_().add_(1.0))
         else:
             gradient.add_(self.decay * weights)
         if self.second_moment is None:
             weights.sub_(rates * self._momentum(gradient))
         else:
-            weights.sub_(rates * self._adam(gradient, self.second_moment))
+            weights.sub_(self._adam(gradient, self.second_moment).mul_(rates))
 
     def _momentum(self, gradient: Tensor) -> Tensor:
         momentum = self.config.momentum if self.config.optimizer == "momentum" else 0.0
@@ -81,5 +81,5 @@ class PopulationOptimizer:
         beta1, beta2 = self.config.beta1, self.config.beta2
         self.first_moment.lerp_(gradient, 1 - beta1)
         second_moment.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        root = (second_moment.sqrt() / (1 - beta2**self.steps) ** 0.5).add_(EPSILON)
-        return self.first_moment / root / (1 - beta1**self.steps)
+        root = second_moment.sqrt().div_((1 - beta2**self.steps) ** 0.5).add_(EPSILON)
+        return torch.div(self.first_moment, root, out=root).div_(1 - beta1**self.steps)

@@ -19,6 +19,7 @@ from synthetic_batches import FACTS, make_batch
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.losses import build_training_loss
 from lightning_modules.population.batch import stack_batches
+from lightning_modules.population.dropout import own_masks
 from lightning_modules.population.network import PopulationNetwork, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
 from lightning_modules.population.requirements import refuse_unlike
@@ -156,3 +157,15 @@ def test_a_norm_that_depends_on_padding_and_an_optimiser_that_a_population_lacks
         refuse_unlike(configs(optimizer="rmsprop"))
     with pytest.raises(ConfigurationError, match="at least one member"):
         refuse_unlike([])
+
+
+def test_masks_off_the_cpu_are_each_members_own_whoever_trains_beside_it():
+    probabilities, device = {"first.mask": 0.3, "second.mask": 0.3}, torch.device("cpu")
+    alone = own_masks(probabilities, [7], [(40, 9)], 64, device)
+    beside = own_masks(probabilities, [8, 7], [(50, 12), (40, 9)], 64, device)
+    for name, mask in alone.items():
+        assert mask[0].equal(beside[name][1, :40, :9])
+        assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+        assert (mask == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert not alone["first.mask"].equal(alone["second.mask"])
+    assert not beside["first.mask"][0, :40, :9].equal(alone["first.mask"][0])
