@@ -24,7 +24,7 @@ class GivenDropout(nn.Module):
         self.register_buffer("mask", torch.ones(()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` ``(B, T, D)`` to the same shape; half precision is promoted to float32, as dropout on the CPU does."""
+        """Map ``x`` ``(B, T, D)`` to the same shape; half precision is promoted to the mask's float32."""
         return x * self.mask
 
 

@@ -144,15 +144,14 @@ class PopulationTrainer:
 
     def _log(self, was_active: Tensor, losses: Tensor, norms: Tensor, parts: Tensor, rates: list[float]) -> None:
         """Add a point to the curves; as in a solo run, a step that diverges is measured by depth and not logged."""
-        values = zip(losses.tolist(), norms.tolist(), rates, strict=True)
-        tokens, active, by_depth = self.watch.tokens.tolist(), self.watch.active.tolist(), parts.tolist()
-        for index, (loss, norm, rate) in enumerate(values):
-            member = self.members[index]
-            if was_active[index]:
-                member.gradient_norms.keep(self.step, by_depth[index])
-            if active[index]:
+        columns = (was_active, self.watch.active, self.watch.tokens, losses, norms, parts)  # read once: each waits
+        rows = zip(self.members, rates, *(column.tolist() for column in columns), strict=True)
+        for member, rate, was_training, is_training, tokens, loss, norm, by_depth in rows:
+            if was_training:
+                member.gradient_norms.keep(self.step, by_depth)
+            if is_training:
                 member.history.add_train_point(
-                    step=self.step, tokens=tokens[index], loss=loss, learning_rate=rate, gradient_norm=norm
+                    step=self.step, tokens=tokens, loss=loss, learning_rate=rate, gradient_norm=norm
                 )
 
     def _validate(self, epoch: int, batches: Iterable[Batch]) -> None:
