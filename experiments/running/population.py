@@ -102,16 +102,12 @@ def train_together(runs: Sequence[Run], results: Path, after_step: Callable[[int
     trainer = PopulationTrainer([run.config.model for run in runs], facts, settings, device)
     training = time.perf_counter()
     members = trainer.fit(batches_by_epoch(data), data[0].val_dataloader, after_step)
-    shares = {"training_seconds": (time.perf_counter() - training) / len(runs)}
-    records = []
-    for run, member, text in zip(runs, members, data, strict=True):
-        timing = {
-            **shares,
-            "tokens_per_second": member.history.tokens / shares["training_seconds"],
-            "seconds": (time.perf_counter() - started) / len(runs),
-        }
-        records.append(finish(run, member, text, results, device, timing, len(runs)))
-    return records
+    trained = time.perf_counter()
+    shares = {"training_seconds": (trained - training) / len(runs), "seconds": (trained - started) / len(runs)}
+    return [
+        finish(run, member, text, results, device, shares, len(runs))
+        for run, member, text in zip(runs, members, data, strict=True)
+    ]
 
 
 def choose_device(accelerator: str) -> torch.device:
@@ -152,10 +148,21 @@ def finish(
     data: TextDataModule,
     results: Path,
     device: torch.device,
-    timing: dict[str, Any],
+    shares: dict[str, float],
     population: int,
 ) -> Record:
-    """Score one member as a run by itself is scored, and leave what that leaves."""
+    """Score one member as a run by itself is scored, and leave what that leaves.
+
+    Args:
+        run: which run the member is.
+        member: what training left of it.
+        data: its text.
+        results: the folder of all results.
+        device: where it was trained and is scored.
+        shares: ``training_seconds`` and ``seconds`` up to now, of the population's time divided by its members.
+        population: number of members.
+    """
+    started = time.perf_counter()
     folder = run.folder(results)
     module = TextClassifier(**section(run.config.model))
     module.build(data.facts)
@@ -173,5 +180,10 @@ def finish(
     loggers = curve_loggers(folder)
     write_curves(loggers, ending.history, list(module.network.parts()), run.config.trainer.log_every_n_steps)
     log_hyperparameters(loggers, concluded.record)
+    timing = {
+        "training_seconds": shares["training_seconds"],
+        "tokens_per_second": member.history.tokens / shares["training_seconds"],
+        "seconds": shares["seconds"] + time.perf_counter() - started,
+    }
     leave(folder, run, concluded, timing)
     return concluded.record
