@@ -14,7 +14,11 @@ from data_modules.errors import DataError, reject_unknown
 
 EMBEDDED_CORPORA = ("docstrings", "listops")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
-TRAINED_TOKENIZERS = ("word", "char", "wordpiece", "bpe")
+TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
+SPLIT_SETTINGS = (
+    "validation_fraction", "test_fraction", "split_seed", "clean", "deduplicate", "near_duplicate_threshold",
+)  # fmt: skip
+"""Fields that decide, with the text itself, which rows the splits hold."""
 
 
 @dataclass(kw_only=True)
@@ -116,7 +120,8 @@ class DataConfig:
     (random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196)."""
 
     tokenizer: str = "word"
-    """``word``, ``char``, ``wordpiece`` or ``bpe`` (learned on the training rows), or a pretrained name or path."""
+    """``word`` (punctuation marks apart), ``whitespace``, ``char``, ``wordpiece`` or ``bpe``, learned on the training
+    rows, or a pretrained name or path."""
 
     vocabulary_size: int = 10_000
     """Most tokens of a learned vocabulary, special tokens included."""

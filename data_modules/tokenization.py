@@ -1,4 +1,5 @@
-"""Tokenizers: learned on the training rows (words, characters, WordPiece, byte-pair) or pretrained.
+"""Tokenizers: learned on the training rows (words, with punctuation or apart from it, characters, WordPiece,
+byte-pair) or pretrained.
 
 A learned tokenizer puts ``<cls>`` before every text, so that first-token pooling has a token of its own and an empty
 text still has one; the token costs one position.
@@ -51,6 +52,15 @@ def _word(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
     )
 
 
+def _whitespace(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+    """What stands between white space, punctuation marks included; the most frequent ones are the vocabulary."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return tokenizer, trainers.WordLevelTrainer(
+        vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
+    )
+
+
 def _char(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
     """Single characters, spaces included."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
@@ -88,7 +98,7 @@ def _bpe(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
     )
 
 
-RECIPES = {"word": _word, "char": _char, "wordpiece": _wordpiece, "bpe": _bpe}
+RECIPES = {"word": _word, "whitespace": _whitespace, "char": _char, "wordpiece": _wordpiece, "bpe": _bpe}
 
 
 def is_learned(config: DataConfig) -> bool:

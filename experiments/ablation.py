@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 
 from jsonargparse import Namespace
 from rich.console import Console
+from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, runs_folder, tables_folder
@@ -88,11 +89,21 @@ def run(
     failed = run_grid(
         grid, results, worker_count(workers), console, keep_committed=keep_committed, population=population
     )
-    report(grid, results, console)
+    try:
+        report(grid, results, console)
+    except ExperimentError as error:
+        if not failed:
+            raise
+        console.print(f"[yellow]no report: {escape(str(error))}[/yellow]", soft_wrap=True)
     logs = runs_folder(results, grid.name, grid.corpus)
     console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
     if failed:
-        console.print(f"[red]{failed} run(s) failed; the same command makes them again[/red]")
+        console.print(
+            f"[red]{len(failed)} run(s) failed, the first of them {escape(failed[0])}[/red]\n"
+            "The traceback stands in its folder; the same command makes the missing runs.",
+            highlight=False,
+            soft_wrap=True,
+        )
         raise SystemExit(1)
 
 

@@ -6,12 +6,15 @@ import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from data_modules.errors import DataError
 from lightning_modules.errors import ConfigurationError
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the system says where a person has to free space or choose another folder."""
+REFUSED = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+"""What it says, of reading and writing alike, where the place is wrong or access to it is missing."""
 
 
 class ExperimentError(ValueError):
@@ -30,9 +33,10 @@ def readable_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        reason = explain(error)
+        if reason is None:
             raise
-        print(f"error: {error.filename or 'a file'} cannot be written: {error.strerror}", file=sys.stderr)
+        print(f"error: {reason}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on from there", file=sys.stderr)
@@ -40,3 +44,28 @@ def readable_errors() -> Iterator[None]:
         # unhandled for good, and then dies by the signal; executing another string clears the note.
         exec("")
         raise SystemExit(130) from None
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn what the system says about files into a user's mistake where it is one; ``place`` is named if it names none.
+
+    Raises:
+        ExperimentError: for a full disk or refused access. Any other error passes: a file of ours that is missing or
+            cannot be read is a defect, and keeps its traceback.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = explain(error, place)
+        if reason is None:
+            raise
+        raise ExperimentError(reason) from error
+
+
+def explain(error: OSError, place: Path | str = "a file") -> str | None:
+    """Return what a person can mend about an error of the system; None where that is nothing."""
+    name = error.filename or place
+    if error.errno in UNWRITABLE:
+        return f"{name} cannot be written: {error.strerror}"
+    return f"{name} cannot be read or written: {error.strerror}" if error.errno in REFUSED else None

@@ -98,10 +98,11 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None) 
     """
     from data_modules.corpora.files import read_table
     from data_modules.corpora.tables import require_columns
-    from experiments.running.inference import add_answers, texts_of, write_table
 
     table = read_table(path, format_of(path))
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
+    from experiments.running.inference import add_answers, texts_of, write_table  # torch and Lightning take seconds
+
     answered = add_answers(table, load_and_answer(folder, texts_of(table[text_column])), path.name)
     if output is None:
         answered.to_csv(sys.stdout, index=False, lineterminator="\n")

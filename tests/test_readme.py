@@ -18,7 +18,6 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-SMALL = "--model.layers 1 --model.width 16 --model.heads 2 --trainer.max_epochs 1"
 
 
 def small(command: str) -> str:
@@ -118,6 +117,22 @@ def test_the_ablation_table_shows_the_committed_numbers() -> None:
         assert cells[:2] == [row["norms"], row["skips"]]
         assert cells[2:4] == [with_spread(row, "macro_f1"), with_spread(row, "accuracy")]
         assert cells[4] == f"{row['trained']} of {row['seeds']}"
+
+
+def test_the_table_over_corpora_shows_the_committed_numbers_of_every_corpus() -> None:
+    lines = README.split("<!-- results/article: macro_f1 -->")[1].strip().splitlines()
+    corpora = re.findall(r"\[(\w+)\]\(results/article/\1/report\.md\)", lines[0])
+    with_results = {path.parent.name for path in (REPOSITORY / "results" / "article").glob("*/summary.csv")}
+    assert set(corpora) == with_results
+    tables = {corpus: {row["variant"]: row for row in committed(f"article/{corpus}/summary.csv")} for corpus in corpora}
+    shown = table_after("results/article: macro_f1")
+    assert {cells[0].strip("`") for cells in shown} == set(tables["docstrings"])
+    for name, *cells in shown:
+        for corpus, cell in zip(corpora, cells, strict=True):
+            row = tables[corpus][name.strip("`")]
+            failed = int(row["collapsed"]) + int(row["diverged"])
+            note = f" ({failed} of {row['seeds']} failed)" if failed else ""
+            assert cell == with_spread(row, "macro_f1") + note, (name, corpus)
 
 
 def test_the_articles_table_shows_the_committed_numbers() -> None:

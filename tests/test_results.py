@@ -1,18 +1,23 @@
 """What is committed under `results` carries its evidence: every table can be rebuilt and checked from it."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from experiments.ablation import report
+from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
-from experiments.records.predictions import disagreements
+from experiments.records.predictions import PREDICTIONS_FILE, disagreements
 from experiments.records.store import RECORDS_FILE, Evidence
+from experiments.records.timings import TIMING_FILE
 from experiments.reporting.report import REPORT_FILE
 
 RESULTS = Path(__file__).parent.parent / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob(f"*/*/{RECORDS_FILE}") if path.parts[-3] != "runs")
+GRIDS_BY_NAME = {path.stem for path in GRIDS.glob("*.yaml")}
+EVIDENCE = {RECORDS_FILE, PREDICTIONS_FILE, TIMING_FILE, REPORT_FILE}
 LARGEST = 5 * 2**20
 
 
@@ -26,7 +31,7 @@ def test_tables_are_rebuilt_from_committed_records(folder: Path, tmp_path: Path)
     grid = Grid.load(folder.parent.name, {"data": {"corpus": corpus_flag(folder.name)}})
     copy = tmp_path / grid.name / grid.corpus
     copy.mkdir(parents=True)
-    for name in (RECORDS_FILE, "predictions.parquet", "timing.csv", REPORT_FILE):
+    for name in sorted(EVIDENCE):
         (copy / name).write_bytes((folder / name).read_bytes())
     report(grid, tmp_path, Console(quiet=True))
     before, after = contents(folder), contents(copy)
@@ -51,5 +56,25 @@ def test_committed_files_are_small() -> None:
             and "runs" not in path.relative_to(RESULTS).parts] == []  # fmt: skip
 
 
-def test_quick_results_are_committed() -> None:
-    assert RESULTS / "quick" / "docstrings" in FOLDERS
+def test_every_folder_of_results_carries_its_evidence() -> None:
+    """What a version control knows counts, so that a folder whose records were ignored or forgotten is found."""
+    assert {RESULTS / "quick" / "docstrings", RESULTS / "article" / "docstrings"} <= set(FOLDERS)
+    folders: dict[Path, set[str]] = {}
+    for name in tracked():
+        grid, _, rest = name.removeprefix("results/").partition("/")
+        corpus, _, file = rest.partition("/")
+        if file and grid.partition("+")[0] in GRIDS_BY_NAME:  # other commands have evidence and tests of their own
+            folders.setdefault(RESULTS / grid / corpus, set()).add(file)
+    assert folders
+    lacking = {str(folder): EVIDENCE - files for folder, files in folders.items() if EVIDENCE - files}
+    assert lacking == {}
+
+
+def tracked() -> list[str]:
+    """Return the committed files below `results`; where there is no repository, such as in an archive, all of them."""
+    command = ["git", "ls-files", "-z", "results"]
+    asked = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True)
+    if asked.returncode == 0:
+        return [name for name in asked.stdout.split("\0") if name]
+    files = (path.relative_to(RESULTS.parent) for path in RESULTS.rglob("*") if path.is_file())
+    return [path.as_posix() for path in files if path.parts[1] != "runs"]

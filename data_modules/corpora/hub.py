@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from data_modules.cache import digest
 from data_modules.config import FILE_FORMATS, DataConfig, slug_of
-from data_modules.corpora.folder import columns_of, corpus_of
-from data_modules.corpora.network import is_reachable, offline
+from data_modules.corpora.network import is_cached, is_reachable, offline
 from data_modules.corpora.source import Source
 from data_modules.errors import DataError, nearest
 
@@ -51,12 +50,20 @@ KNOWN = {
 
 
 def _fetch(known: KnownDataset) -> DatasetDict:
-    """Load a data set from the Hub, or its cached copy where the Hub is out of reach."""
+    """Load a data set from the Hub, or its cached copy where the Hub is out of reach.
+
+    Raises:
+        DataError: it cannot be loaded, or there is neither network nor a copy; the latter is found out before
+            ``datasets`` and pandas are imported, which takes seconds.
+    """
+    reachable = is_reachable()
+    if not reachable and not is_cached(known.id):
+        raise _out_of_reach(known)
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
     from datasets.utils.logging import disable_progress_bar
 
-    if is_reachable():
+    if reachable:
         try:
             return load_dataset(known.id, known.configuration, revision=known.revision)
         except (DatasetNotFoundError, ValueError, OSError, RuntimeError) as error:
@@ -67,11 +74,15 @@ def _fetch(known: KnownDataset) -> DatasetDict:
         with offline():
             return load_dataset(known.id, known.configuration, revision=known.revision)
     except (OSError, ValueError) as error:  # ConnectionError is an OSError
-        raise DataError(
-            f"the Hub data set {known.id!r} is not on this machine and the Hub cannot be reached; where there is "
-            f"network, run `hf download {known.id} --repo-type dataset --local-dir {known.id.split('/')[-1]}`, copy "
-            "the folder here and pass it as data.corpus"
-        ) from error
+        raise _out_of_reach(known) from error
+
+
+def _out_of_reach(known: KnownDataset) -> DataError:
+    return DataError(
+        f"the Hub data set {known.id!r} is not on this machine and the Hub cannot be reached; where there is "
+        f"network, run `hf download {known.id} --repo-type dataset --local-dir {known.id.split('/')[-1]}`, copy "
+        "the folder here and pass it as data.corpus"
+    )
 
 
 def _identify(config: DataConfig, embedded: Sequence[str]) -> tuple[str, KnownDataset]:
@@ -104,12 +115,15 @@ def source(config: DataConfig, embedded: Sequence[str]) -> Source:
     """
     slug, known = _identify(config, embedded)
     known = replace(known, revision=config.revision or known.revision)
+    fetched = _fetch(known)
+    from data_modules.corpora.folder import columns_of, corpus_of
+
     columns = columns_of(config)
     defaults = {"text": ("text", known.text_column), "label": ("label", known.label_column)}
     for kind, (untouched, own) in defaults.items():
         if columns[kind] == untouched:
             columns[kind] = own
-    raw = corpus_of(_fetch(known), columns, known.id)
+    raw = corpus_of(fetched, columns, known.id)
     content = {name: {column: frame[column].tolist() for column in frame} for name, frame in raw.splits.items()}
     return Source(
         slug=slug,

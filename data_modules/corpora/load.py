@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_modules.cache import cache_root, cached, code_digest, digest
-from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, DataConfig
+from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, SPLIT_SETTINGS, DataConfig
 from data_modules.corpora.source import Source
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 PACKAGE = Path(__file__).resolve().parent.parent
-FIELDS_THAT_DECIDE = (
-    "max_train_rows", "validation_fraction", "test_fraction", "split_seed", "clean", "deduplicate",
-    "near_duplicate_threshold", "shuffle_words",
-)  # fmt: skip
+FIELDS_THAT_DECIDE = (*SPLIT_SETTINGS, "max_train_rows", "shuffle_words")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """From raw rows to clean, disjoint splits, with a count of everything that went.
 
 The order matters: clean, then drop duplicates among the training rows and training copies of given evaluation rows,
-then cut the splits that are missing, then drop training rows that nearly repeat an evaluation row, then thin. Rows of
-validation and test splits that the source gives are never dropped.
+and those that nearly repeat one, then cut the splits that are missing, so that no validation row nearly repeats a given
+test row, then drop training rows that nearly repeat a row of these, then thin. Rows of validation and test splits that
+the source gives are never dropped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +63,14 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     _check_classes(rows, raw.class_names)
     if config.deduplicate:
         rows["train"], report["duplicates"] = _drop_duplicates(rows)
+    given = [name for name in EVALUATION_SPLITS if name in rows]
+    if near_duplicates and config.near_duplicate_threshold is not None:
+        rows["train"], nearly = _drop_near_duplicates(rows, given, config.near_duplicate_threshold)
     rows, report["splits"] = _cut_missing(rows, config, raw.class_names)
     if near_duplicates and config.near_duplicate_threshold is not None:
-        rows["train"], report["near_duplicates"] = _drop_near_duplicates(rows, config.near_duplicate_threshold)
+        cut = [name for name in EVALUATION_SPLITS if name not in given]
+        rows["train"], nearly_cut = _drop_near_duplicates(rows, cut, config.near_duplicate_threshold)
+        report["near_duplicates"] = nearly | nearly_cut
     _check_classes(rows, raw.class_names)
     split_hash = _digest_of(rows, raw.class_names)
     if config.max_train_rows is not None:
@@ -153,11 +160,14 @@ def _cut_missing(
     return rows, report
 
 
-def _drop_near_duplicates(rows: dict[str, pd.DataFrame], threshold: float) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _drop_near_duplicates(
+    rows: dict[str, pd.DataFrame], names: Sequence[str], threshold: float
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Drop training rows that nearly repeat a row of one of the splits ``names``."""
     train, report = rows["train"], {"threshold": threshold}
     texts = train["text"].tolist()
     unwanted = np.zeros(len(texts), dtype=bool)
-    for name in EVALUATION_SPLITS:
+    for name in names:
         found = find_near_duplicates(texts, rows[name]["text"].tolist(), threshold)
         report[f"train_near_copies_of_{name}"] = int((found & ~unwanted).sum())
         unwanted |= found

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from data_modules.config import DataConfig
+from data_modules.config import DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS
 from experiments.planning.conditions import Condition, build_conditions, condition_names, refuse_tuned
@@ -123,7 +123,7 @@ def corpus_arguments(
     """Yield the options that name the corpus: its Hub id where the grid knows one, else what was given."""
     default = {"corpus": DataConfig.corpus} | mapping_of(base, "data")
     chosen = default | mapping_of(overrides, "data")
-    if chosen["corpus"] == default["corpus"]:
+    if slug_of(PurePath(default["corpus"]).name) == slug_of(PurePath(chosen["corpus"]).name):
         return
     name = str(mapping_of(special, "data").get("corpus", chosen["corpus"]))
     yield f"--data.corpus {f'FOLDER/{PurePath(name).name}' if name.startswith(('/', '.', '~')) else name}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data_modules.config import SPLIT_SETTINGS
 from experiments.records.canonical import canonical_json
 from experiments.records.errors import RecordError
 from experiments.records.naming import run_name
@@ -22,11 +23,12 @@ def merge_records(
     """Return the records of one table, sorted, and what was left out.
 
     The same run (configuration hash and seed) stands once, as the local record; one that an error stopped is no
-    result and stands in no table. A committed record is left out where
-    its data have another fingerprint than the local ones, or where local runs of its cell have other settings.
+    result and stands in no table. A committed record is left out where its data have another fingerprint than the
+    local ones, where local runs have other rows by the same rules of splitting (the code that cleans and cuts has
+    changed), or where local runs of its cell have other settings.
 
     Raises:
-        RecordError: where what remains has two fingerprints, or two settings in one cell.
+        RecordError: where what remains has two fingerprints, other rows by the same rules, or two settings in one cell.
     """
     left_out: Counter[str] = Counter()
     kept: dict[Key, Record] = {}
@@ -39,8 +41,10 @@ def merge_records(
             kept[run_key(record)] = record
     fingerprints = {_fingerprint(record) for record in kept.values()}
     settings: dict[str, set[str]] = {}
+    rows: dict[str, set[str]] = {}
     for record in kept.values():
         settings.setdefault(_cell(record), set()).add(_settings(record))
+        rows.setdefault(_splitting(record), set()).add(split_hash(record))
     for record in committed:
         cell = _cell(record)
         if run_key(record) in kept:
@@ -49,6 +53,8 @@ def merge_records(
             left_out["committed record(s) left out: the plan has no such run"] += 1
         elif fingerprints and _fingerprint(record) not in fingerprints:
             left_out["committed record(s) left out: their data have another fingerprint than the local runs'"] += 1
+        elif split_hash(record) not in rows.get(_splitting(record), {split_hash(record)}):
+            left_out["committed record(s) left out: their splits hold other rows than the local runs'"] += 1
         elif cell in settings and _settings(record) not in settings[cell]:
             left_out["committed record(s) left out: local runs of the same cell have other settings"] += 1
         else:
@@ -75,13 +81,22 @@ def _shorten(value: Any) -> Any:
 
 def _refuse_mixtures(records: list[Record]) -> None:
     runs: dict[str, list[str]] = {}
+    splits: dict[str, dict[str, str]] = {}
     settings: dict[str, dict[str, str]] = {}
     for record in records:
+        splits.setdefault(_splitting(record), {}).setdefault(split_hash(record), run_name(record))
         runs.setdefault(_fingerprint(record), []).append(run_name(record))
         settings.setdefault(_cell(record), {}).setdefault(_settings(record), run_name(record))
     if len(runs) > 1:
         parts = "; ".join(f"{key} ({len(names)} runs, such as {names[0]})" for key, names in sorted(runs.items()))
         raise RecordError(f"the runs were made on different data and cannot share a table: {parts}")
+    for names in splits.values():
+        if len(names) > 1:
+            first, second, *_ = names.values()
+            raise RecordError(
+                f"{first} and {second} were made on different rows of the same text and cannot share a table: how it "
+                "is cleaned or split has changed; finish the grid, or remove the outdated run folder"
+            )
     for names in settings.values():
         if len(names) > 1:
             first, second, *_ = names.values()
@@ -102,6 +117,17 @@ def _order(record: Record) -> tuple[str, int, str]:
 
 def _fingerprint(record: Record) -> str:
     return str(record.data.get("fingerprint"))
+
+
+def split_hash(record: Record) -> str:
+    """Return the digest of the rows that the run's splits held."""
+    return str(record.data.get("split_hash"))
+
+
+def _splitting(record: Record) -> str:
+    """Return the rules by which the rows were cleaned and split, which decide the splits of a text."""
+    data = record.config.get("data") or {}
+    return canonical_json({name: data.get(name) for name in SPLIT_SETTINGS})
 
 
 def _cell(record: Record) -> str:

@@ -73,7 +73,8 @@ class Record:
     """Complete configuration, as in ``config.yaml``."""
     config_hash: str
     data: dict[str, Any]
-    """``slug, source, fingerprint, split_hash, rows {split: n}, classes [names], vocabulary_size``."""
+    """``slug, source, fingerprint, split_hash, rows {split: n}, classes [names], vocabulary_size`` and, in newer
+    records, ``removed {reason: training rows}``."""
     model: dict[str, Any]
     """``parameters, norms, skips, flops_per_token`` of the built model."""
     environment: dict[str, Any]

@@ -21,7 +21,7 @@ from experiments.reporting.tables import (
     per_class_table,
     summary_table,
 )
-from experiments.reporting.tuning import tuning_table
+from experiments.reporting.tuning import trial_outcomes, tuning_table
 
 __all__ = ["Description", "write_report"]
 
@@ -81,11 +81,12 @@ def compose(
 ) -> str:
     """Return the text of ``report.md``."""
     parts = {table.name: table for table in tables}
+    sentences = [*findings(rows), *trial_outcomes(evidence, description)]
     sections = [
         f"# {description.title}: {evidence.finals[0].corpus}",
         description.purpose,
         "## Findings",
-        "\n".join(f"- {escape_markdown(sentence)}" for sentence in findings(rows)),
+        "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences),
         "## Per class",
         *([ARTICLE_NOTE, *(_class_section(row) for row in rows)] if len(rows) <= MOST_CLASS_TABLES else [MANY_ROWS]),
         "## Ablation",

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF, spell
+from experiments.records.naming import TFIDF, order_conditions, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
 from experiments.reporting.tuning import chosen_edges
+from lightning_modules.variants import VARIANTS
 
 SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
@@ -31,11 +32,20 @@ def data_section(record: Record, description: Description) -> str:
         f"Corpus `{record.corpus}`: {escape_markdown(str(data.get('source', 'of unknown source')))}.",
         "",
         f"- rows: {rows}",
+        *_removed(data),
         f"- {len(names)} classes: {', '.join(names)}",
         f"- vocabulary: {data.get('vocabulary_size', 'unknown')} tokens",
         f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
     ]
     return "\n".join([*lines, *(["", description.data_note] if description.data_note else [])])
+
+
+def _removed(data: dict[str, Any]) -> list[str]:
+    """Return what cleaning took away; older records do not hold it."""
+    if "removed" not in data:
+        return []
+    reasons = [f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(data["removed"].items()) if count]
+    return [f"- removed from the training rows: {', '.join(reasons) or 'none'}"]
 
 
 def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Description) -> str:
@@ -56,7 +66,7 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
 
 def settings_section(rows: Sequence[Row]) -> str:
     """Return the settings that all conditions share, and a table of those that differ."""
-    flat = {row.label: _flatten(row.records[0].config) for row in rows if row.condition != TFIDF}
+    flat = {row.label: _flatten(_as_built(row.records[0].config)) for row in rows if row.condition != TFIDF}
     names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))
     spelled = {name: [_value(values.get(name)) for values in flat.values()] for name in names}
     shared = [f"`{name}` {values[0]}" for name, values in spelled.items() if values and len(set(values)) == 1]
@@ -106,6 +116,11 @@ def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
         f"- Tuned per condition on validation macro F1: {budget} each, with seeds of their own ({_numbers(seeds)}); "
         "every trial stands in [tuning.md](tuning.md).",
     ]
+    names = dict.fromkeys(record.condition for record in evidence.finals if record.condition not in (*trials, TFIDF))
+    if names:
+        untuned = order_conditions(names, description.conditions)
+        titles = ", ".join(escape_markdown(description.title_of(name)) for name in untuned)
+        lines.append(f"- Not tuned, run with the settings stated below: {titles}.")
     edges = [f"{description.title_of(name)} (`{value}`)" for name, value in chosen_edges(evidence)]
     if edges:
         lines.append(f"- At the edge of what was tried, so a better value may lie beyond: {', '.join(edges)}.")
@@ -124,6 +139,15 @@ def _choices(rows: Sequence[Row]) -> list[str]:
 
 def _environment(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.environment.items() if name != "git_branch"}
+
+
+def _as_built(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the depth that was built, which some variants fix whatever the setting says."""
+    model = config["model"]
+    variant = VARIANTS.get(model.get("variant"))
+    if variant is None or variant.layers is None or "layers" not in model:
+        return config
+    return {**config, "model": {**model, "layers": variant.layers}}
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from experiments.records.naming import cell_name, order_conditions, short_names, sort_key, spell
@@ -52,6 +53,21 @@ def tuning_table(evidence: Evidence, description: Description) -> Table:
         Grid(["variant", *labels, "seed", "validation_macro_f1", "outcome", "chosen", "at_edge"], data),
         Grid(["variant", *spoken, "seed", "validation macro F1", "outcome", "choice", "edge"], reading),
     )
+
+
+def trial_outcomes(evidence: Evidence, description: Description) -> list[str]:
+    """Return a sentence about the trials that did not train; none where there were no trials."""
+    if not evidence.trials:
+        return []
+    conditions = order_conditions({trial.condition for trial in evidence.trials}, description.conditions)
+    counts = Counter((trial.outcome.status, trial.condition) for trial in evidence.trials)
+    parts = []
+    for status in ("collapsed", "diverged"):
+        where = [f"{description.title_of(name)}, {counts[status, name]}" for name in conditions if counts[status, name]]
+        if where:
+            total = sum(counts[status, name] for name in conditions)
+            parts.append(f"{total} {status} ({'; '.join(where)})")
+    return [f"Of {len(evidence.trials)} tuning trials, {' and '.join(parts) or 'none collapsed or diverged'}."]
 
 
 def is_chosen(trial: Record, finals: Sequence[Record]) -> bool:

@@ -174,6 +174,15 @@ def describe_data(data: TextDataModule) -> dict[str, Any]:
         "fingerprint": corpus.fingerprint,
         "split_hash": corpus.split_hash,
         "rows": {name: len(rows) for name, rows in corpus.splits.items()},
+        "removed": removed_rows(corpus.report),
         "classes": list(data.facts.class_names),
         "vocabulary_size": data.facts.vocabulary_size,
     }
+
+
+def removed_rows(report: dict[str, Any]) -> dict[str, int]:
+    """Return how many training rows cleaning and the search for duplicates took away, by reason."""
+    empty = report.get("cleaning", {}).get("train", {}).get("empty_rows_removed", 0)
+    counts = {**report.get("duplicates", {}), **report.get("near_duplicates", {})}
+    reasons = {name.removeprefix("train_"): count for name, count in counts.items() if name.startswith("train_")}
+    return {"empty": empty, **reasons}

@@ -45,14 +45,10 @@ class Display:
             self.done += 1
             self.working.pop(event.worker, None)
             # A terminal shows one line a run and cuts the name; a file gets it whole.
-            self.console.print(
-                self._line(event),
-                highlight=False,
-                no_wrap=True,
-                overflow="ellipsis",
-                crop=self.console.is_terminal,
-                soft_wrap=not self.console.is_terminal,
-            )
+            if self.console.is_terminal:
+                self.console.print(self._line(event), highlight=False, no_wrap=True, overflow="ellipsis")
+            else:
+                self.console.print(self._line(event), highlight=False, soft_wrap=True)
         else:
             self.working[event.worker] = (event.run, event.message)
         if self.live.is_started:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from data_modules.text import TextDataModule
-from experiments.errors import ExperimentError
+from experiments.errors import explained
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
@@ -24,6 +23,7 @@ from experiments.running.conclude import Concluded, conclude
 from experiments.running.ending import ending_of
 from experiments.running.leftovers import log_hyperparameters, write_predictions
 from experiments.running.locks import locked
+from experiments.running.memory import forget_peak_memory, peak_memory_mib
 from experiments.running.progress import Progress, ProgressReporter
 from experiments.running.tfidf import fit_tfidf
 from experiments.running.training import build_trainer, find, prepare_process, probing_callbacks
@@ -38,22 +38,19 @@ def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda p
 
     Raises:
         Busy: where another process is making this run.
-        ExperimentError: where the folder cannot be written.
+        ExperimentError: where the folder cannot be written, or access to a file is refused.
     """
     folder = run.folder(results)
-    try:
-        with locked(folder):
-            empty(folder)
-            write_yaml(folder / CONFIG_FILE, run.config.as_dict())
-            started = time.perf_counter()
-            concluded, timing = fit_tfidf(run) if run.baseline else train(run, folder, send)
-            timing["seconds"] = time.perf_counter() - started
-            leave(folder, run, concluded, timing)
-            return concluded.record
-    except (BrokenPipeError, ConnectionResetError):
-        raise  # whoever asked for the run is gone
-    except OSError as error:
-        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+    with explained(folder), locked(folder):
+        empty(folder)
+        write_yaml(folder / CONFIG_FILE, run.config.as_dict())
+        started = time.perf_counter()
+        is_measured = forget_peak_memory()
+        concluded, timing = fit_tfidf(run) if run.baseline else train(run, folder, send)
+        timing["seconds"] = time.perf_counter() - started
+        timing["peak_memory_mib"] = peak_memory_mib() if is_measured else None
+        leave(folder, run, concluded, timing)
+        return concluded.record
 
 
 def train(run: Run, folder: Path, send: Callable[[Progress], None]) -> tuple[Concluded, dict[str, Any]]:
@@ -89,13 +86,12 @@ def empty(folder: Path) -> None:
 
 
 def leave(folder: Path, run: Run, concluded: Concluded, timing: dict[str, Any]) -> None:
-    """Write timing, predictions and, last, the record."""
-    timing["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Write timing, predictions and, last, the record. What could not be measured stays an empty cell."""
     row = {
         "stage": run.stage,
         "config_hash": concluded.record.config_hash,
         "device": concluded.record.environment["device"],
-        **{name: f"{value:.3f}" for name, value in timing.items()},
+        **{name: "" if value is None else f"{value:.3f}" for name, value in timing.items()},
     }
     with (folder / TIMING_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, row, lineterminator="\n")

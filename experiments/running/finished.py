@@ -34,14 +34,14 @@ class FinishedRuns:
         local = {run_key(record): record for record in local_records(self.folder)[0].values()}
         return list({**self.committed, **local}.values())
 
-    def holds(self, run: Run, fingerprint: str) -> bool:
-        """Return whether a record stands for this run: same configuration, same data, and not stopped by an error."""
+    def holds(self, run: Run, fingerprint: str, split_hash: str) -> bool:
+        """Return whether a record stands for this run: same configuration, same rows, and not stopped by an error."""
         key = (run.condition, run.stage, run.config.hash(), run.seed)
         return any(
             record is not None
             and run_key(record) == key
             and record.outcome.status != "failed"
-            and record.data.get("fingerprint") == fingerprint
+            and (record.data.get("fingerprint"), record.data.get("split_hash")) == (fingerprint, split_hash)
             for record in (self._local(run), self.committed.get(key))
         )
 

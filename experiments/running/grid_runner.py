@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
+from data_modules.config import SPLIT_SETTINGS, DataConfig
 from experiments.errors import ExperimentError
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
@@ -27,8 +30,8 @@ POLL_SECONDS = 1.0
 
 def run_grid(
     grid: Grid, results: Path, workers: int, console: Console, *, keep_committed: bool = False, population: int = 1
-) -> int:
-    """Make every missing run of ``grid`` and return how many failed.
+) -> list[str]:
+    """Make every missing run of ``grid`` and return, for each that failed, its name and the reason.
 
     Committed records count as finished runs only where ``keep_committed`` says so. Up to ``population`` runs of one
     architecture are trained together as one batched model; 1 trains every run by itself.
@@ -37,14 +40,14 @@ def run_grid(
         ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
         DataError: where the corpus cannot be had.
     """
-    fingerprint = prepare_corpus(grid, console)
+    text = prepare_corpus(grid, console)
     finished = FinishedRuns(grid, results, committed=keep_committed)
-    refuse_other_text(finished.folder, local_records(finished.folder)[0].values(), fingerprint)
+    refuse_other_text(finished.folder, local_records(finished.folder)[0].values(), text.fingerprint)
 
     def is_made(run: Run) -> bool:
-        return finished.holds(run, fingerprint)
+        return finished.holds(run, text.fingerprint, text.split_hashes[splitting(run.config.data)])
 
-    def make(runs: Sequence[Run], what: str) -> int:
+    def make(runs: Sequence[Run], what: str) -> list[str]:
         if population > 1:
             make_populations([run for run in runs if not is_made(run)], results, population, console)
         return make_missing(runs, is_made, results, workers, console, what)
@@ -61,28 +64,64 @@ def run_grid(
     return failed + make(ready, "run")
 
 
-def prepare_corpus(grid: Grid, console: Console) -> str:
-    """Build or load the corpus once, before any worker needs it, and return its fingerprint."""
+@dataclass(frozen=True)
+class Text:
+    """What a grid's runs are made on."""
+
+    fingerprint: str
+    split_hashes: dict[tuple[Any, ...], str]
+    """Digest of the rows of the splits, by the settings that decide them."""
+
+
+def prepare_corpus(grid: Grid, console: Console) -> Text:
+    """Build or load the corpus and its tokens once, before any worker needs them, and return what identifies it.
+
+    Raises:
+        DataError: where the corpus, or a tokenizer of the grid, cannot be had.
+    """
     from data_modules.corpora.load import prepare
+    from data_modules.encoding import encode
 
     with console.status(f"preparing the corpus {grid.corpus}"):
         corpus = prepare(grid.conditions[0].config.data)
+        configs = [run.config.data for run in final_runs(grid)]
+        for config in first_of_each(encoding, configs):
+            encode(prepare(config), config)
+        hashes = {splitting(config): prepare(config).split_hash for config in first_of_each(splitting, configs)}
     rows = ", ".join(f"{len(split):,} {name}" for name, split in corpus.splits.items())
     console.print(f"corpus {corpus.slug}: {rows} rows ({corpus.fingerprint[:12]})", highlight=False)
-    return corpus.fingerprint
+    return Text(corpus.fingerprint, hashes)
+
+
+def encoding(config: DataConfig) -> tuple[Any, ...]:
+    """Return the settings that decide how a text is cut into tokens."""
+    return config.tokenizer, config.vocabulary_size, config.lowercase, config.max_length
+
+
+def splitting(config: DataConfig) -> tuple[Any, ...]:
+    """Return the settings that decide which rows the splits of a text hold."""
+    return tuple(getattr(config, name) for name in SPLIT_SETTINGS)
+
+
+def first_of_each(kind: Callable[[DataConfig], tuple[Any, ...]], configs: Iterable[DataConfig]) -> Iterable[DataConfig]:
+    """Return the first configuration of every kind."""
+    found: dict[tuple[Any, ...], DataConfig] = {}
+    for config in configs:
+        found.setdefault(kind(config), config)
+    return found.values()
 
 
 def make_missing(
     runs: Sequence[Run], is_made: Callable[[Run], bool], results: Path, workers: int, console: Console, what: str
-) -> int:
-    """Make the runs that are not made yet and return how many failed.
+) -> list[str]:
+    """Make the runs that are not made yet and return, for each that failed, its name and the reason.
 
     Runs that another process is making meanwhile are waited for; where it gives one up, that run is made here.
     """
     missing = [run for run in runs if not is_made(run)]
     if len(missing) < len(runs):
         console.print(f"{len(runs) - len(missing)} of {len(runs)} {what}s are finished already", highlight=False)
-    failed = 0
+    failed: list[str] = []
     while missing:
         skipped = []
         with (
@@ -96,7 +135,7 @@ def make_missing(
                 if isinstance(event.message, Failed):
                     if event.message.mistake:
                         raise ExperimentError(event.message.reason)
-                    failed += 1
+                    failed.append(f"{event.run.name}: {event.message.reason}")
         while skipped and all(is_locked(run.folder(results)) for run in skipped):
             time.sleep(POLL_SECONDS)
         missing = [run for run in skipped if not is_made(run)]

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from experiments.records.predictions import PREDICTIONS_FILE
-from experiments.records.record import METRICS, Record
+from experiments.records.record import Record
 from lightning_modules.evaluation import Predictions
 
-SHOWN = ("layers", "learning_rate", "warmup_fraction", "initialisation_gain", "optimizer", "width")
-"""Settings of the model that the HPARAMS tab shows."""
+SHOWN = ("layers", "learning_rate")
+"""Settings of the model that the HPARAMS tab shows; TensorBoard ticks only the first few columns."""
+SHOWN_SCORES = ("test_macro_f1", "validation_macro_f1", "test_accuracy", "validation_accuracy")
+SCORES_GROUP = "with_best_weights"
+"""Group of the final scores among the curves: its name comes after all others, so that it stands below them."""
 
 
 def write_predictions(folder: Path, predictions: Predictions, groups: list[str] | None) -> None:
@@ -36,24 +40,27 @@ def write_predictions(folder: Path, predictions: Predictions, groups: list[str] 
 def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """Show what conditions differ in beside the final metrics in TensorBoard's HPARAMS tab.
 
-    TensorBoard shows the first few columns by name; the complete configuration is in ``config.yaml``.
+    Every run names the same columns, scores or not: TensorBoard takes them from the first run that it finds, and
+    Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The complete
+    configuration is in ``config.yaml``.
     """
-    model = record.config["model"]
     settings = {
         "condition": record.condition,
-        **{name: model[name] for name in SHOWN},
+        **{name: record.config["model"][name] for name in SHOWN},
         "outcome": record.outcome.status,
         "seed": record.seed,
         "stage": record.stage,
     }
     scores = {"validation": record.validation, "test": record.test}
-    metrics = {
-        f"outcome/{split}_{metric}": getattr(score, metric)
-        for split, score in scores.items()
-        if score is not None
-        for metric in METRICS
-    }
+    columns = {}
+    for name in SHOWN_SCORES:
+        split, metric = name.split("_", 1)
+        columns[f"{SCORES_GROUP}/{name}"] = getattr(scores[split], metric, None)
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(settings, metrics)
+            present = {name: value for name, value in columns.items() if value is not None}
+            logger.log_metrics(present, record.progress["steps"])
+            writer = logger.experiment._get_file_writer()  # the public ``add_hparams`` makes a run of its own
+            for summary in hparams(settings, columns):
+                writer.add_summary(summary)
             logger.finalize("success")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from experiments.errors import ExperimentError
+
 
 class Busy(Exception):
     """Another process is making this run."""
@@ -18,9 +20,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: where another process holds it.
+        ExperimentError: where the folder cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

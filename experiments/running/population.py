@@ -184,6 +184,7 @@ def finish(
         "training_seconds": shares["training_seconds"],
         "tokens_per_second": member.history.tokens / shares["training_seconds"],
         "seconds": shares["seconds"] + time.perf_counter() - started,
+        "peak_memory_mib": None,  # of the whole population, so of no member
     }
     leave(folder, run, concluded, timing)
     return concluded.record

@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from data_modules.text import TextDataModule
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, explained
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
 from experiments.planning.run_config import RunConfig, TrainerConfig
@@ -28,6 +28,7 @@ from experiments.running.execute import empty, leave, speed
 from experiments.running.finished import refuse_other_text
 from experiments.running.leftovers import log_hyperparameters
 from experiments.running.locks import Busy, locked
+from experiments.running.memory import peak_memory_mib
 from experiments.running.training import FIXED_FLAGS
 from lightning_modules.classifier import TextClassifier
 
@@ -91,12 +92,10 @@ def occupied(folder: Path) -> Iterator[None]:
         ExperimentError: where it cannot be written or another process is training in it.
     """
     try:
-        with locked(folder):
+        with explained(folder), locked(folder):
             yield
     except Busy:
         raise ExperimentError(f"another process is training in {folder}") from None
-    except OSError as error:
-        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 
 
 def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -> None:
@@ -118,7 +117,9 @@ def finish(run: Run, folder: Path, trainer: Trainer, module: TextClassifier, dat
     """Score a fitted model, leave record, predictions and timing, and say where they are."""
     concluded = conclude(run, ending_of(trainer), module, data)
     log_hyperparameters(trainer.loggers, concluded.record)
-    leave(folder, run, concluded, speed(trainer) | {"seconds": time.perf_counter() - STARTED})
+    seconds = time.perf_counter() - STARTED
+    # This process makes one run only, so its peak is the run's.
+    leave(folder, run, concluded, speed(trainer) | {"seconds": seconds, "peak_memory_mib": peak_memory_mib()})
     record = concluded.record
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from lightning_modules.classifier import TextClassifier
 
+MOST_COUNTED, MOST_NUMBERED = 5, 14
+"""Most classes with counts, and with any numbers, in the cells of the picture."""
+
 
 class ConfusionMatrixPicture(Callback):
     """Draw ``validation/confusion_matrix`` after each validation, for every TensorBoard logger of the trainer."""
@@ -55,26 +58,33 @@ class ConfusionMatrixPicture(Callback):
 def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str], title: str) -> NDArray[np.uint8]:
     """Draw counts ``(K, K)``, rows true and columns predicted, as an RGB image ``(height, width, 3)``.
 
-    Colour and the large number are the share of the true class, the small number is the count.
+    Colour is the share of the true class; the number is that share in per cent and, with few classes, the small one
+    below it the count. TensorBoard's gallery shows pictures about 350 pixels wide, so the more classes there are, the
+    less stands in a cell: with more than ``MOST_NUMBERED`` classes nothing but its colour.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    classes = len(class_names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = 2.2 + 0.85 * len(class_names)
-    figure = Figure(figsize=(size + 0.8, size), dpi=110, layout="constrained")
+    size = 1.3 + classes * (0.62 if classes <= MOST_COUNTED else 0.33 if classes <= MOST_NUMBERED else 0.2)
+    figure = Figure(figsize=(size + 0.3, size), dpi=100, layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    positions = range(len(class_names))
-    axes.set_xticks(positions, class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(positions, class_names)
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
-    for true, predicted in np.ndindex(*counts.shape):
-        colour = "white" if shares[true, predicted] > 0.55 else "black"
-        share, count = f"{shares[true, predicted]:.2f}", f"{counts[true, predicted]}"
-        axes.text(predicted, true - 0.12, share, ha="center", va="center", color=colour, fontsize=10)
-        axes.text(predicted, true + 0.24, count, ha="center", va="center", color=colour, fontsize=7)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(classes), class_names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), class_names)
+    axes.tick_params(labelsize=11)
+    axes.set_xlabel("predicted class, % of the true", fontsize=11)
+    axes.set_ylabel("true class", fontsize=11)
+    axes.set_title(title, fontsize=11)
+    for true, predicted in np.ndindex(*counts.shape) if classes <= MOST_NUMBERED else ():
+        colour, percent = "white" if shares[true, predicted] > 0.55 else "black", f"{100 * shares[true, predicted]:.0f}"
+        if classes <= MOST_COUNTED:
+            axes.text(predicted, true - 0.12, percent, ha="center", va="center", color=colour, fontsize=13)
+            count = f"{counts[true, predicted]}"
+            axes.text(predicted, true + 0.28, count, ha="center", va="center", color=colour, fontsize=9)
+        elif percent != "0":
+            axes.text(predicted, true, percent, ha="center", va="center", color=colour, fontsize=11)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -27,6 +27,19 @@ def test_the_word_vocabulary_is_the_most_frequent_words() -> None:
     }
 
 
+def test_white_space_alone_parts_the_words_of_a_whitespace_vocabulary() -> None:
+    texts = ["The cat sat.", "The  cat\tsat.", "the cat, the (dog)"]
+    tokenizer = learn(DataConfig(tokenizer="whitespace", vocabulary_size=5, lowercase=False), texts)
+    counts = Counter(" ".join(texts).split())
+    assert counts["cat"] == 2 and counts["sat."] == 2 and counts["The"] == 2 and counts["the"] == 2
+    assert len(set(tokenizer.backend.get_vocab()) - {"<pad>", "<unk>", "<cls>"}) == 2
+    whole = learn(DataConfig(tokenizer="whitespace", vocabulary_size=100, lowercase=False), texts)
+    assert set(whole.backend.get_vocab()) == {"<pad>", "<unk>", "<cls>", *counts}
+    assert tokens(whole, "The cat, sat (dog)") == ["<cls>", "The", "cat,", "<unk>", "(dog)"]
+    lowered = learn(DataConfig(tokenizer="whitespace", vocabulary_size=100), texts)
+    assert tokens(lowered, "THE cat sat.") == ["<cls>", "the", "cat", "sat."]
+
+
 def test_characters_are_tokens_of_chinese() -> None:
     tokenizer = learn(DataConfig(tokenizer="char", vocabulary_size=100), TEXTS)
     assert tokens(tokenizer, "层归一") == ["<cls>", "层", "归", "一"]
@@ -39,7 +52,7 @@ def test_nothing_is_unknown_to_bpe(text: str) -> None:
     assert "<unk>" not in tokens(tokenizer, text.replace("<unk>", ""))
 
 
-@pytest.mark.parametrize("name", ["word", "char", "wordpiece", "bpe"])
+@pytest.mark.parametrize("name", ["word", "whitespace", "char", "wordpiece", "bpe"])
 def test_a_saved_tokenizer_encodes_and_truncates_alike(name: str, tmp_path: Path) -> None:
     tokenizer = learn(DataConfig(tokenizer=name, vocabulary_size=400, max_length=5), TEXTS)
     tokenizer.save(tmp_path / "t.json")

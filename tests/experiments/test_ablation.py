@@ -3,19 +3,27 @@
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from synthetic_records import make_record
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
 from experiments.errors import readable_errors
+from experiments.planning.expansion import final_runs
+from experiments.planning.grid import Grid
+from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.records.store import read_committed
+from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
+from experiments.running.pool import Event
+from experiments.running.worker import Failed
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -66,9 +74,6 @@ def test_status_counts_every_ending_and_fits_a_terminal(
 
 
 def planned(grid: Path) -> list[Any]:
-    from experiments.planning.expansion import final_runs
-    from experiments.planning.grid import Grid
-
     return final_runs(Grid.load(str(grid)))
 
 
@@ -99,3 +104,23 @@ def test_a_report_of_tuning_trials_alone_keeps_them(tmp_path: Path, capsys: pyte
     assert "1 tuning trials and no finished run" in capsys.readouterr().err
     (kept,) = read_committed(tmp_path / "smoke" / "listops")
     assert (kept.stage, kept.config_hash, kept.history) == ("tune", trial.config_hash, trial.history)
+
+
+def test_when_every_run_failed_the_last_thing_said_is_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(runs: list[Run], *_: Any) -> Iterator[Event]:
+        yield from (Event(run, Failed("RuntimeError: the [model] is broken", mistake=False), 0) for run in runs)
+
+    def prepared(grid: Grid, console: Console) -> Text:
+        return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
+
+    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
+    monkeypatch.setattr("experiments.running.grid_runner.make_runs", failing)
+    with pytest.raises(SystemExit) as ended:
+        ablation.main(["run", "smoke", "--results", str(tmp_path)])
+    assert ended.value.code == 1
+    said, complaint = capsys.readouterr()
+    assert complaint == ""
+    last = said[said.index("run(s) failed") :]
+    assert "pre_ln/tune,learning_rate=0.001/seed_1000: " in last and "RuntimeError: the [model] is broken" in last

@@ -87,6 +87,27 @@ def test_a_hub_id_without_network_says_how_to_get_the_data(
     assert "hf download" in complaint(capsys, corpus.main, "describe", "--data.corpus", "nobody/no_such_data_set")
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--data.tokenizer", "wordpice"], "wordpiece"),
+        (["--data.tokenizer", "bpe", "--data.vocabulary_size", "100"], "bpe needs at least"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_had_is_found_before_a_worker_starts(
+    options: list[str],
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("experiments.running.grid_runner.make_runs", forbidden)
+    assert expected in complaint(capsys, ablation.main, "run", "smoke", *options, "--results", str(tmp_path))
+
+
 def test_an_unwritable_results_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     occupied = tmp_path / "results"
     occupied.write_text("a file, not a folder")

@@ -1,5 +1,6 @@
 """One run in one folder: what it leaves, that it repeats to the byte, and how it ends."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sklearn.metrics import f1_score
 from tiny_runs import make, tiny_run
 
 from data_modules.text import TextDataModule
+from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.records.files import read_record
 from experiments.running.execute import execute
@@ -112,6 +114,15 @@ def test_a_run_that_learns_nothing_has_collapsed_and_keeps_its_scores(cache: Pat
     assert record.test is not None and record.outcome.reason
 
 
+def test_a_record_says_how_many_training_rows_cleaning_took_away(cache: Path, tmp_path: Path) -> None:
+    run = tiny_run(cache, near_duplicate_threshold=0.7)
+    report = TextDataModule(**vars(run.config.data)).corpus.report
+    removed = read_record(make(run, tmp_path)).data["removed"]
+    assert removed["empty"] == report["cleaning"]["train"]["empty_rows_removed"]
+    assert removed["repeated"] == report["duplicates"]["train_repeated"]
+    assert report["rows"]["train"] == report["rows_read"]["train"] - sum(removed.values())
+
+
 def test_a_baseline_is_a_run_without_a_network(cache: Path, tmp_path: Path) -> None:
     record = read_record(make(tiny_run(cache, condition="tfidf_logistic_regression", baseline=True), tmp_path))
     assert record.model["norms"] == record.model["skips"] == 0
@@ -123,3 +134,27 @@ def test_two_processes_never_make_the_same_run(cache: Path, tmp_path: Path) -> N
     run = tiny_run(cache)
     with locked(run.folder(tmp_path)), pytest.raises(Busy):
         execute(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), ExperimentError, "cannot be written: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "rows.npy"), ExperimentError, "rows.npy cannot be read or"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "gone.npy"), FileNotFoundError, "gone.npy"),
+    ],
+)
+def test_only_what_a_person_can_mend_about_a_file_is_called_a_mistake(
+    error: OSError,
+    raised: type[Exception],
+    message: str,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("experiments.running.execute.train", failing)
+    with pytest.raises(raised, match=message):
+        execute(tiny_run(cache), tmp_path)

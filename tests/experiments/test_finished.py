@@ -10,6 +10,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.files import read_record
+from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.running.finished import FinishedRuns, refuse_other_text
 
@@ -35,22 +36,27 @@ def finished_elsewhere(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return here
 
 
+def text_of(record: Record) -> tuple[str, str]:
+    return record.data["fingerprint"], record.data["split_hash"]
+
+
 def test_a_run_folder_with_its_record_is_finished(grid: Grid, run: Run, tmp_path: Path) -> None:
     finished = FinishedRuns(grid, tmp_path)
-    fingerprint = str(read_record(make(run, tmp_path)).data["fingerprint"])
-    assert finished.holds(run, fingerprint)
-    assert not finished.holds(run, "of other data")
-    assert not finished.holds(tiny_run(tmp_path / "cache", seed=1), fingerprint)
-    assert not finished.holds(tiny_run(tmp_path / "cache", batch_size=16), fingerprint)
+    text = text_of(read_record(make(run, tmp_path)))
+    assert finished.holds(run, *text)
+    assert not finished.holds(run, "of other data", text[1])
+    assert not finished.holds(run, text[0], "of other splits")
+    assert not finished.holds(tiny_run(tmp_path / "cache", seed=1), *text)
+    assert not finished.holds(tiny_run(tmp_path / "cache", batch_size=16), *text)
 
 
 def test_committed_records_count_only_where_asked_for(grid: Grid, run: Run, finished_elsewhere: Path) -> None:
     kept = FinishedRuns(grid, finished_elsewhere, committed=True)
     (record,) = kept.records()
-    fingerprint = str(record.data["fingerprint"])
-    assert kept.holds(run, fingerprint) and not kept.holds(run, "of other data")
+    text = text_of(record)
+    assert kept.holds(run, *text) and not kept.holds(run, "of other data", text[1])
     ignored = FinishedRuns(grid, finished_elsewhere)
-    assert ignored.records() == [] and not ignored.holds(run, fingerprint)
+    assert ignored.records() == [] and not ignored.holds(run, *text)
 
 
 def test_runs_of_another_text_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -15,6 +17,7 @@ from experiments.planning.saved_runs import load_run_config
 from experiments.predict import main
 from experiments.running.inference import TrainedModel
 
+REPOSITORY = Path(__file__).parent.parent.parent
 Fail = Callable[..., str]
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -171,3 +174,15 @@ def test_another_corpus_than_the_one_trained_on_is_refused(copy: Path, fails: Fa
 def test_the_baseline_without_a_network_says_so(work: Path, fails: Fail) -> None:
     run = tiny_run(work / "cache", condition="tfidf_logistic_regression", baseline=True)
     assert "scikit-learn" in fails(make(run, work / "results"), "--text", "x")
+
+
+def test_a_wrong_column_is_found_before_torch_and_lightning_are_imported(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("words\nMAX 1 2\n")
+    program = (
+        "import sys\nfrom experiments.predict import main\n"
+        f"try:\n    main([{str(run)!r}, '--file', {str(tmp_path / 'rows.csv')!r}])\n"
+        "finally:\n    print(*sorted({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 2 and "has no column 'text'" in done.stderr
+    assert done.stdout.strip() == ""

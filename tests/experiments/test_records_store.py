@@ -104,6 +104,27 @@ def test_records_of_different_data_never_share_a_table(where: str) -> None:
         merge_records(*((mixed, []) if where == "local" else ([], mixed)))
 
 
+def with_split(record: Record, digest: str, **settings: Any) -> Record:
+    """Return a record whose splits hold other rows and, where settings are given, were made by other rules."""
+    config = {**record.config, "data": {**record.config["data"], **settings}}
+    return replace(record, config=config, data={**record.data, "split_hash": digest})
+
+
+def test_committed_records_of_other_splits_of_the_same_text_are_left_out_and_counted() -> None:
+    committed = [with_split(make_record("post_ln", seed), "old") for seed in (1, 2)]
+    records, notes = merge_records([make_record("post_ln", 0)], committed)
+    assert names(records) == [("post_ln", 0)]
+    assert notes == ["2 committed record(s) left out: their splits hold other rows than the local runs'"]
+
+
+def test_other_splits_of_a_text_share_a_table_only_where_their_settings_differ() -> None:
+    one, other = make_record("post_ln", 0), make_record("pre_ln", 0)
+    with pytest.raises(RecordError, match=r"post_ln/default/seed_0 and pre_ln/default/seed_0 .*different rows"):
+        merge_records([one, with_split(other, "cut otherwise")], [])
+    records, _ = merge_records([one, with_split(other, "cut otherwise", split_seed=1)], [])
+    assert len(records) == 2
+
+
 def test_committed_records_of_a_row_give_way_to_local_ones_with_other_settings() -> None:
     local = [with_width(make_record("post_ln", 0), 32)]
     committed = [make_record(condition, seed) for condition in SEVERAL for seed in (0, 1)]

@@ -27,9 +27,10 @@ from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
 from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
+from experiments.reporting.sections import data_section, protocol_section, settings_section
 from experiments.reporting.style import LOOKS, look_of, printable
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
-from experiments.reporting.tuning import tuning_table
+from experiments.reporting.tuning import trial_outcomes, tuning_table
 from lightning_modules.variants import VARIANTS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -233,6 +234,54 @@ def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
     final = make_record("post_ln", 0, tuned={"model.warmup_fraction": 0.1})
     lines = lines_of(tuning_table(evidence_of(final, *two), DESCRIPTION))
     assert {line["at_edge"] for line in lines} == {""}, "of two values each is an edge, which says nothing"
+
+
+def test_trials_that_did_not_train_are_told() -> None:
+    trials = [make_record("post_ln", 1000, "tune", tuned={"model.learning_rate": rate}) for rate in (0.1, 0.2)]
+    lost = make_record("pre_ln", 1000, "tune", diverged=True)
+    final = make_record("post_ln", 0)
+    assert trial_outcomes(evidence_of(final), DESCRIPTION) == []
+    assert trial_outcomes(evidence_of(final, *trials), DESCRIPTION) == [
+        "Of 2 tuning trials, none collapsed or diverged."
+    ]
+    collapsed = make_record("no_residual", 1000, "tune")
+    assert trial_outcomes(evidence_of(final, *trials, lost, collapsed), DESCRIPTION) == [
+        "Of 4 tuning trials, 1 collapsed (No residual, 1) and 1 diverged (Pre-LN, 1)."
+    ]
+
+
+def test_the_report_says_which_conditions_were_not_tuned() -> None:
+    tuned, untuned = make_record("post_ln", 0), make_record("pre_ln", 0, tuned={})
+    evidence = evidence_of(tuned, untuned, make_record("tfidf_logistic_regression", 0))
+    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
+    assert "- Untuned: every condition" in text
+    evidence = evidence_of(*evidence.records, make_record("post_ln", 1000, "tune"))
+    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
+    assert "- Not tuned, run with the settings stated below: Pre-LN.\n" in text
+
+
+def test_the_settings_show_the_depth_that_was_built() -> None:
+    records = [make_record(name, 0) for name in ("post_ln", "bag_of_embeddings")]
+    for record in records:
+        record.config["model"]["layers"] = 6
+    text = settings_section(make_rows(evidence_of(*records), DESCRIPTION))
+    assert [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")] == [
+        [" variant ", " model.layers "],
+        [" --- ", " ---: "],
+        [" Post-LN ", " 6 "],
+        [" Bag of embeddings ", " 0 "],
+    ]
+
+
+def test_what_cleaning_took_away_is_told_where_the_record_holds_it() -> None:
+    record = make_record("post_ln", 0)
+    assert "removed" not in data_section(record, DESCRIPTION)
+    record.data["removed"] = {"empty": 0, "repeated": 1234, "near_copies_of_test": 5}
+    assert "- removed from the training rows: 5 near copies of test, 1,234 repeated\n" in data_section(
+        record, DESCRIPTION
+    )
+    record.data["removed"] = {"empty": 0}
+    assert "- removed from the training rows: none\n" in data_section(record, DESCRIPTION)
 
 
 def test_confusion_matrices_are_means_of_shares() -> None:

@@ -184,3 +184,11 @@ def test_the_confusion_matrix_picture_shows_its_counts():
     full = draw_confusion_matrix(np.array([[5, 1], [0, 7]]), ("a", "b"), "title")
     assert empty.dtype == np.uint8 and empty.shape[-1] == 3
     assert (full != empty).any()
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10, 20])
+def test_the_confusion_matrix_picture_fits_a_gallery_whatever_the_number_of_classes(classes):
+    image = draw_confusion_matrix(
+        np.eye(classes, dtype=np.int64) * 9, [f"class {index}" for index in range(classes)], "Validation, after step 9"
+    )
+    assert 200 < image.shape[1] <= 600, "TensorBoard shrinks a wider one until its type cannot be read"

@@ -1,0 +1,56 @@
+"""What a person reads while runs are made."""
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_runs import tiny_run
+
+from experiments.planning.runs import Run
+from experiments.records.record import Outcome
+from experiments.running.display import Display
+from experiments.running.pool import Event
+from experiments.running.progress import Progress
+from experiments.running.worker import Failed, Finished, Skipped
+
+REASON = "its worker process died, and what the system said about it is longer than a terminal is wide " * 2
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return replace(tiny_run(tmp_path), condition="a_condition_with_a_name_that_alone_is_nearly_as_wide_as_a_terminal")
+
+
+def shown(run: Run, *, terminal: bool) -> str:
+    """Return what a display of three runs prints, on a terminal or in a file, both 80 columns wide."""
+    console = Console(file=StringIO(), width=80, force_terminal=terminal, color_system=None)
+    display = Display(3, "run", console)
+    display.show(Event(run, Finished(Outcome(status="trained", step=9), 0.5), 0))
+    display.show(Event(run, Skipped(), 1))
+    display.show(Event(run, Failed(REASON.strip(), mistake=False), 0))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_a_file_gets_one_whole_line_a_run(run: Run) -> None:
+    finished, skipped, failed = shown(run, terminal=False).splitlines()
+    assert finished.startswith("run 1 of 3 trained") and "macro-F1 0.500" in finished and finished.endswith(run.name)
+    assert skipped.startswith("run 2 of 3 made by another process") and skipped.endswith(run.name)
+    assert failed.startswith("run 3 of 3 failed") and failed.endswith(f"{run.name}: {REASON.strip()}")
+
+
+def test_a_terminal_gets_one_line_a_run_cut_at_its_width(run: Run) -> None:
+    lines = shown(run, terminal=True).splitlines()
+    assert len(lines) == 3
+    assert all(len(line) <= 80 and line.endswith("…") for line in lines)
+
+
+def test_a_run_under_way_shows_where_it_is(run: Run) -> None:
+    console = Console(file=StringIO(), width=120, force_terminal=False)
+    display = Display(3, "run", console)
+    display.show(Event(run, Progress(epoch=2, step=30, steps=120, loss=0.75), 1))
+    console.print(display._table())
+    assert isinstance(console.file, StringIO)
+    assert "worker 2 epoch 2  25 % loss 0.750" in console.file.getvalue()
