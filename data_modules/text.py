@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,13 @@ class TextDataModule(LightningDataModule):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.config = DataConfig(**settings)
+
+    def with_seed(self, seed: int) -> TextDataModule:
+        """Return the same text, read once for both, with the batch order and augmentation of another seed."""
+        self.encoded  # noqa: B018  # read now, so that the copy need not
+        other = copy(self)
+        other.config = replace(self.config, seed=seed)
+        return other
 
     @cached_property
     def corpus(self) -> PreparedCorpus:

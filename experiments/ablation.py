@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, parsed.get("workers"), console)
             case "run":
-                run(grid, results, parsed.get("workers"), parsed.get("keep_committed", False), console)
+                keep_committed, population = parsed.get("keep_committed", False), parsed.get("population", 1)
+                run(grid, results, parsed.get("workers"), keep_committed, console, population=population)
             case "status":
                 status(grid, results, console)
             case "report":
@@ -59,6 +60,11 @@ def parse(arguments: Sequence[str]) -> Namespace:
         action="store_true",
         help="let `run` count committed records as finished, to go on with a grid begun on another machine",
     )
+    parser.add_argument(
+        "--population",
+        type=int,
+        help="let `run` train up to so many runs of one architecture as one batched model (default: 1, each by itself)",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
@@ -71,12 +77,18 @@ def plan(grid: Grid, results: Path, workers: int | None, console: Console) -> No
     print_plan(grid, results, worker_count(workers), console)
 
 
-def run(grid: Grid, results: Path, workers: int | None, keep_committed: bool, console: Console) -> None:
+def run(
+    grid: Grid, results: Path, workers: int | None, keep_committed: bool, console: Console, *, population: int = 1
+) -> None:
     """Make the missing runs, then report."""
     from experiments.running.grid_runner import run_grid
 
+    if population < 1:
+        raise ExperimentError(f"--population is {population}; it must be at least 1")
     require_writable(results)
-    failed = run_grid(grid, results, worker_count(workers), console, keep_committed=keep_committed)
+    failed = run_grid(
+        grid, results, worker_count(workers), console, keep_committed=keep_committed, population=population
+    )
     try:
         report(grid, results, console)
     except ExperimentError as error:

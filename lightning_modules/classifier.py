@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -22,6 +21,7 @@ from lightning_modules.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.metrics import build_metrics
 from lightning_modules.optimization import build_optimizer, build_schedule
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.transformer.dropout import batch_seed
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``labels`` (B,), ``rows`` (B,)."""
@@ -100,8 +100,7 @@ class TextClassifier(LightningModule):
 
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
-        sequence = np.random.SeedSequence((self.config.seed, self.current_epoch, batch_idx))
-        seed = int(sequence.generate_state(1, np.uint64)[0])
+        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:

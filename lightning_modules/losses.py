@@ -28,6 +28,11 @@ class CrossEntropy(nn.Module):
         """Return the scalar loss of logits ``(B, K)`` and labels ``(B,)``."""
         return F.cross_entropy(logits, labels, self.weight, label_smoothing=self.label_smoothing)
 
+    def by_row(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weighted losses and weights of the rows, ``(B,)`` each: Σ losses / Σ weights is the batch's loss."""
+        losses = F.cross_entropy(logits, labels, self.weight, reduction="none", label_smoothing=self.label_smoothing)
+        return losses, torch.ones_like(losses) if self.weight is None else self.weight[labels]
+
 
 class MeanSquaredError(nn.Module):
     """Mean squared error between class probabilities and the one-hot label (Brier 1950, divided by K).
@@ -45,12 +50,21 @@ class MeanSquaredError(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of logits ``(B, K)`` and labels ``(B,)``."""
-        target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
-        rows = (logits.softmax(dim=-1) - target).square().mean(dim=-1)
         if self.weight is None:
-            return rows.mean()
-        row_weight = self.weight[labels]
-        return (rows * row_weight).sum() / row_weight.sum()
+            return self._errors(logits, labels).mean()
+        losses, weights = self.by_row(logits, labels)
+        return losses.sum() / weights.sum()
+
+    def by_row(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return weighted losses and weights of the rows, ``(B,)`` each: Σ losses / Σ weights is the batch's loss."""
+        errors = self._errors(logits, labels)
+        weights = torch.ones_like(errors) if self.weight is None else self.weight[labels]
+        return errors * weights, weights
+
+    @staticmethod
+    def _errors(logits: Tensor, labels: Tensor) -> Tensor:
+        target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
+        return (logits.softmax(dim=-1) - target).square().mean(dim=-1)
 
 
 def balanced_weights(class_counts: Sequence[int]) -> Tensor:
@@ -59,7 +73,7 @@ def balanced_weights(class_counts: Sequence[int]) -> Tensor:
     return torch.where(counts > 0, counts.sum() / (len(counts) * counts), torch.zeros(()))
 
 
-def build_training_loss(config: ModelConfig, class_counts: Sequence[int]) -> nn.Module:
+def build_training_loss(config: ModelConfig, class_counts: Sequence[int]) -> CrossEntropy | MeanSquaredError:
     """Build the loss that training minimises, with the configured weights and smoothing."""
     weight = balanced_weights(class_counts) if config.class_weights == "balanced" else None
     if config.loss == "mean_squared_error":
@@ -67,7 +81,7 @@ def build_training_loss(config: ModelConfig, class_counts: Sequence[int]) -> nn.
     return CrossEntropy(weight, config.label_smoothing)
 
 
-def build_evaluation_loss(config: ModelConfig) -> nn.Module:
+def build_evaluation_loss(config: ModelConfig) -> CrossEntropy | MeanSquaredError:
     """Build the loss that evaluation reports: the same kind without weights or smoothing, a plain mean over rows.
 
     It can be compared across conditions and with the entropy of the class prior.

@@ -86,9 +86,12 @@ def environment_section(evidence: Evidence, description: Description) -> str:
     for key, count in sorted(groups.items(), key=lambda group: (-group[1], group[0])):
         environment = examples[key]
         versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.get("versions", {}).items()))
+        members = environment.get("population")
+        device = environment.get("device")
+        where = f"{device}, in a population of {members}" if members else device
         dirty = ", with uncommitted changes" if environment.get("git_dirty") else ""
         lines.append(
-            f"- {plural(count, 'run')}: {environment.get('device')}, precision {environment.get('precision')}, "
+            f"- {plural(count, 'run')}: {where}, precision {environment.get('precision')}, "
             f"{plural(environment.get('threads', 1), 'thread')}, Python {environment.get('python')}, {versions}; "
             f"commit `{environment.get('git_commit') or 'unknown'}`{dirty}"
         )

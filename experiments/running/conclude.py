@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from data_modules.text import TextDataModule
 from experiments.planning.runs import Run
 from experiments.records.canonical import finite_or_none
 from experiments.records.record import Outcome, Record, Scores
+from experiments.running.ending import Ending
 from experiments.running.outcome import judge
 from experiments.running.provenance import environment
-from experiments.running.training import CHOSEN_BY, find
-from lightning_modules.callbacks.divergence import DivergenceGuard
-from lightning_modules.callbacks.history import History
 from lightning_modules.classifier import TextClassifier
 from lightning_modules.evaluation import Predictions, predict, score
 from lightning_modules.transformer.counting import count
@@ -37,32 +32,28 @@ class Concluded:
     """Group of every predicted row, where the corpus has groups."""
 
 
-def conclude(run: Run, trainer: Trainer, module: TextClassifier, data: TextDataModule) -> Concluded:
+def conclude(run: Run, ending: Ending, module: TextClassifier, data: TextDataModule) -> Concluded:
     """Score a trained run and make its record.
 
     A final run reads the test split here, once: one pass for the chosen and one for the last checkpoint, or a single
     pass where they are the same.
     """
-    guard: DivergenceGuard = find(trainer, DivergenceGuard)
-    history: History = find(trainer, History)
-    checkpoint = best_checkpoint(trainer)
-    steps = trainer.global_step
+    steps, checkpoint = ending.steps, ending.checkpoint
     progress = {
         "steps": steps,
-        "epochs": trainer.current_epoch,
-        "tokens_seen": history.tokens,
+        "epochs": ending.epochs,
+        "tokens_seen": ending.tokens,
         "best_step": None,
         "best_epoch": None,
     }
-    if guard.has_diverged:
-        outcome = Outcome(status="diverged", step=guard.step or steps, reason=guard.reason)
-        return Concluded(make_record(run, trainer, module, data, progress, history, outcome), None)
+    if ending.divergence is not None:
+        return Concluded(make_record(run, ending, module, data, progress, ending.divergence), None)
     scorer = Scorer(module, data)
     last = scorer.score_all(final=False, splits=("train", "validation"))
     spoilt = not_finite(last)
     if spoilt:
         outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} after step {steps}, the last one.")
-        return Concluded(make_record(run, trainer, module, data, progress, history, outcome), None)
+        return Concluded(make_record(run, ending, module, data, progress, outcome), None)
     if run.stage == "final":
         last.add(scorer.score_all(final=True, splits=("test",)))
     chosen = last
@@ -80,7 +71,7 @@ def conclude(run: Run, trainer: Trainer, module: TextClassifier, data: TextDataM
         validation_counts=np.bincount(last.predictions["validation"].labels).tolist(),
         train_counts=data.facts.class_counts,
     )
-    record = make_record(run, trainer, module, data, progress, history, outcome)
+    record = make_record(run, ending, module, data, progress, outcome)
     record.validation, record.train = chosen.scores["validation"], chosen.scores["train"]
     record.test, record.test_last = chosen.scores.get("test"), last.scores.get("test")
     split = "test" if run.stage == "final" else "validation"
@@ -143,21 +134,12 @@ def cross_entropy(predictions: Predictions) -> float:
     return float(-np.log(np.clip(chosen.astype(np.float64), 1e-38, None)).mean())
 
 
-def best_checkpoint(trainer: Trainer) -> Path | None:
-    """Return the checkpoint that validation chose, if one was written."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor == CHOSEN_BY and callback.best_model_path:
-            return Path(callback.best_model_path)
-    return None
-
-
 def make_record(
     run: Run,
-    trainer: Trainer,
+    ending: Ending,
     module: TextClassifier,
     data: TextDataModule,
     progress: dict[str, Any],
-    history: History,
     outcome: Outcome,
 ) -> Record:
     """Return the record of a run, without scores."""
@@ -172,10 +154,13 @@ def make_record(
             "flops_per_token": size.flops_per_token,
         },
         environment=environment(
-            device=device_name(trainer), precision=run.config.trainer.precision, threads=run.config.threads
+            device=ending.device,
+            precision=run.config.trainer.precision,
+            threads=run.config.threads,
+            population=ending.population,
         ),
         progress=progress,
-        history=finite_or_none(history.as_record(trainer)),  # the step that diverged may have been kept
+        history=finite_or_none(ending.history),  # the step that diverged may have been kept
         outcome=outcome,
     )
 
@@ -201,9 +186,3 @@ def removed_rows(report: dict[str, Any]) -> dict[str, int]:
     counts = {**report.get("duplicates", {}), **report.get("near_duplicates", {})}
     reasons = {name.removeprefix("train_"): count for name, count in counts.items() if name.startswith("train_")}
     return {"empty": empty, **reasons}
-
-
-def device_name(trainer: Trainer) -> str:
-    """Return the kind of device, with the model where it is a GPU."""
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -20,6 +20,7 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.records.files import RECORD_FILE, write_record
 from experiments.records.record import Record
 from experiments.running.conclude import Concluded, conclude
+from experiments.running.ending import ending_of
 from experiments.running.leftovers import log_hyperparameters, write_predictions
 from experiments.running.locks import locked
 from experiments.running.memory import forget_peak_memory, peak_memory_mib
@@ -60,8 +61,8 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None]) -> tuple[Con
     callbacks = [*probing_callbacks(run.config.probes), ProgressReporter(send)]
     trainer = build_trainer(asdict(run.config.trainer), folder, callbacks)
     trainer.fit(module, datamodule=data)
-    concluded = conclude(run, trainer, module, data)
-    log_hyperparameters(trainer, concluded.record)
+    concluded = conclude(run, ending_of(trainer), module, data)
+    log_hyperparameters(trainer.loggers, concluded.record)
     return concluded, speed(trainer)
 
 

@@ -21,16 +21,20 @@ from experiments.running.display import Display
 from experiments.running.finished import FinishedRuns, refuse_other_text
 from experiments.running.locks import is_locked
 from experiments.running.pool import make_runs
+from experiments.running.population_runner import make_populations
 from experiments.running.worker import Failed, Skipped
 
 POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""
 
 
-def run_grid(grid: Grid, results: Path, workers: int, console: Console, *, keep_committed: bool = False) -> list[str]:
+def run_grid(
+    grid: Grid, results: Path, workers: int, console: Console, *, keep_committed: bool = False, population: int = 1
+) -> list[str]:
     """Make every missing run of ``grid`` and return, for each that failed, its name and the reason.
 
-    Committed records count as finished runs only where ``keep_committed`` says so.
+    Committed records count as finished runs only where ``keep_committed`` says so. Up to ``population`` runs of one
+    architecture are trained together as one batched model; 1 trains every run by itself.
 
     Raises:
         ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
@@ -43,7 +47,12 @@ def run_grid(grid: Grid, results: Path, workers: int, console: Console, *, keep_
     def is_made(run: Run) -> bool:
         return finished.holds(run, text.fingerprint, text.split_hashes[splitting(run.config.data)])
 
-    failed = make_missing(tune_runs(grid), is_made, results, workers, console, "trial")
+    def make(runs: Sequence[Run], what: str) -> list[str]:
+        if population > 1:
+            make_populations([run for run in runs if not is_made(run)], results, population, console)
+        return make_missing(runs, is_made, results, workers, console, what)
+
+    failed = make(tune_runs(grid), "trial")
     finals = final_runs(grid, finished.records())
     pending = [run for run in finals if run.pending]
     if pending:
@@ -52,7 +61,7 @@ def run_grid(grid: Grid, results: Path, workers: int, console: Console, *, keep_
             f"[red]tuning is incomplete for {', '.join(names)}; their final runs wait for the next `run`[/red]"
         )
     ready = [run for run in finals if not run.pending]
-    return failed + make_missing(ready, is_made, results, workers, console, "run")
+    return failed + make(ready, "run")
 
 
 @dataclass(frozen=True)

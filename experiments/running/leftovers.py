@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
-from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from experiments.records.predictions import PREDICTIONS_FILE
@@ -37,7 +37,7 @@ def write_predictions(folder: Path, predictions: Predictions, groups: list[str] 
     )
 
 
-def log_hyperparameters(trainer: Trainer, record: Record) -> None:
+def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """Show what conditions differ in beside the final metrics in TensorBoard's HPARAMS tab.
 
     Every run names the same columns, scores or not: TensorBoard takes them from the first run that it finds, and
@@ -56,7 +56,7 @@ def log_hyperparameters(trainer: Trainer, record: Record) -> None:
     for name in SHOWN_SCORES:
         split, metric = name.split("_", 1)
         columns[f"{SCORES_GROUP}/{name}"] = getattr(scores[split], metric, None)
-    for logger in trainer.loggers:
+    for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             present = {name: value for name, value in columns.items() if value is not None}
             logger.log_metrics(present, record.progress["steps"])

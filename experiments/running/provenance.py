@@ -12,8 +12,12 @@ from experiments.paths import REPOSITORY
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 
 
-def environment(*, device: str, precision: str, threads: int) -> dict[str, Any]:
-    """Return what a record says about the machine and the code, without anything that depends on the clock."""
+def environment(*, device: str, precision: str, threads: int, population: int | None = None) -> dict[str, Any]:
+    """Return what a record says about the machine and the code, without anything that depends on the clock.
+
+    ``population`` stands there only where the run was trained together with others: its numbers agree with those of
+    the run by itself to rounding, and not to the bit.
+    """
     commit = git("rev-parse", "HEAD")
     return {
         "versions": {package: version(package) for package in PACKAGES},
@@ -23,6 +27,7 @@ def environment(*, device: str, precision: str, threads: int) -> dict[str, Any]:
         "device": device,
         "precision": precision,
         "threads": threads,
+        **({} if population is None else {"population": population}),
     }
 
 

@@ -23,6 +23,7 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.records.errors import RecordError
 from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.conclude import conclude
+from experiments.running.ending import ending_of
 from experiments.running.execute import empty, leave, speed
 from experiments.running.finished import refuse_other_text
 from experiments.running.leftovers import log_hyperparameters
@@ -114,8 +115,8 @@ def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -
 
 def finish(run: Run, folder: Path, trainer: Trainer, module: TextClassifier, data: TextDataModule) -> None:
     """Score a fitted model, leave record, predictions and timing, and say where they are."""
-    concluded = conclude(run, trainer, module, data)
-    log_hyperparameters(trainer, concluded.record)
+    concluded = conclude(run, ending_of(trainer), module, data)
+    log_hyperparameters(trainer.loggers, concluded.record)
     seconds = time.perf_counter() - STARTED
     # This process makes one run only, so its peak is the run's.
     leave(folder, run, concluded, speed(trainer) | {"seconds": seconds, "peak_memory_mib": peak_memory_mib()})

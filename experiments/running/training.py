@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import ProbesConfig
@@ -53,10 +53,7 @@ def build_trainer(
     tracks = flags.pop("track_train_metrics", False)
     fixed = {
         "default_root_dir": folder,
-        "logger": [
-            CurvesLogger(folder, name="", version="", default_hp_metric=False, purge_step=resumed_step),
-            CSVLogger(folder, name="", version=""),
-        ],
+        "logger": curve_loggers(folder, resumed_step),
         "callbacks": [*standard_callbacks(folder, track_train_metrics=tracks), *extra],
         "deterministic": True,
         "enable_model_summary": False,
@@ -92,6 +89,14 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
+
+
+def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]:
+    """Return what writes a run's curves: TensorBoard, cut at ``resumed_step``, and ``metrics.csv``."""
+    return [
+        CurvesLogger(folder, name="", version="", default_hp_metric=False, purge_step=resumed_step),
+        CSVLogger(folder, name="", version=""),
+    ]
 
 
 class CurvesLogger(TensorBoardLogger):

@@ -38,11 +38,10 @@ class DivergenceGuard(Callback):
         assert isinstance(pl_module, TextClassifier)
         loss = float(outputs["loss"])
         norm = 0.0 if pl_module.gradient_norm is None else float(pl_module.gradient_norm)
-        if math.isfinite(loss) and math.isfinite(norm):
+        reason = divergence_reason(loss, norm, trainer.global_step)
+        if not reason:
             return
-        self.step = trainer.global_step
-        what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
-        self.reason = f"The {what} became {value} at step {self.step}."
+        self.step, self.reason = trainer.global_step, reason
         trainer.should_stop = True
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint):
@@ -61,3 +60,11 @@ class DivergenceGuard(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up step and reason."""
         self.step, self.reason = state_dict["step"], state_dict["reason"]
+
+
+def divergence_reason(loss: float, norm: float, step: int) -> str:
+    """Return which of loss and gradient norm is not finite, as a sentence; nothing where both are."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return ""
+    what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
+    return f"The {what} became {value} at step {step}."

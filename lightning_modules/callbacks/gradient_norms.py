@@ -45,13 +45,13 @@ class GradientNorms(Callback):
         if pl_module.is_logged_step:
             pl_module.log("gradient_norm/all", torch.stack(list(norms.values())).norm())
             pl_module.log_dict({f"gradient_norm/{part}": norm for part, norm in norms.items()})
-        self._keep(trainer.global_step + 1, norms)
+        self.keep(trainer.global_step + 1, [float(norm) for norm in norms.values()])
 
-    def _keep(self, step: int, norms: dict[str, torch.Tensor]) -> None:
+    def keep(self, step: int, norms: list[float]) -> None:
         """Keep a measurement if its number is a multiple of the stride, which doubles whenever there are too many."""
         if self.measured % self.stride == 0:
             self.steps.append(step)
-            self.blocks.append([float(norm) for norm in norms.values()])
+            self.blocks.append(norms)
         self.measured += 1
         if len(self.steps) > self.kept:
             self.steps, self.blocks, self.stride = self.steps[::2], self.blocks[::2], 2 * self.stride

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -48,31 +49,44 @@ class History(Callback):
         if not (pl_module.was_logged_step or is_first):
             return
         gradient_norm = pl_module.gradient_norm
-        point = {
-            "step": trainer.global_step,
-            "tokens": self.tokens,
-            "loss": float(outputs["loss"]),
-            "learning_rate": self._learning_rate,
-            "gradient_norm": None if gradient_norm is None else float(gradient_norm),
-        }
-        for name, value in point.items():
-            self.train[name].append(value)
+        self.add_train_point(
+            step=trainer.global_step,
+            tokens=self.tokens,
+            loss=float(outputs["loss"]),
+            learning_rate=self._learning_rate,
+            gradient_norm=None if gradient_norm is None else float(gradient_norm),
+        )
+
+    def add_train_point(self, **point: float | None) -> None:
+        """Append one value to every list of ``train``."""
+        for name in self.train:
+            self.train[name].append(point[name])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Append a point of the validation curves; the sanity check before training is no validation."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        self.validation["step"].append(trainer.global_step)
-        self.validation["tokens"].append(self.tokens)
-        for name in VALIDATION_METRICS:
-            self.validation[name].append(float(trainer.callback_metrics[f"validation/{name}"]))
+        metrics = {name: float(trainer.callback_metrics[f"validation/{name}"]) for name in VALIDATION_METRICS}
+        self.add_validation_point(trainer.global_step, self.tokens, metrics)
+
+    def add_validation_point(self, step: int, tokens: int, metrics: Mapping[str, float]) -> None:
+        """Append a step, the tokens seen by then, and what stands in ``metrics`` under the names of the curves."""
+        for name, value in {
+            "step": step,
+            "tokens": tokens,
+            **{name: metrics[name] for name in VALIDATION_METRICS},
+        }.items():
+            self.validation[name].append(value)
 
     def as_record(self, trainer: Trainer) -> dict[str, Any]:
         """Return the ``history`` of a record.
 
         It has gradient norms by depth where :class:`GradientNorms` took part, and ``probes`` where :class:`Probes` did.
         """
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # declared by a connector
+        return self.beside(trainer.callbacks)  # type: ignore[attr-defined]  # declared by a connector
+
+    def beside(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
+        """Return the ``history`` of a record: these curves and what the other ``callbacks`` of the run measured."""
         measured = [callback for callback in callbacks if isinstance(callback, GradientNorms)]
         norms = measured[0].state_dict() if measured else {"steps": [], "blocks": []}
         record: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -37,10 +38,18 @@ class Dropout(nn.Module):
         return f"probability={self.probability}"
 
 
-def scaled_mask(shape: torch.Size, probability: float) -> Tensor:
-    """Draw a float32 mask from PyTorch's CPU generator: 0 with ``probability``, else 1 / (1 - probability)."""
+def batch_seed(seed: int, epoch: int, batch: int) -> int:
+    """Return the seed of all dropout masks of one training batch: a function of run, epoch and batch alone."""
+    return int(np.random.SeedSequence((seed, epoch, batch)).generate_state(1, np.uint64)[0])
+
+
+def scaled_mask(shape: torch.Size, probability: float, generator: torch.Generator | None = None) -> Tensor:
+    """Draw a float32 mask: 0 with ``probability``, else 1 / (1 - probability).
+
+    It comes from ``generator``, a CPU one, or from PyTorch's own CPU generator; equal states give equal masks.
+    """
     elements = shape.numel()
-    bits = torch.empty(-(-elements // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    bits = torch.empty(-(-elements // 4), dtype=torch.int64).random_(-(1 << 63), None, generator=generator)
     levels = bits.view(torch.int16)[:elements].view(shape)  # uniform over -32,768 ... 32,767
     dropped = min(round(probability * LEVELS), LEVELS - 1)
     mask = torch.empty(shape, dtype=torch.float32)

@@ -10,7 +10,7 @@ import pytest
 import lightning_modules
 
 PACKAGE = Path(lightning_modules.__file__).parent
-TORCH_FREE = ("config.py", "errors.py", "variants.py", "facts.py")
+TORCH_FREE = ("config.py", "errors.py", "variants.py", "facts.py", "population/requirements.py")
 
 
 def imported(path: Path) -> set[str]:
@@ -32,7 +32,12 @@ def test_models_know_neither_data_nor_experiments(path):
     assert not imported(path) & {"data_modules", "experiments"}
 
 
-PURE = sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py"))
+PURE_POPULATION = [
+    PACKAGE / "population" / f"{name}.py" for name in ("batch", "dropout", "network", "optimizer", "weights")
+]
+PURE = (
+    sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py")) + PURE_POPULATION
+)
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
