@@ -32,7 +32,7 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
             curves.append((row, train, validation))
     if not curves:
         return None
-    figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True)
+    figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True, share_x=False)
     for axes, (row, train, validation) in zip(panels, curves, strict=True):
         look = look_of(row.condition)
         for other, other_train, _ in curves:
@@ -42,6 +42,7 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
         if validation is not None:
             _draw_band(axes, validation, color="black", lw=1.0, ls=(0, (4, 1.5)), marker="o", ms=3, label="validation")
         _draw_prior(axes, row)
+        axes.set_xlim(0, 1.02 * float(train.x[-1]))  # its own: one long run would squeeze all others
         axes.set_title(_outcomes(row), loc="left")
     _limit_losses(panels[0], [band for _, train, validation in curves for band in (train, validation) if band])
     figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
@@ -88,13 +89,20 @@ def mean_confusion(row: Row) -> np.ndarray:
     return np.mean(shares, axis=0)
 
 
-def make_panels(count: int, *, width: float, height: float, share: bool) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``count`` panels of ``width`` × ``height`` inches, three in a line, and the panels."""
+def make_panels(
+    count: int, *, width: float, height: float, share: bool, share_x: bool | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with ``count`` panels of ``width`` × ``height`` inches, three in a line, and the panels.
+
+    They share their axes where ``share`` says so; ``share_x`` decides apart for the horizontal one.
+    """
     columns = min(count, PANEL_COLUMNS)
     lines = ceil(count / columns)
     size = (max(width * columns + 0.6, 5.0), height * lines + 0.8)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(lines, columns, sharex=share, sharey=share, squeeze=False).flatten()
+    grid = figure.subplots(
+        lines, columns, sharex=share if share_x is None else share_x, sharey=share, squeeze=False
+    ).flatten()
     for axes in grid[count:]:
         axes.set_visible(False)
     if share:
