@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 from experiments.records.canonical import canonical_json, decode, parse_json
 from experiments.records.errors import RecordError
+from lightning_modules.variants import VARIANTS
 
 SCHEMA = 1
 Status = Literal["trained", "collapsed", "diverged", "failed"]
@@ -98,6 +99,15 @@ class Record:
     """Scores of the last checkpoint on the test split; final runs only."""
     schema: int = field(default=SCHEMA)
     """Version of this layout; a record of another version is refused."""
+
+    @property
+    def config_as_built(self) -> dict[str, Any]:
+        """The configuration with the depth that was built, which some variants fix whatever the setting says."""
+        model = self.config["model"]
+        variant = VARIANTS.get(model.get("variant"))
+        if variant is None or variant.layers is None or "layers" not in model:
+            return self.config
+        return {**self.config, "model": {**model, "layers": variant.layers}}
 
     def to_json(self) -> str:
         """Return the record as one line of JSON; equal records give equal text.

@@ -13,7 +13,6 @@ from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
 from experiments.reporting.tuning import chosen_edges
-from lightning_modules.variants import VARIANTS
 
 SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
@@ -66,7 +65,7 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
 
 def settings_section(rows: Sequence[Row]) -> str:
     """Return the settings that all conditions share, and a table of those that differ."""
-    flat = {row.label: _flatten(_as_built(row.records[0].config)) for row in rows if row.condition != TFIDF}
+    flat = {row.label: _flatten(row.records[0].config_as_built) for row in rows if row.condition != TFIDF}
     names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))
     spelled = {name: [_value(values.get(name)) for values in flat.values()] for name in names}
     shared = [f"`{name}` {values[0]}" for name, values in spelled.items() if values and len(set(values)) == 1]
@@ -139,15 +138,6 @@ def _choices(rows: Sequence[Row]) -> list[str]:
 
 def _environment(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.environment.items() if name != "git_branch"}
-
-
-def _as_built(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the depth that was built, which some variants fix whatever the setting says."""
-    model = config["model"]
-    variant = VARIANTS.get(model.get("variant"))
-    if variant is None or variant.layers is None or "layers" not in model:
-        return config
-    return {**config, "model": {**model, "layers": variant.layers}}
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -46,7 +46,7 @@ def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """
     settings = {
         "condition": record.condition,
-        **{name: record.config["model"][name] for name in SHOWN},
+        **{name: record.config_as_built["model"][name] for name in SHOWN},
         "outcome": record.outcome.status,
         "seed": record.seed,
         "stage": record.stage,
