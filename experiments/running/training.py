@@ -31,6 +31,8 @@ FIXED_FLAGS = frozenset(
     | {"num_sanity_val_steps", "barebones"}
 )
 """Flags of the trainer that every run sets alike."""
+OUR_SETTINGS = frozenset({"track_train_metrics"})
+"""Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
 CHOSEN_BY = "validation/macro_f1"
 
 
@@ -49,8 +51,7 @@ def build_trainer(
     Raises:
         ExperimentError: where Lightning refuses the settings.
     """
-    flags = dict(settings)
-    tracks = flags.pop("track_train_metrics", False)
+    tracks = settings.get("track_train_metrics", False)
     fixed = {
         "default_root_dir": folder,
         "logger": curve_loggers(folder, resumed_step),
@@ -59,7 +60,7 @@ def build_trainer(
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
-    return checked_trainer({"enable_progress_bar": False, **flags, **fixed})
+    return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
 
 
 def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
@@ -79,13 +80,13 @@ def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ())
 
 
 def checked_trainer(flags: dict[str, Any]) -> Trainer:
-    """Return Lightning's trainer; a value that it refuses is a user's mistake.
+    """Return Lightning's trainer, without settings that are ours alone; a value it refuses is a user's mistake.
 
     Raises:
         ExperimentError: with the first sentence of Lightning's message.
     """
     try:
-        return Trainer(**flags)
+        return Trainer(**{name: value for name, value in flags.items() if name not in OUR_SETTINGS})
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error

@@ -11,6 +11,8 @@ PROGRAM = """
 import signal
 from experiments.errors import readable_errors
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
+
 with readable_errors():
     {interrupted}
 """
