@@ -57,7 +57,7 @@ class TextDataModule(LightningDataModule):
 
     def with_seed(self, seed: int) -> TextDataModule:
         """Return the same text, read once for both, with the batch order and augmentation of another seed."""
-        self.encoded  # noqa: B018  # read now, so that the copy need not
+        self.prepare_data()  # now, so that the copy need not
         other = copy(self)
         other.config = replace(self.config, seed=seed)
         return other
