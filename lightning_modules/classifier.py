@@ -138,7 +138,8 @@ class TextClassifier(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Measure the gradient once, then clip it where the trainer asks for that."""
-        parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
+        updated = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        parameters = [parameter for parameter in updated if parameter.grad is not None]  # walking modules costs more
         self.gradient_norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
         if not gradient_clip_val:
             return

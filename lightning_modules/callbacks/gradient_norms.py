@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,10 +43,13 @@ class GradientNorms(Callback):
             part: torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
             for part, parameters in pl_module.network.parts().items()
         }
+        values = {part: float(norm) for part, norm in norms.items()}
         if pl_module.is_logged_step:
-            pl_module.log("gradient_norm/all", torch.stack(list(norms.values())).norm())
-            pl_module.log_dict({f"gradient_norm/{part}": norm for part, norm in norms.items()})
-        self.keep(trainer.global_step + 1, [float(norm) for norm in norms.values()])
+            curves = {"gradient_norm/all": math.hypot(*values.values())}
+            curves |= {f"gradient_norm/{part}": value for part, value in values.items()}
+            for logger in trainer.loggers:  # straight to them: `pl_module.log` costs a third of a millisecond a value
+                logger.log_metrics(curves, trainer.global_step)
+        self.keep(trainer.global_step + 1, list(values.values()))
 
     def keep(self, step: int, norms: list[float]) -> None:
         """Keep a measurement if its number is a multiple of the stride, which doubles whenever there are too many."""
