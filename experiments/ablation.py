@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; mistakes end with one line and status 2, failed runs with status 1."""
     with readable_errors():
         parsed = parse(sys.argv[1:] if arguments is None else arguments)
-        grid = Grid.load(parsed.grid, given_options(parsed), parsed.get("seeds"), parsed.get("conditions"))
-        results = Path(parsed.get("results", RESULTS))
         console = Console(force_jupyter=False)  # a notebook shows plain text
+        grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
         match parsed.verb:
             case "plan":
                 plan(grid, results, parsed.get("workers"), console)
@@ -65,9 +64,33 @@ def parse(arguments: Sequence[str]) -> Namespace:
         type=int,
         help="let `run` train up to so many runs of one architecture as one batched model (default: 1, each by itself)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("auto",),
+        help="choose trainer.precision by the device and a measurement of seconds, made once and then remembered",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
+
+
+def load_grid(parsed: Namespace, console: Console) -> Grid:
+    """Return the grid that the command line asks for, with the precision measured where that is asked for.
+
+    Raises:
+        ExperimentError: where the precision is both given and to be measured.
+    """
+    overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"))
+    if "precision" not in parsed:
+        return Grid.load(parsed.grid, overrides, *rest)
+    if "precision" in overrides.get("trainer", {}):
+        raise ExperimentError("--precision auto chooses what --trainer.precision sets; give one or the other")
+    from experiments.running.precision import choose_precision
+
+    choice = choose_precision(Grid.load(parsed.grid, overrides, *rest).conditions[0].config)
+    console.print(f"precision {choice.precision}: {choice.reason}", highlight=False, soft_wrap=True)
+    trainer = {**overrides.get("trainer", {}), "precision": choice.precision}
+    return Grid.load(parsed.grid, {**overrides, "trainer": trainer}, *rest)
 
 
 def plan(grid: Grid, results: Path, workers: int | None, console: Console) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import Trainer
@@ -48,6 +48,11 @@ class TrainCLI(LightningCLI):
         """Add what belongs to a run as a whole; one seed decides initialisation, dropout and batch order."""
         parser.add_argument(
             "--threads", type=int, default=1, help="CPU threads; repeats are bit-equal for equal threads"
+        )
+        parser.add_argument(
+            "--precision",
+            type=Literal["auto"],
+            help="choose trainer.precision by the device and a measurement of seconds, made once and then remembered",
         )
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
@@ -102,10 +107,27 @@ class TrainCLI(LightningCLI):
         settings["ckpt_path"] = str(path)
 
     def before_instantiate_classes(self) -> None:
-        """Set threads before any tensor is made."""
+        """Set threads before any tensor is made, and the precision where it is to be measured."""
         from experiments.running.training import prepare_process
 
         prepare_process(self.settings["threads"])
+        if self.settings["precision"] == "auto":
+            self.choose_precision()
+
+    def choose_precision(self) -> None:
+        """Put the precision that suits device and network into the settings.
+
+        Raises:
+            ExperimentError: where one was given too.
+        """
+        from experiments.planning.saved_runs import run_config_of
+        from experiments.running.precision import choose_precision
+
+        if self.settings["trainer"]["precision"] is not None:
+            raise ExperimentError("--precision auto chooses what --trainer.precision sets; give one or the other")
+        choice = choose_precision(run_config_of(self.settings))
+        self.config[self.subcommand].trainer.precision = choice.precision
+        print(f"precision {choice.precision}: {choice.reason}")
 
     @property
     def settings(self) -> dict[str, Any]:

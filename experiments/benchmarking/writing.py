@@ -18,6 +18,7 @@ from experiments.benchmarking.workers import Rates
 from experiments.planning.run_config import RunConfig
 from experiments.records.files import write_atomically
 from experiments.reporting.render import Grid, number, rounded, to_csv, to_markdown
+from experiments.running.provenance import processor_name
 
 PACKAGES = ("torch", "lightning", "numpy")
 PEER_PACKAGES = ("transformers", "accelerate", "x-transformers")
@@ -55,7 +56,7 @@ def machine(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "date": date.today().isoformat(),
-        "cpu": cpu_model(),
+        "cpu": processor_name(),
         "cores": str(cores),
         "load_average": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
@@ -79,15 +80,6 @@ def where(about: Mapping[str, str]) -> str:
         f"{about['cpu']}, {about['cores']} cores; load average at the start {about['load_average']}; {versions}; "
         f"{about['date']}."
     )
-
-
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's name."""
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def pairs_grid(benchmark: Benchmark) -> Grid:
