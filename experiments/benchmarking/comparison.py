@@ -10,8 +10,11 @@ from experiments.benchmarking.pairs import MedianInterval, median_interval
 from experiments.benchmarking.rounds import Round
 from experiments.planning.run_config import RunConfig
 
-REFERENCE = "lightning"
-OWN_SIDES = ("lightning", "plain")
+WORKERS = "workers"
+"""The side that trains as many single-thread runs at once as the others have threads."""
+REFERENCES = (WORKERS, "lightning")
+"""Sides that the others are compared with: the first of them that was measured."""
+OWN_SIDES = (*REFERENCES, "plain")
 """Sides that train in the configured precision; all others train in float32."""
 
 
@@ -33,8 +36,8 @@ class Comparison:
 
     @property
     def reference(self) -> str:
-        """The side that all are compared with: ``lightning``, or the first one where that was not measured."""
-        return REFERENCE if REFERENCE in self.names else self.names[0]
+        """The side that all are compared with: the first of ``REFERENCES`` that was measured, else the first side."""
+        return next((name for name in REFERENCES if name in self.names), self.names[0])
 
     def precision(self, side: str) -> str:
         """Return the precision that a side trained in."""

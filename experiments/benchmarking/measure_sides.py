@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 from rich.console import Console
 
-from experiments.benchmarking.comparison import Comparison
+from experiments.benchmarking.comparison import WORKERS, Comparison
 from experiments.benchmarking.comparison_page import notes, sides_grid, write
 from experiments.benchmarking.machine_rate import SIZE, matrix_product_rates
 from experiments.benchmarking.memory import peak_memory_of
@@ -25,7 +25,7 @@ from experiments.running.training import prepare_process
 
 def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:
     """Measure every side round by round, then its memory; print and write the table."""
-    names = chosen_sides(options.sides, console)
+    names = chosen_sides(options.sides, config.threads, console)
     about = machine((*PACKAGES, *PEER_PACKAGES))
     console.print(f"{about['cpu']}, {about['cores']} cores, load average {about['load_average']}", highlight=False)
     prepare_process(config.threads)
@@ -35,7 +35,7 @@ def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: 
         flops_per_token = task.flops_per_token()
     rounds = measure_rounds(task, names, options.rounds, console)
     peaks = {}
-    for name in names if options.memory else ():
+    for name in [name for name in names if options.memory and name != WORKERS]:
         with console.status(f"measuring the memory of {name}"):
             peaks[name] = peak_memory_of(name, config)
     comparison = Comparison(names, config, rounds, flops_per_token, peaks, SIZE, about)
@@ -46,8 +46,10 @@ def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: 
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def chosen_sides(given: Sequence[str] | None, console: Console) -> list[str]:
+def chosen_sides(given: Sequence[str] | None, threads: int, console: Console) -> list[str]:
     """Return the sides to measure: those given, or all whose package is installed.
+
+    With one thread ``workers`` would be ``lightning`` again, and is left out unless it is asked for.
 
     Raises:
         ExperimentError: where a given side is unknown, named twice or lacks its package.
@@ -56,7 +58,7 @@ def chosen_sides(given: Sequence[str] | None, console: Console) -> list[str]:
         absent = [name for name in SIDES if not is_available(name)]
         if absent:
             console.print(f"left out: {', '.join(absent)}; pip install -r {REQUIREMENTS} to measure them")
-        return [name for name in SIDES if name not in absent]
+        return [name for name in SIDES if name not in absent and (name != WORKERS or threads > 1)]
     if not given:
         raise ExperimentError(f"--sides is empty; name some of: {', '.join(SIDES)}")
     for name in given:
@@ -75,7 +77,7 @@ def measure_rounds(task: Task, names: Sequence[str], rounds: int, console: Conso
     """
     measured = []
     for each in measured_rounds(names, lambda name: SIDES[name](task), matrix_product_rates, rounds):
-        tokens = {name: timing.tokens for name, timing in each.timings.items()}
+        tokens = {name: timing.tokens // timing.copies for name, timing in each.timings.items()}
         if len(set(tokens.values())) > 1:
             amounts = ", ".join(f"{name} on {count}" for name, count in tokens.items())
             raise ExperimentError(f"the sides trained on different numbers of tokens, {amounts}: not the same work")

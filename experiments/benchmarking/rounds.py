@@ -32,6 +32,10 @@ class Speed(Protocol):
         """Optimiser steps."""
 
     @property
+    def copies(self) -> int:
+        """How many times the task was trained at once."""
+
+    @property
     def tokens_per_second(self) -> float:
         """Real tokens per second."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from experiments.benchmarking.own_sides import train_with_a_plain_loop, train_with_lightning
 from experiments.benchmarking.peers import train_bert, train_torch_encoder, train_x_transformers
 from experiments.benchmarking.task import Side, Task, Timing
+from experiments.benchmarking.worker_sides import train_with_workers
 from experiments.planning.names import reject_unknown
 
 
@@ -27,6 +28,7 @@ def train_with_hf_trainer_fixed(task: Task) -> Timing:
 
 SIDES: dict[str, Side] = {
     "lightning": train_with_lightning,
+    "workers": train_with_workers,
     "plain": train_with_a_plain_loop,
     "torch_encoder": train_torch_encoder,
     "hf_bert": train_bert,

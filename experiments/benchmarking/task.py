@@ -48,6 +48,8 @@ class Timing:
     steps: int
     parameters: dict[str, torch.Tensor]
     """The trained weights, which tell whether two sides did the same work."""
+    copies: int = 1
+    """How many times the task was trained, at once; rows, tokens and positions are those of all copies together."""
 
     @property
     def tokens_per_second(self) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from experiments.benchmarking import packages
+from experiments.benchmarking.comparison import OWN_SIDES
 from experiments.benchmarking.packages import PACKAGES
 from experiments.benchmarking.peers import PEERS, build_peer
 from experiments.benchmarking.sides import SIDES
@@ -35,7 +36,7 @@ def skip_without_package(name: str) -> None:
 
 def untrained(name: str, task: Task) -> nn.Module:
     """Return the network that a side trains, as it was before."""
-    if name in ("lightning", "plain"):
+    if name in OWN_SIDES:
         return task.network()
     return build_peer("hf_bert" if name.startswith("hf_") else name, task)
 
@@ -56,7 +57,7 @@ def test_a_side_learns_from_every_row_once(name: str, task: Task) -> None:
     skip_without_package(name)
     split = task.data.encoded.splits["train"]
     timing = SIDES[name](task)
-    assert (timing.rows, timing.tokens) == (len(split), int(split.lengths.sum()))
+    assert (timing.rows, timing.tokens) == (timing.copies * len(split), timing.copies * int(split.lengths.sum()))
     assert timing.steps == task.data.facts.steps_per_epoch and timing.seconds > 0
     network = untrained(name, task)
     prefix = "bert." if name.startswith("hf_trainer") else ""  # the Trainer trains BERT itself, not its logits alone
@@ -122,3 +123,12 @@ def test_the_file_of_requirements_holds_every_package() -> None:
     text = (Path(__file__).parents[2] / packages.REQUIREMENTS).read_text(encoding="utf-8")
     for package in PACKAGES.values():
         assert f"\n{package.replace('_', '-')}==" in text
+
+
+def test_workers_train_the_run_of_lightning_once_per_thread_at_the_same_time(task: Task) -> None:
+    timing = SIDES["workers"](Task(task.config.with_values({"threads": 2})))
+    alone = SIDES["lightning"](task)
+    assert timing.copies == 2 and timing.steps == alone.steps
+    assert (timing.rows, timing.tokens, timing.positions) == (2 * alone.rows, 2 * alone.tokens, 2 * alone.positions)
+    for name, value in alone.parameters.items():
+        assert torch.equal(timing.parameters[name], value), name

@@ -196,8 +196,9 @@ def test_sides_without_their_package_are_left_out_unless_they_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(packages, "find_spec", lambda package: None)
-    names = measure_sides.chosen_sides(None, Console())
+    names = measure_sides.chosen_sides(None, 1, Console())
     assert names == ["lightning", "plain", "torch_encoder", "hf_bert"]
+    assert measure_sides.chosen_sides(None, 2, Console()) == ["lightning", "workers", *names[1:]]
     assert "hf_trainer, hf_trainer_fixed, x_transformers; pip install -r requirements-benchmark.txt" in " ".join(
         capsys.readouterr().out.split()
     )
