@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark [--sides [lightning,plain,hf_bert]] [--rounds 10]    one table of all sides
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
+    python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers]     how cost grows with size
 
 Every side trains the same task. For the table, each round measures every side once, in changing order; the sides of
 others need ``requirements-benchmark.txt``. Of two sides, interleaved pairs are measured; then whole runs are made by
@@ -34,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         check(options)
         config, console, folder = configuration(options), Console(), Path(options.results) / "benchmark"
-        if options.side is None and options.against is None:
+        if options.growth is not None:
+            from experiments.benchmarking.measure_growth import measure_growth
+
+            measure_growth(config, options, folder, console)
+        elif options.side is None and options.against is None:
             from experiments.benchmarking.measure_sides import measure_sides
 
             measure_sides(config, options, folder, console)
@@ -49,10 +54,13 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options of the command line."""
     parser = StrictParser(prog="python -m experiments.benchmark", description=__doc__)
     parser.add_argument("--sides", type=list[str], help="sides of the table, such as [lightning,plain]; all by default")
-    parser.add_argument("--rounds", type=int, default=10, help="measurements of every side of the table")
+    parser.add_argument("--rounds", type=int, default=10, help="measurements of every side, or of every size")
     parser.add_argument("--memory", type=bool, default=True, help="also train every side in a process of its own")
     parser.add_argument("--side", type=str, help="instead of the table: side in question, lightning by default")
     parser.add_argument("--against", type=str, help="side it is measured against, plain by default")
+    parser.add_argument(
+        "--growth", type=list[str], help="instead: axes along which to measure how cost grows, or []: all"
+    )
     parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of measurements of two sides")
     parser.add_argument("--workers", type=int, default=2, help="after pairs: workers to compare with one; 0: none")
     parser.add_argument("--worker_rounds", type=int, default=3, help="times that one worker and several are compared")
@@ -72,6 +80,8 @@ def check(options: Namespace) -> None:
         if options[name] < least:
             raise ExperimentError(f"--{name} is {options[name]}; it must be at least {least}")
     pair = options.side is not None or options.against is not None
+    if options.growth is not None and (pair or options.sides is not None):
+        raise ExperimentError("--growth varies the size of our own runs; leave out --sides, --side and --against")
     if pair and options.sides is not None:
         raise ExperimentError("--sides asks for a table, --side and --against for pairs; give one or the other")
     if pair and (options.side or "lightning") == (options.against or "plain"):

@@ -54,7 +54,17 @@ def runs_per_hour(config: RunConfig, workers: int, runs_each: int) -> float:
     Raises:
         ExperimentError: where a run fails.
     """
-    runs = [
+    runs = runs_of(config, workers * (1 + runs_each))
+    finished: dict[int, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as results:
+        for event in make_runs(runs, Path(results), workers):
+            note_finish(event, finished)
+    return sum((len(times) - 1) / (times[-1] - times[0]) * 3600 for times in finished.values() if len(times) > 1)
+
+
+def runs_of(config: RunConfig, count: int) -> list[Run]:
+    """Return so many runs of a configuration, which differ in their seeds."""
+    return [
         Run(
             grid="benchmark",
             corpus=config.data.slug,
@@ -63,13 +73,8 @@ def runs_per_hour(config: RunConfig, workers: int, runs_each: int) -> float:
             seed=seed,
             config=config.with_seed(seed),
         )
-        for seed in range(workers * (1 + runs_each))
+        for seed in range(count)
     ]
-    finished: dict[int, list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as results:
-        for event in make_runs(runs, Path(results), workers):
-            note_finish(event, finished)
-    return sum((len(times) - 1) / (times[-1] - times[0]) * 3600 for times in finished.values() if len(times) > 1)
 
 
 def note_finish(event: Event, finished: dict[int, list[float]]) -> None:
