@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -24,21 +25,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+LEAST = 1e-12
+LABEL_WIDTH = 18
+"""Characters of a panel's label in one line."""
+
+
 @dataclass(frozen=True)
 class Theme:
-    """Measures that stand in one figure, and what its title says of the first of them."""
+    """Measures that stand in one figure, and what its title says of one of them."""
 
     title: str
     measures: tuple[str, ...]
     lead: str
-    """What the title compares between conditions: the first measure in the last block."""
+    """The measure whose greatest and least value over conditions the title names."""
+    lead_title: str
+    lead_block: Literal["first", "last"] = "last"
 
 
 THEMES = {
     "signal": Theme(
         "Signal",
         ("token_cosine", "rank_one_distance", "effective_rank", "stream_rms", "kurtosis"),
-        "cosine between tokens",
+        lead="effective_rank",
+        lead_title="effective rank after the last block",
     ),
     "sublayers": Theme(
         "Sublayers",
@@ -46,7 +55,8 @@ THEMES = {
             *("jacobian_median", "jacobian_largest", "update_share_attention", "update_share_feed_forward"),
             *("attention_entropy_share", "inactive_share"),
         ),
-        "median σ of the Jacobian",
+        lead="jacobian_median",
+        lead_title="median σ of the last block's Jacobian",
     ),
     "gradients": Theme(
         "Gradients",
@@ -54,7 +64,9 @@ THEMES = {
             *("stream_gradient_norm", "gradient_norm_attention_query", "gradient_norm_attention_value"),
             *("gradient_norm_feed_forward_output", "update_ratio_attention_value", "update_ratio_feed_forward_output"),
         ),
-        "gradient of the stream",
+        lead="stream_gradient_norm",
+        lead_title="gradient of the stream after the first block",
+        lead_block="first",
     ),
 }
 """The chief measures; records and TensorBoard hold all of them."""
@@ -155,17 +167,22 @@ def probe_band(row: Row, panel: Panel, column: Column) -> Band | None:
 
 
 def finding(theme: Theme, rows: Sequence[Row], step: int) -> str:
-    """Return the conditions with the greatest and the least of the theme's first measure in the last block."""
-    panel = panel_of(theme.measures[0])
+    """Return the conditions with the greatest and the least value of the theme's leading measure, as a sentence."""
+    column = Column("", partial(along_steps, share=0.0 if theme.lead_block == "first" else 1.0))
     ends = []
     for row in rows:
-        band = probe_band(row, panel, Column("", partial(along_depth, step=step)))
-        if band is not None:
+        band = probe_band(row, panel_of(theme.lead), column)
+        if band is not None and band.x[-1] == step:
             ends.append((float(band.mean[-1]), row.title))
     if len(ends) < 2:
-        return f"step {step}"
+        return f"measured up to step {step}"
     (least, lower), (most, upper) = min(ends), max(ends)
-    return f"At step {step}, {theme.lead} in the last block: {upper} {most:.2g}, {lower} {least:.2g}"
+    return f"At step {step}, {theme.lead_title}: {upper} {_spelled(most)}, {lower} {_spelled(least)}"
+
+
+def _spelled(value: float) -> str:
+    """Return two significant digits; what double precision cannot tell from nothing beside 1 is said to be below."""
+    return f"{value:.2g}" if abs(value) >= LEAST else f"below {LEAST:g}"
 
 
 def panel_of(measure: str) -> Panel:
@@ -176,17 +193,18 @@ def panel_of(measure: str) -> Panel:
 def _draw(theme: Theme, rows: Sequence[Row], columns: Sequence[Column], x_label: str) -> Figure:
     panels = [panel_of(measure) for measure in theme.measures]
     drawn = [panel for panel in panels if any(probe_band(row, panel, column) for row in rows for column in columns)]
-    figure = Figure(figsize=(7.4, 1.75 * len(drawn) + 1.1), layout="constrained")
+    figure = Figure(figsize=(7.4, 1.4 * len(drawn) + 1.2), layout="constrained")
     grid = figure.subplots(len(drawn), len(columns), sharex=True, sharey="row", squeeze=False)
     for line, panel in zip(grid, drawn, strict=True):
         for axes, column in zip(line, columns, strict=True):
             _draw_panel(axes, panel, column, rows)
         if panel.log:
             scale_logarithmically(line[0])
-        line[0].set_ylabel(panel.title.replace(": ", ":\n"), fontsize=8)
+        line[0].set_ylabel(fill(panel.title, LABEL_WIDTH), fontsize=8)
     for axes, column in zip(grid[0], columns, strict=True):
         axes.set_title(column.title, loc="left", fontsize=9)
-    figure.supxlabel(x_label, fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label, fontsize=8.5)
     found = [axes.get_legend_handles_labels() for axes in grid.flat]
     handles = {label: handle for pair in found for handle, label in zip(*pair, strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5))
@@ -204,6 +222,8 @@ def _draw_panel(axes: Axes, panel: Panel, column: Column, rows: Sequence[Row]) -
         axes.plot(
             band.x, band.mean, color=look.color, ls=look.line, marker=look.marker, ms=3.5, lw=1.3, label=row.title
         )
+    if not axes.get_legend_handles_labels()[0]:
+        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.tick_params(which="both", labelsize=7.5)
 

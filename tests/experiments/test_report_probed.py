@@ -36,6 +36,7 @@ def probes_of(level: float) -> dict[str, Any]:
         "step": STEPS,
         "stream_rms": [[level * (100 * step + depth) for depth in range(BLOCKS + 1)] for step in STEPS],
         "token_cosine": [[level * (100 * step + depth) for depth in range(BLOCKS + 1)] for step in STEPS],
+        "effective_rank": [[level * (100 * step + depth) for depth in range(BLOCKS + 1)] for step in STEPS],
         "jacobian_median": [[level * (100 * step + depth) for depth in range(1, BLOCKS + 1)] for step in STEPS],
         "update_ratio_attention_value": [[None] * BLOCKS, *[[level] * BLOCKS for _ in STEPS[1:]]],
     }
@@ -81,7 +82,7 @@ def test_the_title_names_both_ends_at_the_last_step_and_a_run_that_ended_before_
     rows = rows_of(probed("pre_ln", 0, 1.0), probed("post_ln", 0, 3.0), early)
     figure = by_depth_figure(THEMES["signal"], rows)
     assert figure is not None
-    assert "At step 20, cosine between tokens in the last block: Post-LN 6e+03, Pre-LN 2e+03" in figure.get_suptitle()
+    assert "At step 20, effective rank after the last block: Post-LN 6e+03, Pre-LN 2e+03" in figure.get_suptitle()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Post-LN", "Pre-LN", "No norm"]
 
 
