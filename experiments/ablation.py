@@ -185,6 +185,7 @@ def report(grid: Grid, results: Path, console: Console) -> None:
         data_note=grid.note,
         conditions=tuple(dict.fromkeys(condition.name for condition in grid.conditions)),
         titles={condition.name: condition.title for condition in grid.conditions if condition.title},
+        listed_trials={condition.name: condition.trials for condition in grid.conditions} if grid.is_widened else {},
     )
     written = write_report(evidence, folder, description)
     print_result(evidence, description, written, console)

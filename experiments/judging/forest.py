@@ -62,7 +62,8 @@ def compose(judgements: Sequence[Judgement]) -> Figure:
         label.set_fontweight("bold" if index in headings else "normal")
     add_legend(figure)
     counts = {name: sum(effect.verdict.name == name for effect in effects) for name in COLORS}
-    headline(figure, "Effects measured: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    said = ", ".join(f"{count} {name}" for name, count in counts.items())
+    headline(figure, f"Of {len(effects)} effects (a part of a claim on a corpus): {said}")
     return figure
 
 
@@ -124,5 +125,8 @@ def add_legend(figure: Figure) -> None:
     grey = COLORS["inconclusive"]
     handles.append(Line2D([], [], color=grey, marker="D", mfc="white", lw=0, label="hollow: a replication"))
     handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis"))
-    title = "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim"
+    title = (
+        "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim\n"
+        "lines: Holm-adjusted t-intervals over paired seeds; empty rows: runs are missing or too few pairs are usable"
+    )
     figure.legend(handles=handles, title=title, loc="outside lower center", ncols=5)

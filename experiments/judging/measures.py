@@ -34,6 +34,10 @@ class Measure:
     title: Mapping[str, str]
     effect: Mapping[str, str]
     """Name and unit of the effect: the difference between the two sides."""
+    table: str = "summary.md"
+    """Table of a grid's report that holds the measure, or the score beside it."""
+    figures: tuple[str, ...] = ("macro_f1.png", "macro_f1_by_*.png")
+    """Figures of a grid's report that show the measure, as patterns; the first that is there is linked."""
 
 
 def only(records: Sequence[Record]) -> Record:
@@ -179,62 +183,78 @@ def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
     return fmean(by_rarity[True]) - fmean(by_rarity[False]) if by_rarity[True] else None
 
 
-def _measure(compute: Callable[..., Any], kind: Any, title: tuple[str, str], effect: tuple[str, str]) -> Measure:
+def _measure(
+    compute: Callable[..., Any], kind: Any, title: tuple[str, str], effect: tuple[str, str], **shown_in: Any
+) -> Measure:
     in_both = [dict(zip(("en", "zh"), texts, strict=True)) for texts in (title, effect)]
-    return Measure(compute, kind, *in_both)
+    return Measure(compute, kind, *in_both, **shown_in)
 
 
 POINTS = ("difference", "差值")
 DECADE = ("powers of ten", "数量级（10 的幂）")
 DOUBLINGS = ("log₂ of the ratio (1: half the time)", "比值的 log₂（1 表示时间减半）")
+CURVES: dict[str, Any] = {"figures": ("loss_curves*.png",)}
+GRADIENTS: dict[str, Any] = {"figures": ("gradient_norms*.png",)}
+FAILURES: dict[str, Any] = {"figures": ("failures_by_*.png",)}
+CLASSES: dict[str, Any] = {"table": "per_class.md", "figures": ("confusion*.png",)}
 MEASURES: dict[str, Measure] = {
     "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏平均 F1"), POINTS),
     "accuracy": _measure(test_score("accuracy"), "value", ("test accuracy", "测试集准确率"), POINTS),
     "generalisation_gap": _measure(
-        generalisation_gap, "value", ("train − validation macro F1", "训练集与验证集宏 F1 之差"), POINTS
+        generalisation_gap, "value", ("train − validation macro F1", "训练集与验证集宏 F1 之差"), POINTS, **CURVES
     ),
     "gap_at_common_train_f1": _measure(
         gap_at_common_train_f1,
         "value",
         ("train − validation macro F1 at equal train macro F1", "训练集宏 F1 相同时训练集与验证集之差"),
         POINTS,
+        **CURVES,
     ),
-    "steps_to_target": _measure(time_to_target("step"), "time", ("steps to target", "达到目标的步数"), DOUBLINGS),
-    "tokens_to_target": _measure(time_to_target("tokens"), "time", ("tokens to target", "达到目标的词元数"), DOUBLINGS),
+    "steps_to_target": _measure(
+        time_to_target("step"), "time", ("steps to target", "达到目标的步数"), DOUBLINGS, **CURVES
+    ),
+    "tokens_to_target": _measure(
+        time_to_target("tokens"), "time", ("tokens to target", "达到目标的词元数"), DOUBLINGS, **CURVES
+    ),
     "gradient_imbalance_at_start": _measure(
         gradient_imbalance_at_start,
         "value",
         ("|log₁₀ first/last block| at step 1", "第 1 步首末块梯度比的 |log₁₀|"),
         DECADE,
+        **GRADIENTS,
     ),
     "gradient_imbalance_in_training": _measure(
         gradient_imbalance_in_training,
         "value",
         ("|log₁₀ first/last block|, median over training", "训练全程首末块梯度比 |log₁₀| 的中位数"),
         DECADE,
+        **GRADIENTS,
     ),
     "pathological_gradient_share": _measure(
         pathological_gradient_share,
         "value",
         ("share of steps that vanish or explode", "梯度消失或爆炸的步数占比"),
         POINTS,
+        **GRADIENTS,
     ),
     "failure_share": _measure(
-        failure_share, "value", ("share of runs that collapsed or diverged", "坍缩或发散的运行占比"), POINTS
+        failure_share, "value", ("share of runs that collapsed or diverged", "坍缩或发散的运行占比"), POINTS, **FAILURES
     ),
     "rare_class_lead": _measure(
-        rare_class_lead, "value", ("F1 of rare classes − of the others", "稀有类与其余类的 F1 之差"), POINTS
+        rare_class_lead, "value", ("F1 of rare classes − of the others", "稀有类与其余类的 F1 之差"), POINTS, **CLASSES
     ),
     "class_precision_recall_f1": _measure(
         class_scores("precision", "recall", "f1"),
         "components",
         ("precision, recall and F1 of every class", "每个类的精确率、召回率与 F1"),
         ("smallest difference", "最小差值"),
+        **CLASSES,
     ),
     "class_accuracy": _measure(
         class_scores("accuracy"),
         "components",
         ("one-vs-rest accuracy of every class (no evidence)", "每个类的一对其余准确率（不作为证据）"),
         ("smallest difference", "最小差值"),
+        **CLASSES,
     ),
 }

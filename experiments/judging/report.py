@@ -64,19 +64,20 @@ class Writer:
         return "\n\n".join(section.strip() for section in sections) + "\n"
 
     def overview(self, judgements: Sequence[Judgement]) -> str:
-        """Return a table with one line per claim."""
+        """Return a table with one line per claim, whose verdict leads to the claim's section."""
         say = self.phrases
         rows = [
             [
                 str(judgement.claim.number),
                 judgement.claim.claim[self.language],
                 judgement.claim.section,
-                say[judgement.verdict.name],
+                f"[{say[judgement.verdict.name]}](#{judgement.claim.id})",
                 self.counts(judgement),
             ]
             for judgement in judgements
         ]
-        return to_markdown(Grid([say[name] for name in ("number", "claim", "section", "verdict", "parts")], rows))
+        columns = [say[name] for name in ("number", "claim", "section", "verdict", "parts")]
+        return to_markdown(Grid(columns, rows), verbatim={say["verdict"]})
 
     def counts(self, judgement: Judgement) -> str:
         """Return how many parts on confirmatory corpora went which way."""
@@ -88,6 +89,7 @@ class Writer:
         """Return everything about one claim."""
         claim, say = judgement.claim, self.phrases
         lines = [
+            f'<a id="{claim.id}"></a>',  # where the overview's verdict leads
             f"## {claim.number}. {claim.claim[self.language]}",
             f"**{say[judgement.verdict.name]}** ({say['section']} {claim.section}; `{claim.id}`)",
             f"{say['would_refute']}: {claim.refuted_by[self.language]}",
@@ -150,12 +152,15 @@ class Writer:
         return f"{say[effect.verdict.name]} ({reason})"
 
     def links(self, effect: Effect) -> str:
-        """Return links to the table and the figure of the grid that a part's runs stand in, where they are there."""
-        folder = effect.measurement.results.folder
+        """Return links to the table and the figure behind an effect in its grid's report, where they are there."""
+        folder, measure = effect.measurement.results.folder, MEASURES[effect.measurement.part.metric]
+        figures = [path for pattern in measure.figures for path in sorted((folder / "figures").glob(pattern))]
+        behind = (("table", [folder / measure.table, folder / "report.md"]), ("figure", figures))
         found = []
-        for name, file in (("table", "report.md"), ("figure", "figures/macro_f1.png")):
-            if (folder / file).is_file():
-                found.append(f"[{self.phrases[name]}]({(folder / file).relative_to(self.results).as_posix()})")
+        for name, files in behind:
+            file = next((file for file in files if file.is_file()), None)
+            if file is not None:
+                found.append(f"[{self.phrases[name]}]({file.relative_to(self.results).as_posix()})")
         return ", ".join(found)
 
     def values(self, effects: Sequence[Effect]) -> list[str]:

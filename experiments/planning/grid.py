@@ -4,8 +4,9 @@ A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`
 of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``,
 ``conditions`` and a ``sweep`` in place of the general ones. Later layers win: base, corpus, condition, command line.
 What is swept or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and
-it cannot set what is tuned. A condition with ``sweep: false`` or ``tune: false`` stays out: a bag of embeddings has
-no depth, so it is one row and one line in a figure.
+it cannot set what is tuned. ``tuning.widen: N`` gives every tuned condition N trials beside the listed ones, beyond a
+choice at the edge (:mod:`experiments.planning.widening`); the default is 0. A condition with ``sweep: false`` or
+``tune: false`` stays out: a bag of embeddings has no depth, so it is one row and one line in a figure.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ class Grid:
     conditions: tuple[Condition, ...]
     seeds: tuple[int, ...]
     tuning: Tuning | None = None
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether every tuned condition gets further trials beside the listed ones."""
+        return self.tuning is not None and self.tuning.widen > 0
 
     @classmethod
     def load(

@@ -24,7 +24,7 @@ class Run:
     swept: dict[str, Any] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     pending: bool = False
-    """The values chosen by tuning are not known yet; ``config`` then holds the first trial's."""
+    """The values that earlier trials decide are not known yet; ``config`` then holds the first trial's."""
     baseline: bool = False
     """Fitted by scikit-learn instead of trained."""
 

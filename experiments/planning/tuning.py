@@ -11,6 +11,7 @@ from typing import Any
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
 from experiments.planning.parser import checked_value
+from experiments.planning.widening import is_ladder
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.records.record import Record
 from lightning_modules.variants import VARIANTS
@@ -30,6 +31,8 @@ class Tuning:
 
     seeds: tuple[int, ...]
     spaces: Mapping[str, Mapping[str, Sequence[Any]]]
+    widen: int = 0
+    """Further trials of every condition beside those of its space, as :mod:`~experiments.planning.widening` says."""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], conditions: Sequence[str] = ()) -> Tuning | None:
@@ -40,12 +43,12 @@ class Tuning:
             conditions: names of the grid's conditions, which ``spaces`` may name beside variants.
 
         Raises:
-            ExperimentError: where variants would get different numbers of trials.
+            ExperimentError: where variants would get different numbers of trials, or a space cannot be widened.
         """
         if not content:
             return None
         for key in content:
-            reject_unknown("tuning key", key, ("seeds", "spaces"))
+            reject_unknown("tuning key", key, ("seeds", "spaces", "widen"))
         spaces = mapping_of(content, "spaces", "tuning.")
         if "default" not in spaces:
             raise ExperimentError("tuning.spaces needs an entry 'default'")
@@ -54,6 +57,7 @@ class Tuning:
         tuning = cls(
             seeds=tuple(FIRST_TUNING_SEED + i for i in range(whole_number("tuning.seeds", content.get("seeds", 1)))),
             spaces={variant: checked_space(spaces, variant) for variant in spaces},
+            widen=whole_number("tuning.widen", content.get("widen", 0), least=0),
         )
         budget = len(tuning.trials_of("default"))
         for name in spaces:
@@ -61,6 +65,11 @@ class Tuning:
                 raise ExperimentError(
                     f"tuning.spaces.{name} has {len(tuning.trials_of(name))} trials and default has {budget}; "
                     "every variant must get the same number"
+                )
+            if tuning.widen and not any(is_ladder(values) for values in tuning.spaces[name].values()):
+                raise ExperimentError(
+                    f"tuning.widen is {tuning.widen}, but tuning.spaces.{name} has no setting with at least two "
+                    "different numbers above 0, such as model.learning_rate: [1e-3, 3e-3]"
                 )
         return tuning
 

@@ -69,12 +69,12 @@ def values_of(content: Mapping[str, Any], key: str, where: str = "", *, optional
     return list(value)
 
 
-def whole_number(name: str, value: Any) -> int:
+def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     """Return a number of things, checked.
 
     Raises:
-        ExperimentError: where it is not a whole number of at least 1.
+        ExperimentError: where it is not a whole number of at least ``least``.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least 1")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return value

@@ -3,59 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from experiments.probing.snapshots import Snapshot
+from experiments.reporting.probe_panels import PANELS, Panel, scale_logarithmically
 from experiments.reporting.style import GREY, headline, look_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
-MOST_DECADES = 12
-"""Decades that a log scale shows; what lies lower is rounding, and would flatten all other lines."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One measure and how it is drawn."""
-
-    measure: str
-    title: str
-    log: bool = False
-    reference: float | None = None
-    """Value that a grey line marks."""
-
-
-PANELS = (
-    Panel("stream_rms", "stream: RMS", log=True),
-    Panel("stream_gradient_norm", "gradient of the stream (L2)", log=True),
-    Panel("token_cosine", "cosine between tokens"),
-    Panel("rank_one_distance", "distance to rank one", log=True),
-    Panel("effective_rank", "effective rank"),
-    Panel("kurtosis", "kurtosis of neuron sizes", log=True, reference=1),
-    Panel("update_share_attention", "attention: update / stream", log=True, reference=1),
-    Panel("update_share_feed_forward", "feed-forward: update / stream", log=True, reference=1),
-    Panel("attention_entropy_share", "attention entropy / maximum"),
-    Panel("inactive_share", "resting hidden units (share)"),
-    Panel("jacobian_largest", "block Jacobian: largest σ", log=True, reference=1),
-    Panel("jacobian_median", "block Jacobian: median σ", log=True, reference=1),
-    Panel("gradient_norm_attention_query", "gradient of W query (L2)", log=True),
-    Panel("gradient_norm_attention_value", "gradient of W value (L2)", log=True),
-    Panel("gradient_norm_feed_forward_hidden", "gradient of W hidden (L2)", log=True),
-    Panel("gradient_norm_feed_forward_output", "gradient of W output (L2)", log=True),
-    Panel("update_ratio_attention_query", "step / weight: W query", log=True),
-    Panel("update_ratio_attention_value", "step / weight: W value", log=True),
-    Panel("update_ratio_feed_forward_hidden", "step / weight: W hidden", log=True),
-    Panel("update_ratio_feed_forward_output", "step / weight: W output", log=True),
-)
 
 
 def depth_figure(snapshots: Sequence[Snapshot]) -> Figure:
@@ -104,25 +67,12 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
             *points(last, panel), color=look.color, ls=look.line, marker=look.marker, ms=3.5, lw=1.3, label=last.name
         )
     if panel.log:
-        _scale_logarithmically(axes)
+        scale_logarithmically(axes)
     if panel.reference is not None:
         axes.axhline(panel.reference, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_title(panel.title, loc="left", fontsize=8.5)
     axes.tick_params(which="both", labelsize=7.5)
-
-
-def _scale_logarithmically(axes: Axes) -> None:
-    """Use a log scale of one to ``MOST_DECADES`` decades; a short one gets plain numbers between its powers of ten."""
-    axes.set_yscale("log")
-    bottom, top = axes.get_ylim()
-    stretch = max(1.0, (10 * bottom / top) ** 0.5)
-    axes.set_ylim(max(bottom / stretch, top / 10**MOST_DECADES), top * stretch)
-    if top / bottom < 30:
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes.yaxis.set_minor_formatter("{x:g}")
-    else:
-        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def points(snapshot: Snapshot, panel: Panel) -> tuple[np.ndarray, np.ndarray]:

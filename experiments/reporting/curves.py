@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ def seed_band(histories: Sequence[dict[str, Any]], x: str, y: str) -> Band | Non
         for position, value in zip(history.get(x) or [], history.get(y) or [], strict=False):
             if value is not None:
                 values.setdefault(position, []).append(value)
-    return _band(values)
+    return band_of(values)
 
 
 def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
@@ -43,11 +43,10 @@ def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
         for norms in (history.get("blocks") or [])[: len(first_steps(history))]:
             for block, norm in enumerate(norms):
                 if norm is not None and norm > 0:
-                    by_block.setdefault(block, []).append(float(np.log10(norm)))
-        for block, logs in by_block.items():
-            values.setdefault(block, []).append(float(np.mean(logs)))
-    band = _band(values)
-    return band and Band(band.x, 10**band.mean, 10**band.low, 10**band.high)
+                    by_block.setdefault(block, []).append(norm)
+        for block, found in by_block.items():
+            values.setdefault(block, []).append(geometric_mean(found))
+    return band_of(values, geometric=True)
 
 
 def first_steps(history: dict[str, Any]) -> list[int]:
@@ -56,10 +55,17 @@ def first_steps(history: dict[str, Any]) -> list[int]:
     return [step for step in steps if step <= FIRST_STEPS] or steps[:1]
 
 
-def _band(values: dict[float, list[float]]) -> Band | None:
+def band_of(values: Mapping[float, Sequence[float]], *, geometric: bool = False) -> Band | None:
+    """Return mean and range of the values at every x; None without any. A ``geometric`` mean needs values above 0."""
     if not values:
         return None
+    mean = geometric_mean if geometric else np.mean
     x = sorted(values)
-    columns = [(np.mean(values[at]), np.min(values[at]), np.max(values[at])) for at in x]
-    mean, low, high = (np.array(column) for column in zip(*columns, strict=True))
-    return Band(np.array(x), mean, low, high)
+    columns = [(mean(values[at]), np.min(values[at]), np.max(values[at])) for at in x]
+    means, low, high = (np.array(column) for column in zip(*columns, strict=True))
+    return Band(np.array(x), means, low, high)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of values above 0."""
+    return float(10 ** np.mean(np.log10(values)))

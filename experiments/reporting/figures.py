@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from experiments.records.naming import cell_name
 from experiments.reporting.curves import first_steps, gradient_band
 from experiments.reporting.panels import confusion_figure, loss_figure
+from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
 from experiments.reporting.sweeps import DRAWN, swept_numbers
@@ -103,6 +104,7 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
     "loss_curves": loss_figure,
     "confusion": confusion_figure,
     "gradient_norms": gradient_figure,
+    **PROBED,
 }
 
 

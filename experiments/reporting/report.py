@@ -33,6 +33,15 @@ FIGURE_CAPTIONS = {
     "loss_curves": "Training and validation loss, mean and range over seeds.",
     "confusion": "Test confusion matrices, mean over seeds.",
     "gradient_norms": "Gradient norm by block at the start of training.",
+    **{
+        f"probed_{name}_by_{axis}": f"{what} by {axis}, measured inside the networks on the same few training rows."
+        for name, what in (
+            ("signal", "What the stream carries"),
+            ("sublayers", "What blocks, attention and feed-forward do to the stream"),
+            ("gradients", "Gradients before clipping and steps relative to the weights"),
+        )
+        for axis in ("depth", "step")
+    },
 }
 ARTICLE_NOTE = (
     "One row per class and the overall row, mean ± standard deviation over seeds. A class's accuracy is one-vs-rest, "

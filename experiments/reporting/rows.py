@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Description:
     """Condition names in the order of the grid."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Names for people, where they differ from the registry's."""
+    listed_trials: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """The trials that a widened grid lists for each condition, to tell its further ones from; else empty."""
 
     def title_of(self, condition: str) -> str:
         """Return a condition's name for people."""

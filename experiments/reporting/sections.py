@@ -12,7 +12,7 @@ from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
-from experiments.reporting.tuning import chosen_edges
+from experiments.reporting.tuning import chosen_edges, is_further
 
 SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
@@ -115,6 +115,13 @@ def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
         f"- Tuned per condition on validation macro F1: {budget} each, with seeds of their own ({_numbers(seeds)}); "
         "every trial stands in [tuning.md](tuning.md).",
     ]
+    further = Counter(trial.condition for trial in evidence.trials if is_further(trial, description))
+    if further:
+        counts = _numbers(sorted(set(further.values())))
+        lines.append(
+            f"- Of these, {counts} each beside the listed ones, beyond the best value where it lay at the edge of what "
+            "was tried, else between it and a neighbour."
+        )
     names = dict.fromkeys(record.condition for record in evidence.finals if record.condition not in (*trials, TFIDF))
     if names:
         untuned = order_conditions(names, description.conditions)

@@ -45,7 +45,7 @@ LOOKS = {
     "depth_scaled_post_ln": Look(PALETTE[5], "d", LINES[3]),
     "article_original": Look(PALETTE[7], "*", LINES[3]),
     "bag_of_embeddings": Look(GREY, "h", LINES[2]),
-    "tfidf_logistic_regression": Look("#000000", "|", LINES[2]),
+    "tfidf_logistic_regression": Look("#000000", "|", LINES[3]),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,8 +87,8 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
         for row in panel.lines:
             _draw_line(axes, row)
         _finish(axes, panel, "macro F1 on the test split")
-    spoken = _spoken(name)
-    _label(figure, grid[0], spoken, f"Test macro F1: {_finding(spoken, panels)}")
+    explanation = "lines: mean over seeds; bands: its 95 % t-interval; without markers: baselines"
+    _label(figure, grid[0], _spoken(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
     return figure
 
 
@@ -104,10 +105,8 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
             lifted = np.array(shares) + 0.008 * (place - (len(panel.curves) - 1) / 2)  # equal shares stay visible
             axes.plot(curve.values, lifted, color=look.color, ls=look.line, marker=look.marker, ms=5, label=curve.label)
         axes.set_ylim(-0.06, 1.06)
-        _finish(axes, panel, "share of runs")
-    total = sum(len(row.records) for row in rows if row.swept)
-    failed = sum(_failures(row) for row in rows if row.swept)
-    _label(figure, grid[0], _spoken(name), f"Collapsed or diverged: {failed} of {total} runs (curves drawn apart)")
+        _finish(axes, panel, "share that collapsed or diverged")
+    _label(figure, grid[0], _spoken(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
     return figure
 
 
@@ -130,7 +129,7 @@ def _draw_line(axes: Axes, row: Row) -> None:
     mean = row.test("macro_f1").mean
     if mean is not None:
         look = look_of(row.condition)
-        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=row.title)
+        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=f"{row.title}: {rounded(mean, 2)}")
 
 
 def _finish(axes: Axes, panel: Panel, what: str) -> None:
@@ -150,21 +149,34 @@ def _label(figure: Figure, axes: Axes, x: str, text: str) -> None:
     headline(figure, text)
 
 
-def _finding(spoken: str, panels: Sequence[Panel]) -> str:
+def _finding(name: str, panels: Sequence[Panel]) -> str:
     """Return the best and the worst condition at the greatest value of the first panel, as a sentence."""
     greatest = max(value for curve in panels[0].curves for value in curve.values)
+    where = f"at {_spoken_value(name, greatest)}"
     ends: list[tuple[float, str]] = []
     for curve in panels[0].curves:
         mean = curve.rows[-1].test("macro_f1").mean
         if curve.values[-1] == greatest and mean is not None:
             ends.append((mean, curve.label))
     if not ends:
-        return f"no run at {spoken} {spell(greatest)} has a score"
+        return f"no run {where} has a score"
     (worst, loser), (best, winner) = min(ends), max(ends)
-    at = spell(int(greatest) if greatest.is_integer() else greatest)
     if len(ends) == 1:
-        return f"{winner} has {rounded(best, 2)} at {spoken} {at}"
-    return f"at {spoken} {at}, {winner} has {rounded(best, 2)} and {loser} {rounded(worst, 2)}"
+        return f"{winner} reaches {rounded(best, 2)} {where}"
+    return f"{where} {winner} reaches {rounded(best, 2)}, {loser} {rounded(worst, 2)}"
+
+
+def _ending(rows: Sequence[Row]) -> str:
+    """Return how many runs of the sweep collapsed and diverged, and which condition lost most of its own."""
+    swept = [row for row in rows if row.swept]
+    counts = [f"{sum(row.count(status) for row in swept)} {status}" for status in ("collapsed", "diverged")]
+    lost: Counter[str] = Counter()
+    made: Counter[str] = Counter()
+    for row in swept:
+        lost[row.title] += _failures(row)
+        made[row.title] += len(row.records)
+    worst = max(lost, key=lambda title: lost[title] / made[title])
+    return f"Of {made.total()} runs {' and '.join(counts)}; most of all {worst}, {lost[worst]} of {made[worst]}"
 
 
 def _failures(row: Row) -> int:
@@ -173,6 +185,12 @@ def _failures(row: Row) -> int:
 
 def _spoken(name: str) -> str:
     return name.rsplit(".", 1)[-1].replace("_", " ")
+
+
+def _spoken_value(name: str, value: float) -> str:
+    """Return ``24 layers`` where the name is that of a count, else ``learning rate 0.01``."""
+    spelled = spell(int(value) if value.is_integer() else value)
+    return f"{spelled} {_spoken(name)}" if name.endswith("s") else f"{_spoken(name)} {spelled}"
 
 
 DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}

@@ -38,7 +38,11 @@ PER_CLASS_CAPTION = (
 )
 TUNING_CAPTION = (
     "Every tuning trial, by macro F1 on validation; the test split was not read. Edge: the chosen value is the "
-    "smallest or largest of at least three that were tried, so a better one may lie beyond."
+    "smallest or largest that was tried (of numbers above 0), so a better one may lie beyond."
+)
+FURTHER_CAPTION = (
+    "Further: beside the listed trials every variant got the same number of further ones, each beyond its best value "
+    "where that lay at an edge, else between it and a neighbour."
 )
 EFFECTS_CAPTION = (
     "Difference in test macro F1 between a variant and the nearest one it was derived from, paired by seed: mean with "

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from experiments.planning.widening import is_at_edge, values_tried
 from experiments.records.naming import cell_name, order_conditions, short_names, sort_key, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, Table, number, rounded
 from experiments.reporting.rows import Description, swept_names, tuned_names
-from experiments.reporting.tables import TUNING_CAPTION
+from experiments.reporting.tables import FURTHER_CAPTION, TUNING_CAPTION
 
 
 def tuning_table(evidence: Evidence, description: Description) -> Table:
@@ -27,32 +28,33 @@ def tuning_table(evidence: Evidence, description: Description) -> Table:
             trial.seed,
         ),
     )
-    lines = []
-    for trial in trials:
-        shown = [
-            spell(both[name]) if name in both else "" for both in ({**trial.swept, **trial.tuned},) for name in values
-        ]
-        chosen = is_chosen(trial, evidence.finals)
-        edges = short_names(tuned)
-        edge = " ".join(edges[name] for name in edge_values(trial, trials)) if chosen else ""
-        score = trial.validation.macro_f1 if trial.validation else None
-        lines.append((trial.condition, shown, str(trial.seed), score, trial.outcome.status, chosen, edge))
     labels = list(short_names(values).values())
-    data = [
-        [name, *shown, seed, number(score), outcome, "yes" if chosen else "no", edge]
-        for name, shown, seed, score, outcome, chosen, edge in lines
-    ]
-    reading = [
-        [description.title_of(name), *shown, seed, rounded(score), outcome, "chosen" if chosen else "", edge]
-        for name, shown, seed, score, outcome, chosen, edge in lines
-    ]
     spoken = [label.replace("_", " ") for label in labels]
-    return Table(
-        "tuning",
-        TUNING_CAPTION,
-        Grid(["variant", *labels, "seed", "validation_macro_f1", "outcome", "chosen", "at_edge"], data),
-        Grid(["variant", *spoken, "seed", "validation macro F1", "outcome", "choice", "edge"], reading),
-    )
+    data = Grid(["variant", *labels, "seed", "validation_macro_f1", "outcome", "chosen", "at_edge"], [])
+    reading = Grid(["variant", *spoken, "seed", "validation macro F1", "outcome", "choice", "edge"], [])
+    for trial in trials:
+        both = {**trial.swept, **trial.tuned}
+        shown = [spell(both[name]) if name in both else "" for name in values]
+        chosen = is_chosen(trial, evidence.finals)
+        edge = " ".join(short_names(tuned)[name] for name in edge_values(trial, trials)) if chosen else ""
+        score, outcome = trial.validation.macro_f1 if trial.validation else None, trial.outcome.status
+        data.rows.append(
+            [trial.condition, *shown, str(trial.seed), number(score), outcome, "yes" if chosen else "no", edge]
+        )
+        title, choice = description.title_of(trial.condition), "chosen" if chosen else ""
+        reading.rows.append([title, *shown, str(trial.seed), rounded(score), outcome, choice, edge])
+    further = [is_further(trial, description) for trial in trials]
+    if any(further):
+        _add_column(data, "further", ["yes" if mark else "no" for mark in further])
+        _add_column(reading, "further", ["further" if mark else "" for mark in further])
+    caption = f"{TUNING_CAPTION} {FURTHER_CAPTION}" if any(further) else TUNING_CAPTION
+    return Table("tuning", caption, data, reading)
+
+
+def _add_column(grid: Grid, name: str, cells: Sequence[str]) -> None:
+    grid.columns.append(name)
+    for row, cell in zip(grid.rows, cells, strict=True):
+        row.append(cell)
 
 
 def trial_outcomes(evidence: Evidence, description: Description) -> list[str]:
@@ -79,14 +81,15 @@ def is_chosen(trial: Record, finals: Sequence[Record]) -> bool:
 
 
 def edge_values(trial: Record, trials: Sequence[Record]) -> list[str]:
-    """Return the tuned names whose value in ``trial`` is the smallest or largest of at least three numbers tried."""
-    peers = [peer for peer in trials if peer.condition == trial.condition and peer.swept == trial.swept]
-    edges = []
-    for name, value in sorted(trial.tuned.items()):
-        tried = sorted({peer.tuned[name] for peer in peers if isinstance(peer.tuned.get(name), int | float)})
-        if len(tried) >= 3 and value in (tried[0], tried[-1]):
-            edges.append(name)
-    return edges
+    """Return the tuned names whose value in ``trial`` is the smallest or largest of what its condition tried there."""
+    tried = [peer.tuned for peer in trials if peer.condition == trial.condition and peer.swept == trial.swept]
+    return [name for name, value in sorted(trial.tuned.items()) if is_at_edge(value, values_tried(name, tried))]
+
+
+def is_further(trial: Record, description: Description) -> bool:
+    """Tell whether a trial stands beside those that its grid lists, because the grid widens what it tries."""
+    listed = description.listed_trials.get(trial.condition, ())
+    return len(listed) > 0 and trial.tuned not in listed
 
 
 def chosen_edges(evidence: Evidence) -> list[tuple[str, str]]:

@@ -52,7 +52,12 @@ def run_grid(
             make_populations([run for run in runs if not is_made(run)], results, population, console)
         return make_missing(runs, is_made, results, workers, console, what)
 
-    failed = make(tune_runs(grid), "trial")
+    failed = []
+    tried: set[str] = set()
+    for _ in range(1 + (grid.tuning.widen if grid.tuning else 0)):  # a further trial follows from the one before it
+        known = [run for run in tune_runs(grid, finished.records()) if not run.pending and run.name not in tried]
+        tried |= {run.name for run in known}
+        failed += make(known, "trial")
     finals = final_runs(grid, finished.records())
     pending = [run for run in finals if run.pending]
     if pending:

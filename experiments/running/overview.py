@@ -50,7 +50,8 @@ class Estimate:
 
 def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid, then what all of them take together."""
-    runs = [*tune_runs(grid), *final_runs(grid, FinishedRuns(grid, results).records())]
+    made = FinishedRuns(grid, results).records()
+    runs = [*tune_runs(grid, made), *final_runs(grid, made)]
     speed = measured_speed(results) or FLOPS_PER_SECOND
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
     facts: dict[str, tuple[TextDataModule, float]] = {}

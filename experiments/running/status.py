@@ -25,7 +25,7 @@ def print_status(grid: Grid, results: Path, console: Console) -> None:
     records, problems = local_records(runs_folder(results, grid.name, grid.corpus))
     totals: Counter[str] = Counter()
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for run in [*tune_runs(grid), *final_runs(grid, records.values())]:
+    for run in [*tune_runs(grid, records.values()), *final_runs(grid, records.values())]:
         state = state_of(run, records.get(run.folder(results)), results)
         counts.setdefault((run.condition, run.stage), Counter())[state] += 1
         totals[state] += 1

@@ -16,7 +16,8 @@ from synthetic_records import LABELS, make_record, scores_of
 from experiments.judging.claim import Claim, Part, Side
 from experiments.judging.evidence import GridResults
 from experiments.judging.judge import Judgement, judge, judge_member
-from experiments.judging.report import write_report
+from experiments.judging.report import Writer, write_report
+from experiments.judging.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
@@ -221,7 +222,7 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     results = results_of(grid, tmp_path, scored(grid, 0.05))
     tables = tables_folder(tmp_path, grid.name, grid.corpus)
     (tables / "figures").mkdir(parents=True)
-    for name in ("report.md", "figures/macro_f1.png"):
+    for name in ("report.md", "summary.md", "figures/macro_f1.png", "figures/gradient_norms.png"):
         (tables / name).write_text("made by the grid's own report")
     whole = claim(part(shown=("accuracy",), replications=("trec",)))
     table = claim(id="table", number=2, family="table", arithmetic=True)
@@ -238,12 +239,37 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert cells[3] == f"\\[{effect.interval.low:.3f}, {effect.interval.high:.3f}\\]"
     assert cells[4:8] == ["&lt; 0.001", "0.002", "10", "0"]
     assert cells[8:11] == ["0.010", f"{effect.detectable:.3f}", "confirmed"]
-    assert cells[11] == "[table](toy/listops/report.md), [figure](toy/listops/figures/macro_f1.png)"
+    assert cells[11] == "[table](toy/listops/summary.md), [figure](toy/listops/figures/macro_f1.png)"
+    assert "[confirmed](#norms)" in english and '<a id="norms"></a>\n\n## 1. Norms help.' in english
+    assert "[证实](#norms)" in chinese and '<a id="norms"></a>' in chinese
     for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复验证", "1 证实", "有与无相比"))):
         assert all(word in text for word in words)
         assert "![" in text and "figures/claims.png" in text
     assert written[2].read_bytes().startswith(b"\x89PNG")
     assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("metric", "table", "figure"),
+    [
+        ("gradient_imbalance_at_start", "summary", "gradient_norms_layers=6"),
+        ("steps_to_target", "summary", "loss_curves"),
+        ("failure_share", "summary", "failures_by_learning_rate"),
+        ("class_precision_recall_f1", "per_class", "confusion"),
+        ("macro_f1", "summary", "macro_f1_by_layers"),
+    ],
+)
+def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
+    grid: Grid, tmp_path: Path, metric: str, table: str, figure: str
+) -> None:
+    results = results_of(grid, tmp_path, [])
+    (results.folder / "figures").mkdir(parents=True)
+    for name in ("summary", "per_class"):
+        (results.folder / f"{name}.md").touch()
+    (results.folder / "figures" / f"{figure}.png").touch()
+    (effect,) = judged(results, part(metric=metric)).effects
+    links = Writer("en", PHRASES["en"], tmp_path, has_forest=False).links(effect)
+    assert links == f"[table](toy/listops/{table}.md), [figure](toy/listops/figures/{figure}.png)"
 
 
 def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid: Grid, tmp_path: Path) -> None:

@@ -13,10 +13,11 @@ from tiny_runs import make, tiny_run
 from data_modules.text import TextDataModule
 from experiments import probe, train
 from experiments.planning.yaml_files import write_yaml
-from experiments.probing.figure import PANELS, points
+from experiments.probing.figure import points
 from experiments.probing.snapshots import Snapshot
 from experiments.probing.tables import shown_depths, terminal_table, value_at
 from experiments.records.files import read_record
+from experiments.reporting.probe_panels import PANELS
 from experiments.running.execute import section
 from experiments.running.inference import TrainedModel
 from lightning_modules.callbacks.probes import Probes

@@ -55,14 +55,17 @@ def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None
     rows = rows_of(sweep("pre_ln", "no_residual"))
     figure = score_figure("model.layers", rows)
     best, worst = (row.test("macro_f1").mean for row in rows if row.swept.get("model.layers") == 24)
-    expected = f"at layers 24, Pre-LN has {best:.2f} and No residual {worst:.2f}"
+    expected = f"at 24 layers Pre-LN reaches {best:.2f}, No residual {worst:.2f}"
     assert figure is not None and expected in figure.get_suptitle()
+    assert "95 % t-interval" in figure.get_suptitle()
 
 
 def test_failures_are_drawn_only_where_there_are_any() -> None:
     assert failure_figure("model.layers", rows_of(sweep("pre_ln"))) is None
     figure = failure_figure("model.layers", rows_of(sweep("pre_ln", "no_residual")))
-    assert figure is not None and "6 of 12 runs" in figure.get_suptitle()
+    assert figure is not None and (
+        "Of 12 runs 6 collapsed and 0 diverged; most of all No residual, 6 of 6" in figure.get_suptitle()
+    )
 
 
 @pytest.mark.parametrize("name", ["macro_f1_by_layers.png", "failures_by_layers.png"])

@@ -1,0 +1,89 @@
+"""Further tuning trials, one at a time: beyond the best value where it lies at the edge of what was tried.
+
+A choice at the edge leaves open what lies beyond. With ``tuning.widen: N`` *every* tuned condition gets N trials beside
+those that its space lists, so that all keep the same budget, whether their choice lay at an edge or not. Each further
+trial starts from the condition's best so far and moves one setting: outwards by the ratio of the last step where the
+best value is the smallest or largest that was tried, else half-way (geometric mean) to the neighbour further off. So
+a condition that was listed well spends the same number of trials on a finer choice. Only a condition's own validation
+scores decide, hence equal records give equal trials, in whatever order and company they were made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+from experiments.errors import ExperimentError
+
+Trial = dict[str, Any]
+
+
+def next_trial(trials: Sequence[Trial], best: Trial, is_valid: Callable[[Trial], bool]) -> Trial:
+    """Return the trial that follows ``trials``, of which ``best`` scored highest.
+
+    Args:
+        trials: all that were made, the listed ones first.
+        best: one of them; the order of its settings decides which is moved first.
+        is_valid: tells whether a configuration takes a trial's values.
+
+    Raises:
+        ExperimentError: where no setting can be moved any further.
+    """
+    for name, value in moves(trials, best):
+        trial = {**best, name: value}
+        if trial not in trials and is_valid(trial):
+            return trial
+    raise ExperimentError(f"tuning.widen finds no further trial from {best}; lower it or list more values")
+
+
+def moves(trials: Sequence[Trial], best: Trial) -> Iterator[tuple[str, float]]:
+    """Yield setting and value of every move from ``best``: outwards first, then between, settings in their order."""
+    tried = {name: values_tried(name, trials) for name in best}
+    movable = [name for name, values in tried.items() if is_ladder(values)]
+    for name in movable:
+        yield from ((name, value) for value in beyond(best[name], tried[name]))
+    for name in movable:
+        yield from ((name, value) for value in between(best[name], tried[name]))
+
+
+def values_tried(name: str, trials: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return the different values of a setting, in the order in which trials first have them."""
+    return list(dict.fromkeys(trial[name] for trial in trials if name in trial))
+
+
+def is_ladder(values: Sequence[Any]) -> bool:
+    """Tell whether values have edges: at least two numbers above 0, such as rates or gains.
+
+    Whole numbers (layers) have no value between any two, and a zero (no warm-up) no value beyond.
+    """
+    return len(values) > 1 and all(isinstance(value, float) and value > 0 for value in values)
+
+
+def is_at_edge(value: Any, values: Sequence[Any]) -> bool:
+    """Tell whether ``value`` is the smallest or largest of values that have edges."""
+    return is_ladder(values) and value in (min(values), max(values))
+
+
+def beyond(value: float, values: Sequence[float]) -> Iterator[float]:
+    """Yield the value outside the edge at which ``value`` lies, as far off as its neighbour inside; else nothing."""
+    ladder = sorted(values)
+    if value == ladder[0]:
+        yield shortened(value * value / ladder[1], ladder)
+    elif value == ladder[-1]:
+        yield shortened(value * value / ladder[-2], ladder)
+
+
+def between(value: float, values: Sequence[float]) -> Iterator[float]:
+    """Yield the geometric means of ``value`` and its neighbours, the wider gap first."""
+    ladder = sorted(values)
+    place = ladder.index(value)
+    neighbours = [ladder[near] for near in (place + 1, place - 1) if 0 <= near < len(ladder)]
+    for neighbour in sorted(neighbours, key=lambda other: max(other / value, value / other), reverse=True):
+        yield shortened(sqrt(value * neighbour), ladder)
+
+
+def shortened(value: float, tried: Sequence[float]) -> float:
+    """Return ``value`` with two significant digits where that gives a new one, as a person would write it."""
+    short = float(f"{value:.2g}")
+    return value if short in tried else short
