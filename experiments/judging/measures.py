@@ -186,8 +186,8 @@ def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
 def _measure(
     compute: Callable[..., Any], kind: Any, title: tuple[str, str], effect: tuple[str, str], **shown_in: Any
 ) -> Measure:
-    in_both = [dict(zip(("en", "zh"), texts, strict=True)) for texts in (title, effect)]
-    return Measure(compute, kind, in_both[0], in_both[1], **shown_in)
+    said, unit = (dict(zip(("en", "zh"), texts, strict=True)) for texts in (title, effect))
+    return Measure(compute, kind, said, unit, **shown_in)
 
 
 POINTS = ("difference", "差值")

@@ -91,7 +91,7 @@ def test_what_was_measured_once_has_a_figure_by_depth_alone() -> None:
     record.history["probes"] = {name: values[:1] for name, values in record.history["probes"].items()}
     figure = by_depth_figure(THEMES["signal"], rows_of(record))
     assert figure is not None
-    assert [axes.get_title("left") for axes in figure.axes] == ["step 0 (before training)", "", ""]  # three measures
+    assert [axes.get_title("left") for axes in figure.axes] == ["step 0 (before training)", "", ""], "three measures"
     assert by_step_figure(THEMES["signal"], rows_of(record)) is None
 
 
