@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from data_modules.encoding import EncodedSplit
+from data_modules.mapped import mapped_permutation
 
 Batch = dict[str, Tensor]
 BATCHES_PER_POOL = 50  # rows are sorted by length within pools of so many batches: little padding, still random
@@ -77,15 +78,14 @@ class BatchOrder(Sampler[NDArray[np.int64]]):
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.lengths))
+        order = mapped_permutation(len(self.lengths), generator)
         if not self.length_grouped:
             yield from _cut(order, self.batch_size)
             return
-        batches: list[NDArray[np.int64]] = []
         for pool in _cut(order, self.batch_size * BATCHES_PER_POOL):
-            batches.extend(_cut(pool[np.argsort(self.lengths[pool], kind="stable")], self.batch_size))
-        for index in generator.permutation(len(batches)):
-            yield batches[index]
+            pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
+        for index in generator.permutation(len(self)):
+            yield order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
 class EvaluationOrder(Sampler[NDArray[np.int64]]):

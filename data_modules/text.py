@@ -19,6 +19,7 @@ from data_modules.cleaning import clean_text
 from data_modules.config import DataConfig
 from data_modules.encoding import EncodedCorpus, EncodedSplit, encode, pack
 from data_modules.errors import DataError
+from data_modules.mapped import mapped_permutation
 
 if TYPE_CHECKING:
     from data_modules.corpora.load import PreparedCorpus
@@ -124,7 +125,7 @@ class TextDataModule(LightningDataModule):
         return BatchDataset(self._split("train"), self.encoded.tokenizer.padding_id)[self._train_sample_order()[:rows]]
 
     def _train_sample_order(self) -> np.ndarray:
-        return np.random.default_rng(self.config.split_seed).permutation(len(self._split("train")))
+        return mapped_permutation(len(self._split("train")), np.random.default_rng(self.config.split_seed))
 
     def groups(self, split: str) -> list[str] | None:
         """Return the group of every row of a split, or none where the corpus has no groups."""
