@@ -24,6 +24,7 @@ from experiments.paths import RESULTS
 from experiments.planning.parser import explain
 from experiments.planning.run_config import ProbesConfig
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import is_first_process, whole_module
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -133,7 +134,14 @@ class TrainCLI(LightningCLI):
         return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 
     def fit(self, **arguments: Any) -> None:
-        """Train in the run's folder, score the run, write its record and say where everything is."""
+        """Train in the run's folder, score the run, write its record and say where everything is.
+
+        Of several processes that train together, the first does all that but the training.
+        """
+        if not is_first_process():
+            self.trainer.fit(**arguments)
+            whole_module(self.trainer, self.model)
+            return
         from experiments.running.resuming import earlier_curves, is_inside, prepend_curves
         from experiments.running.single import finish, occupied, prepare_folder
 
@@ -152,7 +160,8 @@ class TrainCLI(LightningCLI):
                 raise SystemExit(130) from None
             finally:
                 prepend_curves(self.folder, curves)
-            finish(self.run, self.folder, self.trainer, self.model, self.datamodule)
+            self.datamodule.trainer = None  # from here on this process reads all rows
+            finish(self.run, self.folder, self.trainer, whole_module(self.trainer, self.model), self.datamodule)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

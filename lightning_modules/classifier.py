@@ -20,6 +20,7 @@ from lightning_modules.facts import SupportsFacts, TaskFacts
 from lightning_modules.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.metrics import build_metrics
 from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.processes import gradient_norm
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.transformer.dropout import batch_seed
 
@@ -60,6 +61,16 @@ class TextClassifier(LightningModule):
             if datamodule is None:
                 raise ConfigurationError("the classifier needs a data module with facts, or a call of build(facts)")
             self.build(datamodule.facts)
+            if self.device_mesh is not None:
+                self._shard()
+
+    def _shard(self) -> None:
+        """Spread the weights of every block, and of the rest, over the processes of the strategy."""
+        from torch.distributed.fsdp import fully_shard
+
+        assert self.device_mesh is not None
+        for module in (*self.network.blocks.children(), self.network):
+            fully_shard(module, mesh=self.device_mesh["data_parallel"])
 
     def build(self, facts: SupportsFacts) -> None:
         """Build network, losses and metrics for a text with these facts."""
@@ -100,7 +111,7 @@ class TextClassifier(LightningModule):
 
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
-        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx)
+        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:
@@ -127,7 +138,8 @@ class TextClassifier(LightningModule):
         predicted = logits.argmax(dim=-1)
         metrics.update(predicted, batch["labels"])
         rows = len(batch["labels"])
-        self.log(f"{stage}/loss", self.evaluation_loss(logits, batch["labels"]), on_epoch=True, batch_size=rows)
+        loss = self.evaluation_loss(logits, batch["labels"])
+        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=rows, sync_dist=True)
         self.log_dict(cast(Any, metrics), on_epoch=True, batch_size=rows)
         return {"predicted": predicted}
 
@@ -139,7 +151,7 @@ class TextClassifier(LightningModule):
     ) -> None:
         """Measure the gradient once, then clip it where the trainer asks for that."""
         parameters = [parameter for parameter in self.parameters() if parameter.grad is not None]
-        self.gradient_norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
+        self.gradient_norm = gradient_norm(parameters)
         if not gradient_clip_val:
             return
         if gradient_clip_algorithm == "value":
@@ -165,6 +177,14 @@ class TextClassifier(LightningModule):
             raise ConfigurationError("model.schedule_epochs must be set where trainer.max_epochs is not")
         assert self.facts is not None, "configure_model() builds the network before the optimiser"
         return epochs * math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+
+    def with_weights(self, state_dict: dict[str, Any]) -> TextClassifier:
+        """Return a classifier of the same settings and facts with the given weights, on the CPU."""
+        assert self.facts is not None, "configure_model() builds the network"
+        other = TextClassifier(**vars(self.config))
+        other.build(self.facts)
+        other.load_state_dict(state_dict)
+        return other
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the facts, so that the checkpoint can be loaded without data."""

@@ -57,7 +57,7 @@ def measure_rows(rows: int, folder: Path) -> RowMemory:
         ExperimentError: where the system does not tell a process's memory.
     """
     run = run_on(folder, rows)
-    return RowMemory(rows, preparing=peak_of(prepare, run, folder), training=peak_of(train, run, folder))
+    return RowMemory(rows, preparing=peak_of(fill_cache, run, folder), training=peak_of(train, run, folder))
 
 
 def run_on(folder: Path, rows: int) -> Run:
@@ -70,19 +70,19 @@ def run_on(folder: Path, rows: int) -> Run:
     config = RunConfig(
         model=ModelConfig(variant="pre_ln", layers=1, width=16, heads=2, learning_rate=1e-2),
         data=DataConfig(
-            corpus="parquet", stage="final", batch_size=512, max_length=32, cache_dir=str(folder / "cache"), **files
+            corpus="parquet", stage="final", batch_size=2048, max_length=32, cache_dir=str(folder / "cache"), **files
         ),
-        trainer=TrainerConfig(max_epochs=1, accelerator="cpu", log_every_n_steps=100),
+        trainer=TrainerConfig(max_epochs=1, accelerator="cpu", log_every_n_steps=10),
     )
     return Run(grid="memory", corpus="train", condition="pre_ln", stage="final", seed=0, config=config)
 
 
-def prepare(run: Run, folder: Path) -> None:
-    """Fill the cache with the corpus and its tokens."""
-    from data_modules.text import TextDataModule
-    from experiments.running.execute import section
+def fill_cache(run: Run, folder: Path) -> None:
+    """Prepare and tokenise the corpus, as a grid does before its workers start."""
+    from data_modules.corpora.load import prepare
+    from data_modules.encoding import encode
 
-    TextDataModule(**section(run.config.data)).prepare_data()
+    encode(prepare(run.config.data), run.config.data)
 
 
 def train(run: Run, folder: Path) -> None:

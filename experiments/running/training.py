@@ -15,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import ProbesConfig
@@ -24,15 +25,18 @@ from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.history import History, HistoryWithTrainScores
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.processes import FullyShardedStrategy
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 FIXED_FLAGS = frozenset(
     {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
-    | {"num_sanity_val_steps", "barebones"}
+    | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
 )
 """Flags of the trainer that every run sets alike."""
 OUR_SETTINGS = frozenset({"track_train_metrics"})
 """Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
+FULLY_SHARDED = "fsdp2"
+"""Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
 CHOSEN_BY = "validation/macro_f1"
 
 
@@ -85,11 +89,35 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     Raises:
         ExperimentError: with the first sentence of Lightning's message.
     """
+    given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.
+    settings = given | {"use_distributed_sampler": False, "strategy": strategy_of(given.get("strategy", "auto"))}
     try:
-        return Trainer(**{name: value for name, value in flags.items() if name not in OUR_SETTINGS})
+        trainer = Trainer(**settings)
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ExperimentError(
+            f"trainer.strategy is {given['strategy']!r}, whose processes keep what they measured to themselves; "
+            f"choose ddp or {FULLY_SHARDED}"
+        )
+    return trainer
+
+
+def strategy_of(given: Any) -> Any:
+    """Return what Lightning's ``Trainer`` takes as ``strategy``: ours for ``fsdp2``, else what is given.
+
+    Raises:
+        ExperimentError: for Lightning's ``fsdp``, of which every process would see the gradient of its own part alone.
+    """
+    if given == FULLY_SHARDED:
+        return FullyShardedStrategy()
+    if str(given).startswith("fsdp"):
+        raise ExperimentError(
+            f"trainer.strategy is {given!r}; choose {FULLY_SHARDED}, which shards in the same way and runs on CPUs too"
+        )
+    return given
 
 
 def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]:
