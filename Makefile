@@ -4,7 +4,7 @@ GRID ?= quick
 OVERRIDES ?=
 VENV := .venv
 
-.PHONY: ablation test setup lint clean-cache
+.PHONY: ablation test stress setup lint clean-cache
 
 ablation: $(VENV)/.ready
 	$(VENV)/bin/python -m experiments.ablation run $(GRID) $(OVERRIDES)
@@ -14,6 +14,10 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
+
+# 200 runs whose workers are killed at random moments; about 20 minutes, so no part of `test`.
+stress: $(VENV)/.ready-dev
+	$(VENV)/bin/python -m pytest -m stress -s
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .

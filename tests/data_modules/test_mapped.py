@@ -23,7 +23,8 @@ from data_modules.mapped import GrowingArray, chosen_rows, mapped_frame, mapped_
 
 
 def frame(rows: int) -> pd.DataFrame:
-    return pd.DataFrame({"text": [f"残差 row {n}" for n in range(rows)], "label": np.arange(rows) % 3})
+    texts = pd.Series([f"残差 row {n}" for n in range(rows)], dtype="str")
+    return pd.DataFrame({"text": texts, "label": np.arange(rows) % 3})
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 7, 9])
