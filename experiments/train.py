@@ -117,6 +117,7 @@ class TrainCLI(LightningCLI):
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
         from experiments.running.single import run_of
         from experiments.running.training import (
+            FULLY_SHARDED,
             build_bare_trainer,
             build_trainer,
             probing_callbacks,
@@ -130,6 +131,8 @@ class TrainCLI(LightningCLI):
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
         if self.subcommand != "fit":
             return build_bare_trainer(flags, own)
+        if self.run.config.probes.every_n_steps and trainer.get("strategy") == FULLY_SHARDED:
+            raise ExperimentError(f"probes need all weights on one device; leave them off with {FULLY_SHARDED}")
         own = [resumable_checkpoint(self.folder), *probing_callbacks(self.run.config.probes), *own]
         return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 

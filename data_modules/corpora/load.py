@@ -104,15 +104,14 @@ def _build(source: Source, config: DataConfig, folder: Path) -> None:
 
     from data_modules.corpora.refine import refine
 
-    raw = source.load()
-    refined = refine(raw, config, near_duplicates=source.near_duplicates)
+    refined = refine(source.load(), config, near_duplicates=source.near_duplicates)
     disable_progress_bar()
-    dataset_of(refined.splits, raw.class_names).save_to_disk(str(folder / "rows"))
+    dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {
         "fingerprint": refined.fingerprint,
         "split_hash": refined.split_hash,
         "report": refined.report,
-        "class_names": raw.class_names,
+        "class_names": refined.class_names,
     }
     (folder / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
 

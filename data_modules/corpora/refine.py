@@ -37,6 +37,7 @@ class RefinedCorpus:
     """Clean splits and what is known about them."""
 
     splits: dict[str, pd.DataFrame]
+    class_names: tuple[str, ...]
     report: dict[str, Any]
     fingerprint: str
     split_hash: str
@@ -58,29 +59,33 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
         "rows_read": {name: len(raw.splits[name]) for name in SPLITS if name in raw.splits},
     }
     rows = {name: frame.reset_index(drop=True) for name, frame in raw.splits.items()}
-    fingerprint = _digest_of(rows, raw.class_names)
+    class_names = raw.class_names
+    del raw  # so that its file can go as soon as the rows are clean
+    fingerprint = _digest_of(rows, class_names)
     if config.clean:
         rows, report["cleaning"] = _clean(rows)
-    _check_classes(rows, raw.class_names)
+    _check_classes(rows, class_names)
     if config.deduplicate:
         rows["train"], report["duplicates"] = _drop_duplicates(rows)
     given = [name for name in EVALUATION_SPLITS if name in rows]
     if near_duplicates and config.near_duplicate_threshold is not None:
         rows["train"], nearly = _drop_near_duplicates(rows, given, config.near_duplicate_threshold)
-    rows, report["splits"] = _cut_missing(rows, config, raw.class_names)
+    rows, report["splits"] = _cut_missing(rows, config, class_names)
     if near_duplicates and config.near_duplicate_threshold is not None:
         cut = [name for name in EVALUATION_SPLITS if name not in given]
         rows["train"], nearly_cut = _drop_near_duplicates(rows, cut, config.near_duplicate_threshold)
         report["near_duplicates"] = nearly | nearly_cut
-    _check_classes(rows, raw.class_names)
-    split_hash = _digest_of(rows, raw.class_names)
+    _check_classes(rows, class_names)
+    split_hash = _digest_of(rows, class_names)
     if config.max_train_rows is not None:
-        rows["train"], report["subset"] = _thin(rows["train"], config, len(raw.class_names))
+        rows["train"], report["subset"] = _thin(rows["train"], config, len(class_names))
     if config.shuffle_words:
         rows = {name: _shuffle_words(frame, f"{config.split_seed} {name}") for name, frame in rows.items()}
     report["rows"] = {name: len(rows[name]) for name in SPLITS}
     rows = {name: rows[name].reset_index(drop=True) for name in SPLITS}
-    return RefinedCorpus(splits=rows, report=report, fingerprint=fingerprint, split_hash=split_hash)
+    return RefinedCorpus(
+        splits=rows, class_names=class_names, report=report, fingerprint=fingerprint, split_hash=split_hash
+    )
 
 
 def _digest_of(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> str:
