@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
 
 def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str) -> None:
     """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time."""
-    kinds = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
+    kinds: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
     with ExitStack() as stack:
         parts = {part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kinds[part])) for part in PARTS}
         parts["offsets"].append(np.zeros(1, dtype=np.int64))

@@ -40,15 +40,16 @@ def cut(
     Raises:
         DataError: there are too few rows or groups for every class to be in both parts.
     """
+    names = np.array(class_names or (), dtype=str)
     if class_names is not None:
-        class_names, places = np.unique(np.array(class_names, dtype=str), return_inverse=True)
+        names, places = np.unique(names, return_inverse=True)
         labels = places[labels]
     classes, inverse = np.unique(labels, return_inverse=True)
     totals = np.bincount(inverse, minlength=len(classes))
     target = np.maximum(1, np.rint(totals * fraction)).astype(np.int64)
     if (totals < 2).any():
         rarest = classes[totals.argmin()]
-        name = rarest if class_names is None else class_names[rarest]
+        name = rarest if class_names is None else names[rarest]
         raise DataError(f"class {name} has {totals.min()} training row, too few to cut a split from")
     target = np.minimum(target, totals - 1)
     generator = np.random.default_rng(seed)

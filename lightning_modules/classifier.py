@@ -20,7 +20,7 @@ from lightning_modules.facts import SupportsFacts, TaskFacts
 from lightning_modules.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.metrics import build_metrics
 from lightning_modules.optimization import build_optimizer, build_schedule
-from lightning_modules.processes import gradient_norm
+from lightning_modules.processes import gradient_norm, weighted_by_rows
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.transformer.dropout import batch_seed
 
@@ -120,6 +120,7 @@ class TextClassifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss of a batch."""
         loss = self.training_loss(self(batch), batch["labels"])
+        loss = weighted_by_rows(self.trainer, loss, len(batch["labels"]))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])

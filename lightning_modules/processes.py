@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
 def is_first_process() -> bool:
     """Tell whether this process speaks for all: it alone writes files and prints."""
-    return cast(int, rank_zero_only.rank) == 0
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def total(trainer: Trainer, count: int) -> int:
@@ -58,6 +58,16 @@ def mean(trainer: Trainer, value: Tensor) -> float:
     )
 
 
+def weighted_by_rows(trainer: Trainer, loss: Tensor, rows: int) -> Tensor:
+    """Return a mean loss over ``rows`` rows so that its mean over all processes is that over the rows of all of them.
+
+    Gradients are averaged over processes alike, and a ragged batch gives one process more rows than another.
+    """
+    if trainer.world_size == 1:
+        return loss
+    return loss * (rows * trainer.world_size / total(trainer, rows))
+
+
 def whole(tensor: Tensor) -> Tensor:
     """Return a tensor of which this process may hold a part, all of it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -65,7 +75,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
     """Return the L2 norm of the gradients of all processes' parts of the parameters."""
-    gradients = [cast(Tensor, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return whole(torch.nn.utils.get_total_norm(gradients))
 
 

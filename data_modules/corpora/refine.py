@@ -89,7 +89,7 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
 
 
 def _digest_of(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> str:
-    columns = {name: {column: rows[name][column] for column in rows[name]} for name in rows}
+    columns = {name: {str(column): rows[name][column] for column in rows[name]} for name in rows}
     return digest_of_columns(class_names, columns)
 
 

@@ -64,13 +64,19 @@ def run_on(folder: Path, rows: int) -> Run:
     """Return a run of a tiny network on a generated file, which is written here."""
     sizes = {"train": rows, "validation": EVALUATION_ROWS, "test": EVALUATION_ROWS}
     files = {
-        f"{name}_file": str(write_rows(folder / f"{name}.parquet", size, seed))
-        for seed, (name, size) in enumerate(sizes.items())
+        name: str(write_rows(folder / f"{name}.parquet", size, seed)) for seed, (name, size) in enumerate(sizes.items())
     }
     config = RunConfig(
         model=ModelConfig(variant="pre_ln", layers=1, width=16, heads=2, learning_rate=1e-2),
         data=DataConfig(
-            corpus="parquet", stage="final", batch_size=2048, max_length=32, cache_dir=str(folder / "cache"), **files
+            corpus="parquet",
+            train_file=files["train"],
+            validation_file=files["validation"],
+            test_file=files["test"],
+            stage="final",
+            batch_size=2048,
+            max_length=32,
+            cache_dir=str(folder / "cache"),
         ),
         trainer=TrainerConfig(max_epochs=1, accelerator="cpu", log_every_n_steps=10),
     )
