@@ -15,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from experiments.errors import ExperimentError
@@ -37,6 +38,7 @@ OUR_SETTINGS = frozenset({"track_train_metrics"})
 """Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
 FULLY_SHARDED = "fsdp2"
 """Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
+OTHER_SHARDS = f"trainer.strategy: to spread the weights choose {FULLY_SHARDED}, which measures gradients as a whole"
 CHOSEN_BY = "validation/macro_f1"
 
 
@@ -97,11 +99,7 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-        raise ExperimentError(
-            f"trainer.strategy is {given['strategy']!r}, whose processes keep what they measured to themselves; "
-            f"choose ddp or {FULLY_SHARDED}"
-        )
+    refuse_unfit(trainer.strategy)
     return trainer
 
 
@@ -109,15 +107,28 @@ def strategy_of(given: Any) -> Any:
     """Return what Lightning's ``Trainer`` takes as ``strategy``: ours for ``fsdp2``, else what is given.
 
     Raises:
-        ExperimentError: for Lightning's ``fsdp``, of which every process would see the gradient of its own part alone.
+        ExperimentError: for Lightning's ``fsdp``.
     """
     if given == FULLY_SHARDED:
         return FullyShardedStrategy()
-    if str(given).startswith("fsdp"):
-        raise ExperimentError(
-            f"trainer.strategy is {given!r}; choose {FULLY_SHARDED}, which shards in the same way and runs on CPUs too"
-        )
+    if isinstance(given, str) and given.startswith("fsdp"):  # Lightning would only say that it needs a GPU
+        raise ExperimentError(OTHER_SHARDS)
     return given
+
+
+def refuse_unfit(strategy: Strategy) -> None:
+    """Refuse a strategy under which no process would see all that was measured, or the whole gradient.
+
+    Raises:
+        ExperimentError: naming those that can be chosen.
+    """
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullyShardedStrategy):
+        raise ExperimentError(OTHER_SHARDS)
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ExperimentError(
+            "trainer.strategy starts processes that keep to themselves what they measured; "
+            f"choose ddp or {FULLY_SHARDED}"
+        )
 
 
 def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]:
