@@ -1,4 +1,4 @@
-"""Arrays and tables in temporary files that are mapped into memory: the system may take their pages back at any time.
+"""Arrays in temporary files that are mapped into memory: the system may take their pages back at any time.
 
 The files have no name and vanish with the last reference. They stand in the folder for temporary files, which
 ``$TMPDIR`` moves; where that folder itself is held in memory, nothing is saved.
@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
-from pandas.api.types import is_integer_dtype
 
 PIECE = 20_000
-"""Rows of a table that are held in memory at a time."""
+"""Rows that are held in memory at a time."""
 
 
 def mapped_integers(length: int) -> NDArray[np.int64]:
@@ -38,36 +33,6 @@ def mapped_permutation(length: int, generator: np.random.Generator) -> NDArray[n
         order[start : start + PIECE] = np.arange(start, min(start + PIECE, length))
     generator.shuffle(order)  # which is what `permutation` does with the numbers in order
     return order
-
-
-def pieces(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Yield a table in pieces of at most ``PIECE`` rows; an empty table is one piece."""
-    for start in range(0, max(1, len(frame)), PIECE):
-        yield frame.iloc[start : start + PIECE]
-
-
-def mapped_frame(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Write tables one below the other to a temporary file; return them as one, whose text is mapped from there.
-
-    Args:
-        frames: at least one table; all have the same columns, of text or whole numbers.
-    """
-    frames = iter(frames)
-    first = next(frames)
-    kinds = {name: pa.int64() if is_integer_dtype(first[name]) else pa.large_string() for name in first.columns}
-    schema = pa.schema(kinds)
-    with tempfile.NamedTemporaryFile() as file:
-        with pa.ipc.new_file(file, schema) as writer:
-            for frame in chain([first], frames):
-                writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
-        file.flush()
-        return pa.ipc.open_file(pa.memory_map(file.name)).read_all().to_pandas()
-
-
-def chosen_rows(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
-    """Return the rows of a table where ``mask`` is true, mapped from a temporary file."""
-    starts = range(0, max(1, len(frame)), PIECE)
-    return mapped_frame(piece[mask[start : start + PIECE]] for start, piece in zip(starts, pieces(frame), strict=True))
 
 
 class GrowingArray:

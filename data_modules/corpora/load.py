@@ -85,7 +85,7 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     source = resolve(config)
     modules = [
         *PACKAGE.glob("corpora/*.py"),
-        *(PACKAGE / f"{name}.py" for name in ("cleaning", "duplicates", "mapped", "splits")),
+        *(PACKAGE / f"{name}.py" for name in ("cleaning", "duplicates", "splits")),
     ]
     settings = {name: getattr(config, name) for name in FIELDS_THAT_DECIDE}
     key = digest(code_digest(modules), source.key, settings)
@@ -121,7 +121,7 @@ def dataset_of(splits: dict[str, pd.DataFrame], class_names: tuple[str, ...]) ->
     import pyarrow as pa
     from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Value
 
-    from data_modules.mapped import pieces
+    from data_modules.corpora.mapped_tables import pieces
 
     rows = DatasetDict()
     for name, frame in splits.items():

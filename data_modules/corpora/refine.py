@@ -22,11 +22,12 @@ from data_modules import splits as splitting
 from data_modules.cache import digest_of_columns
 from data_modules.cleaning import clean_text
 from data_modules.config import DataConfig
+from data_modules.corpora.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.corpora.source import SPLITS, RawCorpus
 from data_modules.duplicates import contradictions_and_repeats, same_texts
 from data_modules.duplicates import near_duplicates as find_near_duplicates
 from data_modules.errors import DataError
-from data_modules.mapped import PIECE, chosen_rows, mapped_frame, pieces
+from data_modules.mapped import PIECE
 
 EVALUATION_SPLITS = ("validation", "test")
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_modules.corpora.mapped_tables import chosen_rows, mapped_frame
 from data_modules.corpora.source import RawCorpus
 from data_modules.errors import DataError, nearest
-from data_modules.mapped import PIECE, chosen_rows, mapped_frame
+from data_modules.mapped import PIECE
 
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules import mapped
 from data_modules.batching import BatchOrder
 from data_modules.cache import digest, digest_of_columns
 from data_modules.config import DataConfig
+from data_modules.corpora import mapped_tables
 from data_modules.corpora.load import prepare
+from data_modules.corpora.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.encoding import PARTS, encode
-from data_modules.mapped import GrowingArray, chosen_rows, mapped_frame, mapped_permutation, pieces
+from data_modules.mapped import GrowingArray, mapped_permutation
 
 
 def frame(rows: int) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def frame(rows: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("rows", [0, 1, 3, 7, 9])
 def test_a_mapped_table_is_the_table(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "PIECE", 3)
+    monkeypatch.setattr(mapped_tables, "PIECE", 3)
     stored = mapped_frame(pieces(frame(rows)))
     pd.testing.assert_frame_equal(stored, frame(rows))
     mask = np.arange(rows) % 2 == 1
@@ -86,7 +87,7 @@ def test_pieces_of_any_size_give_the_same_corpus_and_all_of_it_is_mapped(
     settings = {"corpus": "parquet", "train_file": str(path), "group_column": "group", "shuffle_words": True}
     found = []
     for size in (1000, 17):
-        for module in ("mapped", "corpora.tables", "corpora.files", "corpora.refine", "encoding"):
+        for module in ("corpora.mapped_tables", "corpora.tables", "corpora.files", "corpora.refine", "encoding"):
             monkeypatch.setattr(f"data_modules.{module}.PIECE", size)
         config = DataConfig(cache_dir=str(tmp_path / str(size)), **settings)
         corpus = prepare(config)
