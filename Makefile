@@ -6,7 +6,7 @@ VENV := .venv
 # A whole notebook takes under 60 s on an idle machine; one of its cells may take that long on a busy one.
 CELL_SECONDS := 60
 
-.PHONY: ablation test setup lint clean-cache
+.PHONY: ablation test stress setup lint clean-cache
 
 ablation: $(VENV)/.ready
 	$(VENV)/bin/python -m experiments.ablation run $(GRID) $(OVERRIDES)
@@ -17,6 +17,10 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 	$(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=$(CELL_SECONDS) notebooks
+
+# 200 runs whose workers are killed at random moments; about 20 minutes, so no part of `test`.
+stress: $(VENV)/.ready-dev
+	$(VENV)/bin/python -m pytest -m stress -s
 
 lint: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from data_modules.encoding import EncodedSplit
+from data_modules.mapped import mapped_permutation
+from data_modules.sharing import ALONE, Share
 
 Batch = dict[str, Tensor]
 BATCHES_PER_POOL = 50  # rows are sorted by length within pools of so many batches: little padding, still random
@@ -59,13 +61,23 @@ class BatchOrder(Sampler[NDArray[np.int64]]):
         batch_size: rows in a batch; the last one of an epoch's pools may be smaller.
         seed: seed of the order.
         length_grouped: whether to batch rows of similar length together.
+        share: the part of every batch that this process takes.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int, *, length_grouped: bool = True) -> None:
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        seed: int,
+        *,
+        length_grouped: bool = True,
+        share: Share = ALONE,
+    ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
         self.length_grouped = length_grouped
+        self.share = share
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -76,16 +88,18 @@ class BatchOrder(Sampler[NDArray[np.int64]]):
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return (self.share.of_training(rows) for rows in self._batches())
+
+    def _batches(self) -> Iterator[NDArray[np.int64]]:
         generator = np.random.default_rng([self.seed, self.epoch])
-        order = generator.permutation(len(self.lengths))
+        order = mapped_permutation(len(self.lengths), generator)
         if not self.length_grouped:
             yield from _cut(order, self.batch_size)
             return
-        batches: list[NDArray[np.int64]] = []
         for pool in _cut(order, self.batch_size * BATCHES_PER_POOL):
-            batches.extend(_cut(pool[np.argsort(self.lengths[pool], kind="stable")], self.batch_size))
-        for index in generator.permutation(len(batches)):
-            yield batches[index]
+            pool[:] = pool[np.argsort(self.lengths[pool], kind="stable")]
+        for index in generator.permutation(len(self)):
+            yield order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
 class EvaluationOrder(Sampler[NDArray[np.int64]]):
@@ -95,18 +109,28 @@ class EvaluationOrder(Sampler[NDArray[np.int64]]):
         lengths: (N,) tokens of each row of the split.
         batch_size: rows in a batch; the last one may be smaller.
         rows: row indices to yield; all by default.
+        share: the part of every batch that this process takes; no row is in two parts.
+
+    Raises:
+        DataError: there are fewer rows than processes.
     """
 
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        rows: NDArray[np.int64] | None = None,
+        share: Share = ALONE,
+    ) -> None:
         rows = np.arange(len(lengths)) if rows is None else rows
-        self.order = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
-        self.batch_size = batch_size
+        order = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
+        self.batches = [share.of(batch) for batch in share.batches(order, batch_size)]
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return _cut(self.order, self.batch_size)
+        return iter(self.batches)
 
 
 def _cut(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:

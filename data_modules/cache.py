@@ -11,14 +11,18 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from data_modules.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGESTED = 10_000  # values of a column that are digested at a time, to bound memory
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -29,8 +33,36 @@ def cache_root(configured: str | None = None) -> Path:
 
 def digest(*parts: Any) -> str:
     """Return 16 hexadecimal digits that depend on the JSON form of ``parts`` alone, the same in every process."""
-    encoded = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass")
-    return hashlib.sha256(encoded).hexdigest()[:16]
+    return hashlib.sha256(_json(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def digest_of_columns(names: Sequence[str], tables: Mapping[str, Mapping[str, pd.Series]]) -> str:
+    """Return ``digest(names, tables)`` with columns as lists, without holding their JSON form in memory.
+
+    Args:
+        names: what the digest depends on besides.
+        tables: columns by name, of each table.
+    """
+    found = hashlib.sha256()
+
+    def add(text: str) -> None:
+        found.update(text.encode("utf-8", "surrogatepass"))
+
+    add(f"[{_json(names)}, {{")
+    for number, (name, columns) in enumerate(sorted(tables.items())):
+        add(f"{', ' if number else ''}{_json(name)}: {{")
+        for place, (column, values) in enumerate(sorted(columns.items())):
+            add(f"{', ' if place else ''}{_json(column)}: [")
+            for start in range(0, len(values), DIGESTED):
+                add((", " if start else "") + _json(values.iloc[start : start + DIGESTED].tolist())[1:-1])
+            add("]")
+        add("}")
+    add("}]")
+    return found.hexdigest()[:16]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def file_digest(path: Path) -> str:

@@ -133,10 +133,10 @@ class DataConfig:
     """Tokens kept of a text; longer ones are truncated at the end."""
 
     batch_size: int = 64
-    """Rows in a training batch."""
+    """Rows in a training batch; several devices share them."""
 
     evaluation_batch_size: int = 256
-    """Rows in a validation or test batch."""
+    """Rows in a validation or test batch; several devices share them."""
 
     length_grouped: bool = True
     """Batch rows of similar length together, which saves padding; order depends on ``seed`` and epoch alone."""

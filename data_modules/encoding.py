@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +16,16 @@ from data_modules import tokenization
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import DataConfig
 from data_modules.corpora.source import SPLITS
+from data_modules.mapped import PIECE, GrowingArray, mapped_integers
 from data_modules.tokenization import TextTokenizer
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
     from data_modules.corpora.load import PreparedCorpus
 
 TOKENIZER_FILE = "tokenizer.json"
+PARTS = ("tokens", "offsets", "labels")
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,10 @@ class EncodedSplit:
     labels: NDArray[np.int64]
     """(N,) class indices."""
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """(N,) tokens of each row."""
-        return np.diff(self.offsets)
+        """(N,) tokens of each row, in a mapped file as the rest is."""
+        return np.subtract(self.offsets[1:], self.offsets[:-1], out=mapped_integers(len(self)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +61,20 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
     return EncodedSplit(tokens, offsets, labels)
+
+
+def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str) -> None:
+    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time."""
+    kinds: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
+    with ExitStack() as stack:
+        parts = {part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kinds[part])) for part in PARTS}
+        parts["offsets"].append(np.zeros(1, dtype=np.int64))
+        for start in range(0, len(rows), PIECE):
+            piece = rows[start : start + PIECE]
+            packed = pack(tokenizer.encode(piece["text"]), np.array(piece["label"], dtype=np.int64))
+            parts["offsets"].append(parts["tokens"].length + packed.offsets[1:])
+            parts["tokens"].append(packed.tokens)
+            parts["labels"].append(packed.labels)
 
 
 def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
@@ -75,19 +96,18 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
     key = digest(code, corpus.key, identity, config.max_length)
 
     def build(folder: Path) -> None:
-        tokenizer = pretrained or tokenization.learn(config, corpus.splits["train"]["text"][:])
+        tokenizer = pretrained or tokenization.learn(config, _texts(corpus.splits["train"]))
         tokenizer.save(folder / TOKENIZER_FILE)
         for name in SPLITS:
-            rows = corpus.splits[name]
-            packed = pack(tokenizer.encode(rows["text"][:]), np.array(rows["label"][:], dtype=np.int64))
-            for part in ("tokens", "offsets", "labels"):
-                np.save(folder / f"{name}.{part}.npy", getattr(packed, part))
+            write_encoded(corpus.splits[name], tokenizer, folder, name)
 
     entry = cached(cache_root(config.cache_dir), "encoded", key, build)
     splits = {
-        name: EncodedSplit(
-            *(np.load(entry / f"{name}.{part}.npy", mmap_mode="r") for part in ("tokens", "offsets", "labels"))
-        )
-        for name in SPLITS
+        name: EncodedSplit(*(np.load(entry / f"{name}.{part}.npy", mmap_mode="r") for part in PARTS)) for name in SPLITS
     }
     return EncodedCorpus(splits, pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length))
+
+
+def _texts(rows: Dataset) -> Iterator[str]:
+    for start in range(0, len(rows), PIECE):
+        yield from rows[start : start + PIECE]["text"]

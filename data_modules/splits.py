@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +13,13 @@ from data_modules.errors import DataError
 LARGEST_GROUP_SHARE = 0.25  # of a class's rows in a cut: one long file must not be the whole test of its class
 
 
-def cut(labels: NDArray[np.int64], groups: NDArray[np.str_] | None, fraction: float, seed: int) -> NDArray[np.bool_]:
+def cut(
+    labels: NDArray[np.int64],
+    groups: NDArray[Any] | None,
+    fraction: float,
+    seed: int,
+    class_names: Sequence[str] | None = None,
+) -> NDArray[np.bool_]:
     """Choose rows for an evaluation split.
 
     Without groups every class gives its share, rounded, but at least one row. With groups, whole groups are taken in
@@ -19,9 +28,11 @@ def cut(labels: NDArray[np.int64], groups: NDArray[np.str_] | None, fraction: fl
 
     Args:
         labels: (N,) class indices.
-        groups: (N,) group names, or none.
+        groups: (N,) group names, or numbers in the order of the names, or none.
         fraction: share of rows to choose, between 0 and 1.
         seed: seed of the choice.
+        class_names: names by class index; where given, classes take their turns in the order of their names, so that
+            the choice does not depend on how they are numbered.
 
     Returns:
         (N,) mask, true for chosen rows.
@@ -29,13 +40,17 @@ def cut(labels: NDArray[np.int64], groups: NDArray[np.str_] | None, fraction: fl
     Raises:
         DataError: there are too few rows or groups for every class to be in both parts.
     """
+    names = np.array(class_names or (), dtype=str)
+    if class_names is not None:
+        names, places = np.unique(names, return_inverse=True)
+        labels = places[labels]
     classes, inverse = np.unique(labels, return_inverse=True)
     totals = np.bincount(inverse, minlength=len(classes))
     target = np.maximum(1, np.rint(totals * fraction)).astype(np.int64)
     if (totals < 2).any():
-        raise DataError(
-            f"class {classes[totals.argmin()]} has {totals.min()} training row, too few to cut a split from"
-        )
+        rarest = classes[totals.argmin()]
+        name = rarest if class_names is None else names[rarest]
+        raise DataError(f"class {name} has {totals.min()} training row, too few to cut a split from")
     target = np.minimum(target, totals - 1)
     generator = np.random.default_rng(seed)
     if groups is None:
@@ -47,7 +62,7 @@ def cut(labels: NDArray[np.int64], groups: NDArray[np.str_] | None, fraction: fl
 
 
 def _cut_groups(
-    classes: NDArray[np.int64], groups: NDArray[np.str_], target: NDArray[np.int64], generator: np.random.Generator
+    classes: NDArray[np.int64], groups: NDArray[Any], target: NDArray[np.int64], generator: np.random.Generator
 ) -> NDArray[np.bool_]:
     _, member = np.unique(groups, return_inverse=True)
     counts = np.zeros((member.max() + 1, len(target)), dtype=np.int64)  # (groups, classes)

@@ -19,6 +19,8 @@ from data_modules.cleaning import clean_text
 from data_modules.config import DataConfig
 from data_modules.encoding import EncodedCorpus, EncodedSplit, encode, pack
 from data_modules.errors import DataError
+from data_modules.mapped import mapped_permutation
+from data_modules.sharing import ALONE, Share
 
 if TYPE_CHECKING:
     from data_modules.corpora.load import PreparedCorpus
@@ -43,6 +45,8 @@ class TextFacts:
 
 class TextDataModule(LightningDataModule):
     """Text of any corpus, as length-grouped batches of token ids.
+
+    Where the trainer that it is attached to has several processes, they share the rows of every batch.
 
     Args:
         settings: the fields of :class:`data_modules.config.DataConfig`.
@@ -98,14 +102,18 @@ class TextDataModule(LightningDataModule):
         split = self.encoded.splits["train"]
         plain, padding_id = config.augmentation == "none", self.encoded.tokenizer.padding_id
         order = (BatchOrder if plain else EpochOrder)(
-            split.lengths, config.batch_size, config.seed, length_grouped=config.length_grouped
+            split.lengths,
+            config.batch_size,
+            config.seed,
+            length_grouped=config.length_grouped,
+            share=self._share(),
         )
         batches = BatchDataset(split, padding_id) if plain else AugmentedBatches(split, padding_id, config.seed)
         return self._loader(batches, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation batches; ``rows`` in a batch say which rows of the split they hold."""
-        return self._evaluation_loader(self._split("validation"))
+        return self._evaluation_loader(self._split("validation"), share=self._share())
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the test batches.
@@ -113,7 +121,7 @@ class TextDataModule(LightningDataModule):
         Raises:
             DataError: in stage ``tune``, which must not see the test split.
         """
-        return self._evaluation_loader(self._split("test"))
+        return self._evaluation_loader(self._split("test"), share=self._share())
 
     def train_sample_dataloader(self) -> DataLoader[Batch]:
         """Return a fixed sample of at most 2,000 training rows, the same for every seed, as evaluation batches."""
@@ -124,7 +132,7 @@ class TextDataModule(LightningDataModule):
         return BatchDataset(self._split("train"), self.encoded.tokenizer.padding_id)[self._train_sample_order()[:rows]]
 
     def _train_sample_order(self) -> np.ndarray:
-        return np.random.default_rng(self.config.split_seed).permutation(len(self._split("train")))
+        return mapped_permutation(len(self._split("train")), np.random.default_rng(self.config.split_seed))
 
     def groups(self, split: str) -> list[str] | None:
         """Return the group of every row of a split, or none where the corpus has no groups."""
@@ -151,9 +159,16 @@ class TextDataModule(LightningDataModule):
             raise DataError("data.stage is 'tune', which never reads the test split; set data.stage to 'final'")
         return self.encoded.splits[name]
 
-    def _evaluation_loader(self, split: EncodedSplit, rows: np.ndarray | None = None) -> DataLoader[Batch]:
+    def _share(self) -> Share:
+        """Return the part of every batch that belongs to this process of the attached trainer."""
+        trainer = self.trainer
+        return ALONE if trainer is None else Share(trainer.global_rank, trainer.world_size)
+
+    def _evaluation_loader(
+        self, split: EncodedSplit, rows: np.ndarray | None = None, share: Share = ALONE
+    ) -> DataLoader[Batch]:
         batches = BatchDataset(split, self.encoded.tokenizer.padding_id)
-        return self._loader(batches, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows))
+        return self._loader(batches, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows, share))
 
     def _loader(self, batches: Dataset[Batch], order: Sampler[Any]) -> DataLoader[Batch]:
         """Build a loader whose sampler names whole batches: ``batch_size=None`` means one fetch per batch."""

@@ -3,6 +3,7 @@
     python -m experiments.benchmark [--sides [lightning,plain,hf_bert]] [--rounds 10]    one table of all sides
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
     python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers]     how cost grows with size
+    python -m experiments.benchmark --memory_rows [200000,5000000]                       memory as rows grow
 
 Every side trains the same task. For the table, each round measures every side once, in changing order; the sides of
 others need ``requirements-benchmark.txt``. Of two sides, interleaved pairs are measured; then whole runs are made by
@@ -27,6 +28,7 @@ from experiments.planning.run_config import RunConfig, TrainerConfig
 from lightning_modules.config import ModelConfig
 
 MINIMA = {"rounds": 1, "pairs": 1, "steps": 2, "threads": 1, "workers": 0, "worker_rounds": 1, "runs_each": 1}
+LEAST_ROWS = 1_000
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from experiments.benchmarking.measure_growth import measure_growth
 
             measure_growth(config, options, folder, console)
+        elif options.memory_rows:
+            from experiments.benchmarking.measure_memory import measure_memory
+
+            measure_memory(options.memory_rows, folder, console)
         elif options.side is None and options.against is None:
             from experiments.benchmarking.measure_sides import measure_sides
 
@@ -56,6 +62,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--sides", type=list[str], help="sides of the table, such as [lightning,plain]; all by default")
     parser.add_argument("--rounds", type=int, default=10, help="measurements of every side, or of every size")
     parser.add_argument("--memory", type=bool, default=True, help="also train every side in a process of its own")
+    parser.add_argument(
+        "--memory_rows", type=list[int], help="instead of the table: numbers of generated rows to prepare and train on"
+    )
     parser.add_argument("--side", type=str, help="instead of the table: side in question, lightning by default")
     parser.add_argument("--against", type=str, help="side it is measured against, plain by default")
     parser.add_argument(
@@ -79,6 +88,8 @@ def check(options: Namespace) -> None:
     for name, least in MINIMA.items():
         if options[name] < least:
             raise ExperimentError(f"--{name} is {options[name]}; it must be at least {least}")
+    if options.memory_rows and min(options.memory_rows) < LEAST_ROWS:
+        raise ExperimentError(f"--memory_rows has {min(options.memory_rows)}; it must be at least {LEAST_ROWS}")
     pair = options.side is not None or options.against is not None
     if options.growth is not None and (pair or options.sides is not None):
         raise ExperimentError("--growth varies the size of our own runs; leave out --sides, --side and --against")

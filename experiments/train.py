@@ -24,6 +24,7 @@ from experiments.paths import RESULTS
 from experiments.planning.parser import explain
 from experiments.planning.run_config import ProbesConfig
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import is_first_process, whole_module
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -138,6 +139,7 @@ class TrainCLI(LightningCLI):
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
         from experiments.running.single import run_of
         from experiments.running.training import (
+            FULLY_SHARDED,
             build_bare_trainer,
             build_trainer,
             probing_callbacks,
@@ -151,11 +153,20 @@ class TrainCLI(LightningCLI):
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
         if self.subcommand != "fit":
             return build_bare_trainer(flags, own)
+        if self.run.config.probes.every_n_steps and trainer.get("strategy") == FULLY_SHARDED:
+            raise ExperimentError(f"probes need all weights on one device; leave them off with {FULLY_SHARDED}")
         own = [resumable_checkpoint(self.folder), *probing_callbacks(self.run.config.probes), *own]
         return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
 
     def fit(self, **arguments: Any) -> None:
-        """Train in the run's folder, score the run, write its record and say where everything is."""
+        """Train in the run's folder, score the run, write its record and say where everything is.
+
+        Of several processes that train together, the first does all that but the training.
+        """
+        if not is_first_process():
+            self.trainer.fit(**arguments)
+            whole_module(self.trainer, self.model)
+            return
         from experiments.running.resuming import earlier_curves, is_inside, prepend_curves
         from experiments.running.single import finish, occupied, prepare_folder
 
@@ -174,7 +185,8 @@ class TrainCLI(LightningCLI):
                 raise SystemExit(130) from None
             finally:
                 prepend_curves(self.folder, curves)
-            finish(self.run, self.folder, self.trainer, self.model, self.datamodule)
+            self.datamodule.trainer = None  # from here on this process reads all rows
+            finish(self.run, self.folder, self.trainer, whole_module(self.trainer, self.model), self.datamodule)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

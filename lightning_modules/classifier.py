@@ -12,14 +12,15 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import SupportsFacts, TaskFacts
 from lightning_modules.losses import build_evaluation_loss, build_training_loss
-from lightning_modules.metrics import build_metrics
+from lightning_modules.metrics import build_mean_loss, build_metrics
 from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.processes import gradient_norm, weighted_by_rows
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.transformer.dropout import batch_seed
 
@@ -60,6 +61,16 @@ class TextClassifier(LightningModule):
             if datamodule is None:
                 raise ConfigurationError("the classifier needs a data module with facts, or a call of build(facts)")
             self.build(datamodule.facts)
+            if self.device_mesh is not None:
+                self._shard()
+
+    def _shard(self) -> None:
+        """Spread the weights of every block, and of the rest, over the processes of the strategy."""
+        from torch.distributed.fsdp import fully_shard
+
+        assert self.device_mesh is not None
+        for module in (*self.network.blocks.children(), self.network):
+            fully_shard(module, mesh=self.device_mesh["data_parallel"])
 
     def build(self, facts: SupportsFacts) -> None:
         """Build network, losses and metrics for a text with these facts."""
@@ -74,6 +85,7 @@ class TextClassifier(LightningModule):
         )
         self.training_loss = build_training_loss(self.config, self.facts.class_counts)
         self.evaluation_loss = build_evaluation_loss(self.config)
+        self.validation_loss, self.test_loss = build_mean_loss(), build_mean_loss()
         self.validation_metrics = build_metrics(number_of_classes, "validation")
         self.test_metrics = build_metrics(number_of_classes, "test")
 
@@ -100,7 +112,7 @@ class TextClassifier(LightningModule):
 
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
-        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx)
+        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
         if self.device.type == "cpu":
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:
@@ -109,6 +121,7 @@ class TextClassifier(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss of a batch."""
         loss = self.training_loss(self(batch), batch["labels"])
+        loss = weighted_by_rows(self.trainer, loss, len(batch["labels"]))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -116,18 +129,19 @@ class TextClassifier(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add a batch to the validation metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
-        return self._evaluate(batch, "validation", self.validation_metrics)
+        return self._evaluate(batch, "validation", self.validation_loss, self.validation_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add a batch to the test metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
-        return self._evaluate(batch, "test", self.test_metrics)
+        return self._evaluate(batch, "test", self.test_loss, self.test_metrics)
 
-    def _evaluate(self, batch: Batch, stage: str, metrics: MetricCollection) -> dict[str, Tensor]:
+    def _evaluate(self, batch: Batch, stage: str, loss: MeanMetric, metrics: MetricCollection) -> dict[str, Tensor]:
         logits = self(batch).float()
         predicted = logits.argmax(dim=-1)
         metrics.update(predicted, batch["labels"])
         rows = len(batch["labels"])
-        self.log(f"{stage}/loss", self.evaluation_loss(logits, batch["labels"]), on_epoch=True, batch_size=rows)
+        loss.update(self.evaluation_loss(logits, batch["labels"]), rows)
+        self.log(f"{stage}/loss", loss, on_epoch=True, batch_size=rows)
         self.log_dict(cast(Any, metrics), on_epoch=True, batch_size=rows)
         return {"predicted": predicted}
 
@@ -140,7 +154,7 @@ class TextClassifier(LightningModule):
         """Measure the gradient once, then clip it where the trainer asks for that."""
         updated = (parameter for group in optimizer.param_groups for parameter in group["params"])
         parameters = [parameter for parameter in updated if parameter.grad is not None]  # walking modules costs more
-        self.gradient_norm = torch.nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
+        self.gradient_norm = gradient_norm(parameters)
         if not gradient_clip_val:
             return
         if gradient_clip_algorithm == "value":
@@ -166,6 +180,14 @@ class TextClassifier(LightningModule):
             raise ConfigurationError("model.schedule_epochs must be set where trainer.max_epochs is not")
         assert self.facts is not None, "configure_model() builds the network before the optimiser"
         return epochs * math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+
+    def with_weights(self, state_dict: dict[str, Any]) -> TextClassifier:
+        """Return a classifier of the same settings and facts with the given weights, on the CPU."""
+        assert self.facts is not None, "configure_model() builds the network"
+        other = TextClassifier(**vars(self.config))
+        other.build(self.facts)
+        other.load_state_dict(state_dict)
+        return other
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the facts, so that the checkpoint can be loaded without data."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 
@@ -22,3 +22,11 @@ def build_metrics(number_of_classes: int, prefix: str) -> MetricCollection:
         },
         prefix=f"{prefix}/",
     )
+
+
+def build_mean_loss() -> MeanMetric:
+    """Build the mean of a loss over an epoch's rows, those of all processes together; a loss may not be finite.
+
+    Lightning's own mean of logged numbers halves an odd number of rows to a whole one where two processes share them.
+    """
+    return MeanMetric(nan_strategy="disable")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.corpora.source import SPLITS, RawCorpus, Source
-from data_modules.corpora.tables import raw_corpus, require_columns
+from data_modules.corpora.tables import raw_corpus, require_columns, with_gaps
 from data_modules.errors import DataError
+from data_modules.mapped import PIECE
 
 
 def read_table(path: Path, file_format: str) -> pd.DataFrame:
@@ -20,38 +27,71 @@ def read_table(path: Path, file_format: str) -> pd.DataFrame:
     Raises:
         DataError: it is missing, empty, not UTF-8, or not in its format.
     """
+    return pd.concat(read_pieces(path, file_format), ignore_index=True)
+
+
+def read_pieces(path: Path, file_format: str) -> Iterator[pd.DataFrame]:
+    """Read a file as :func:`read_table` does, but ``PIECE`` rows at a time.
+
+    Raises:
+        DataError: it is missing, empty, not UTF-8, or not in its format.
+    """
     if not path.is_file():
         beside = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
         raise DataError(f"the file {path} does not exist{_near(path.name, beside)}")
+    rows = 0
     try:
-        table = _read(path, file_format)
+        for piece in READERS[file_format](path):
+            rows += len(piece)
+            yield piece
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} is empty") from None
     except (ValueError, OSError) as error:  # parser errors of pandas, json and pyarrow are ValueErrors
         raise DataError(f"{path.name} cannot be read as {file_format}: {str(error).splitlines()[0]}") from error
-    if table.empty:
+    if not rows:
         raise DataError(f"{path.name} has no rows")
-    return table
 
 
-def _read(path: Path, file_format: str) -> pd.DataFrame:
-    if file_format == "parquet":
-        return pd.read_parquet(path)
-    if file_format == "jsonl":
-        rows = []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), start=1):
-            if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path.name}, line {number}, is not JSON: {error.msg}") from None
-                if not isinstance(rows[-1], dict):
-                    raise DataError(f"{path.name}, line {number}, is not a JSON object with named fields")
-        return pd.DataFrame(rows, dtype=object)
-    separator = "\t" if file_format == "tsv" else ","
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+def _parquet_pieces(path: Path) -> Iterator[pd.DataFrame]:
+    with parquet.ParquetFile(path) as file:
+        whole = [column.name for column in file.schema_arrow if pa.types.is_integer(column.type)]
+        gaps = [name for name in whole if file.read([name]).column(0).null_count]
+        for batch in file.iter_batches(PIECE):
+            yield with_gaps(batch.to_pandas(), gaps)
+
+
+def _jsonl_pieces(path: Path) -> Iterator[pd.DataFrame]:
+    with path.open(encoding="utf-8-sig", newline="\n") as file:
+        numbered = enumerate(file, start=1)
+        while lines := list(islice(numbered, PIECE)):
+            rows = [_json_row(path, number, line) for number, line in lines if line.strip()]
+            yield pd.DataFrame(rows, dtype=object)
+
+
+def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path.name}, line {number}, is not JSON: {error.msg}") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{path.name}, line {number}, is not a JSON object with named fields")
+    return row
+
+
+def _separated_pieces(path: Path, separator: str) -> Iterator[pd.DataFrame]:
+    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    with pd.read_csv(path, sep=separator, chunksize=PIECE, **options) as reader:
+        yield from reader
+
+
+READERS: dict[str, Callable[[Path], Iterator[pd.DataFrame]]] = {
+    "parquet": _parquet_pieces,
+    "jsonl": _jsonl_pieces,
+    "csv": partial(_separated_pieces, separator=","),
+    "tsv": partial(_separated_pieces, separator="\t"),
+}
 
 
 def _near(name: str, others: list[str]) -> str:
@@ -59,6 +99,19 @@ def _near(name: str, others: list[str]) -> str:
 
     close = get_close_matches(name, others, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _selected(path: Path, file_format: str, columns: dict[str, str]) -> Iterator[pd.DataFrame]:
+    """Yield the columns in question, piece by piece; lines of JSON need not have them all.
+
+    Raises:
+        DataError: the file is unfit, or no row has one of the columns.
+    """
+    present: dict[str, None] = {}
+    for piece in read_pieces(path, file_format):
+        present |= dict.fromkeys(piece.columns)
+        yield piece.reindex(columns=list(dict.fromkeys(columns.values())))
+    require_columns(path.name, list(present), {f"data.{kind}_column": column for kind, column in columns.items()})
 
 
 def source(config: DataConfig) -> Source:
@@ -79,12 +132,7 @@ def source(config: DataConfig) -> Source:
         columns["group"] = config.group_column
 
     def load() -> RawCorpus:
-        tables = {}
-        for name, path in paths.items():
-            tables[name] = read_table(path, config.corpus)
-            wanted = {f"data.{kind}_column": column for kind, column in columns.items()}
-            require_columns(path.name, list(tables[name].columns), wanted)
-        return raw_corpus(tables, columns)
+        return raw_corpus({name: _selected(path, config.corpus, columns) for name, path in paths.items()}, columns)
 
     content = {name: file_digest(path) for name, path in paths.items()}
     train = paths["train"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.corpora.network import offline
 from data_modules.corpora.source import SPLITS, RawCorpus, Source
-from data_modules.corpora.tables import raw_corpus, require_columns
+from data_modules.corpora.tables import raw_corpus, require_columns, with_gaps
 from data_modules.errors import DataError
+from data_modules.mapped import PIECE
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -37,12 +41,18 @@ def corpus_of(splits: DatasetDict, columns: dict[str, str], name: str) -> RawCor
     for split, rows in named.items():
         wanted = {f"data.{kind}_column": column for kind, column in columns.items()}
         require_columns(f"{name} ({split})", rows.column_names, wanted)
-    tables = {split: rows.select_columns(_used(rows, columns)).to_pandas() for split, rows in named.items()}
+    used = list(dict.fromkeys(columns.values()))
+    tables = {split: _pieces(rows.select_columns(used)) for split, rows in named.items()}
     return raw_corpus(tables, columns, _class_names(named["train"], columns["label"]))
 
 
-def _used(rows: Dataset, columns: dict[str, str]) -> list[str]:
-    return list(dict.fromkeys(columns.values()))
+def _pieces(rows: Dataset) -> Iterable[pd.DataFrame]:
+    """Return the rows piece by piece; a split without rows is one empty piece."""
+    if not len(rows):
+        return [rows.to_pandas()]
+    whole = [name for name, feature in rows.features.items() if str(getattr(feature, "dtype", "")).startswith("int")]
+    gaps = [name for name in whole if rows.data.column(name).null_count]
+    return (with_gaps(piece, gaps) for piece in rows.to_pandas(batched=True, batch_size=PIECE))
 
 
 def _class_names(train: Dataset, label: str) -> list[str] | None:

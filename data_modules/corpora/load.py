@@ -12,6 +12,7 @@ from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, SPLIT_SETTINGS, 
 from data_modules.corpora.source import Source
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import DatasetDict
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -99,24 +100,34 @@ def prepare(config: DataConfig) -> PreparedCorpus:
 
 def _build(source: Source, config: DataConfig, folder: Path) -> None:
     """Write ``rows/`` and ``facts.json`` of a prepared corpus."""
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
     from datasets.utils.logging import disable_progress_bar
 
     from data_modules.corpora.refine import refine
 
-    raw = source.load()
-    refined = refine(raw, config, near_duplicates=source.near_duplicates)
+    refined = refine(source.load(), config, near_duplicates=source.near_duplicates)
     disable_progress_bar()
-    rows = DatasetDict()
-    for name, frame in refined.splits.items():
-        kinds = {column: Value("string") for column in frame.columns}
-        kinds["label"] = ClassLabel(names=list(raw.class_names))
-        rows[name] = Dataset.from_dict({column: frame[column].tolist() for column in frame}, features=Features(kinds))
-    rows.save_to_disk(str(folder / "rows"))
+    dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {
         "fingerprint": refined.fingerprint,
         "split_hash": refined.split_hash,
         "report": refined.report,
-        "class_names": raw.class_names,
+        "class_names": refined.class_names,
     }
     (folder / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def dataset_of(splits: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> DatasetDict:
+    """Return clean splits as a data set; text that is mapped from a file stays there."""
+    import pyarrow as pa
+    from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Value
+
+    from data_modules.corpora.mapped_tables import pieces
+
+    rows = DatasetDict()
+    for name, frame in splits.items():
+        kinds = {column: Value("string") for column in frame.columns} | {"label": ClassLabel(names=list(class_names))}
+        features = Features(kinds)
+        schema = features.arrow_schema
+        tables = [pa.Table.from_pandas(piece, schema=schema, preserve_index=False) for piece in pieces(frame)]
+        rows[name] = Dataset(pa.concat_tables(tables).cast(schema), info=DatasetInfo(features=features))
+    return rows

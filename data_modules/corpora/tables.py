@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from data_modules.corpora.mapped_tables import chosen_rows, mapped_frame
 from data_modules.corpora.source import RawCorpus
 from data_modules.errors import DataError, nearest
+from data_modules.mapped import PIECE
 
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
@@ -29,8 +34,16 @@ def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> N
             raise DataError(f"{table} has no column {column!r} ({field}); {listed}{hint}")
 
 
+def with_gaps(piece: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Return a piece of a table with columns of whole numbers that have gaps elsewhere as floats, as pandas has them.
+
+    A piece without a gap would otherwise have the group ``1`` where another has ``1.0``.
+    """
+    return piece.astype(dict.fromkeys(columns, float))
+
+
 def raw_corpus(
-    tables: dict[str, pd.DataFrame],
+    tables: Mapping[str, Iterable[pd.DataFrame]],
     columns: dict[str, str],
     class_names: list[str] | None = None,
     report: dict[str, Any] | None = None,
@@ -40,7 +53,7 @@ def raw_corpus(
     Rows without a label are dropped and counted; an evaluation split without any label is ignored, and reported.
 
     Args:
-        tables: one table per split.
+        tables: one table per split, in pieces, so that it need not be in memory as a whole.
         columns: the table's column for ``text``, ``label`` and, if any, ``group``.
         class_names: names by class index where labels are indices already; else the labels' own text, sorted.
         report: counts to add to.
@@ -48,27 +61,40 @@ def raw_corpus(
     report = dict(report or {})
     splits: dict[str, pd.DataFrame] = {}
     for name, table in tables.items():
-        frame = pd.DataFrame({kind: table[column].to_numpy() for kind, column in columns.items()})
-        frame["text"] = ["" if _is_missing(text) else str(text) for text in frame["text"]]
-        frame["label"] = [_label_text(label, indexed=class_names is not None) for label in frame["label"]]
-        if "group" in frame:
-            frame["group"] = frame["group"].astype(str)
+        frame = mapped_frame(_as_text(piece, columns, indexed=class_names is not None) for piece in table)
         unlabelled = (frame["label"] == "").to_numpy()
         if unlabelled.all() and name != "train" and len(frame):
             report[f"{name}_ignored_without_labels"] = len(frame)
             continue
         if unlabelled.any():
             report[f"{name}_rows_without_label"] = int(unlabelled.sum())
-        splits[name] = frame[~unlabelled]
+            frame = chosen_rows(frame, ~unlabelled)
+        splits[name] = frame
     if class_names is None:
-        found = {label for frame in splits.values() for label in frame["label"]}
+        found = {label for frame in splits.values() for label in frame["label"].unique()}
         numeric = all(WHOLE_NUMBER.fullmatch(label) for label in found)
         class_names = sorted(found, key=lambda label: (int(label), label)) if numeric else sorted(found)
         index = {label: position for position, label in enumerate(class_names)}
     else:
         index = {str(position): position for position in range(len(class_names))}
-    splits = {name: frame.assign(label=frame["label"].map(index).astype("int64")) for name, frame in splits.items()}
+    splits = {name: frame.assign(label=_indices(frame["label"], index)) for name, frame in splits.items()}
     return RawCorpus(splits=splits, class_names=tuple(class_names), report=report)
+
+
+def _as_text(piece: pd.DataFrame, columns: dict[str, str], *, indexed: bool) -> pd.DataFrame:
+    """Return the columns in question with every cell as text; a missing one is empty."""
+    frame = pd.DataFrame({kind: piece[column].to_numpy() for kind, column in columns.items()})
+    frame["text"] = ["" if _is_missing(text) else str(text) for text in frame["text"]]
+    frame["label"] = [_label_text(label, indexed=indexed) for label in frame["label"]]
+    if "group" in frame:
+        frame["group"] = frame["group"].astype(str)
+    return frame
+
+
+def _indices(labels: pd.Series, index: dict[str, int]) -> NDArray[np.int64]:
+    """Return the class index of every label, piece by piece, since a mapping makes a Python object of every cell."""
+    found = (labels.iloc[start : start + PIECE].map(index) for start in range(0, len(labels), PIECE))
+    return np.concatenate([np.empty(0, dtype=np.int64), *(part.to_numpy(dtype=np.int64) for part in found)])
 
 
 def _is_missing(value: Any) -> bool:

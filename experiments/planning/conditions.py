@@ -118,7 +118,12 @@ def refuse_hidden(
 
 
 def refuse_loaders(config: RunConfig) -> None:
-    """Raise :class:`ExperimentError` where a run would start loader processes, which a worker process may not."""
+    """Raise :class:`ExperimentError` where a run would start processes of its own, which a worker process may not."""
+    if config.trainer.devices > 1:
+        raise ExperimentError(
+            f"trainer.devices is {config.trainer.devices}; in a grid it must be 1, because the grid's workers are the "
+            "parallel processes (see --workers); `experiments.train` takes any number"
+        )
     if config.data.num_workers:
         raise ExperimentError(
             f"data.num_workers is {config.data.num_workers}; in a grid it must be 0, because the grid's workers are "

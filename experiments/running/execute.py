@@ -22,7 +22,7 @@ from experiments.records.record import Record
 from experiments.running.conclude import Concluded, conclude
 from experiments.running.ending import ending_of
 from experiments.running.leftovers import log_hyperparameters, write_predictions
-from experiments.running.locks import locked
+from experiments.running.locks import UNSEEN, Mark, locked
 from experiments.running.memory import forget_peak_memory, peak_memory_mib
 from experiments.running.progress import Progress, ProgressReporter
 from experiments.running.tfidf import fit_tfidf
@@ -33,15 +33,17 @@ from lightning_modules.classifier import TextClassifier
 TIMING_FILE = "timing.csv"
 
 
-def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None) -> Record:
+def execute(
+    run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None, seen: Mark = UNSEEN
+) -> Record:
     """Make a run and return its record. What an interrupted attempt left in the folder is removed first.
 
     Raises:
-        Busy: where another process is making this run.
+        Busy: where another process is making this run, or has written a record since ``seen``.
         ExperimentError: where the folder cannot be written, or access to a file is refused.
     """
     folder = run.folder(results)
-    with explained(folder), locked(folder):
+    with explained(folder), locked(folder, seen):
         empty(folder)
         write_yaml(folder / CONFIG_FILE, run.config.as_dict())
         started = time.perf_counter()

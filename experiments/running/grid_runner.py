@@ -49,7 +49,7 @@ def run_grid(
 
     def make(runs: Sequence[Run], what: str) -> list[str]:
         if population > 1:
-            make_populations([run for run in runs if not is_made(run)], results, population, console)
+            make_populations([run for run in runs if not is_made(run)], results, population, console, is_made)
         return make_missing(runs, is_made, results, workers, console, what)
 
     failed = []

@@ -17,6 +17,7 @@ from typing import Any
 
 from experiments.planning.runs import Run
 from experiments.running.failure import write_failure
+from experiments.running.locks import Mark, record_mark
 from experiments.running.worker import Failed, Finished, Skipped, serve
 
 ATTEMPTS = 2
@@ -57,15 +58,15 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def give(self, run: Run) -> None:
-        """Hand the process its next run; a process that died while it had none is replaced."""
+    def give(self, run: Run, seen: Mark) -> None:
+        """Hand the process its next run, and the mark of the record there; one that died while idle is replaced."""
         self.run = run
         try:
-            self.connection.send(run)
+            self.connection.send((run, seen))
         except OSError:
             self.stop()
             self.start()
-            self.connection.send(run)
+            self.connection.send((run, seen))
 
     def stop(self, patience: float = PATIENCE) -> None:
         """End the process: a closed connection asks it to leave, which clears up after it; then it is forced.
@@ -114,11 +115,12 @@ def make_runs(
             for worker in crew:
                 while worker.run is None and waiting:
                     run = waiting.popleft()
+                    seen = record_mark(run.folder(results))  # before asking: a record written after it is noticed
                     if is_made(run):
                         yield Event(run, Skipped(), worker.number)
                         continue
                     attempts[run.name] += 1
-                    worker.give(run)
+                    worker.give(run, seen)
             for worker, run in ready(crew):
                 message = receive(worker)
                 if message is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from experiments.running.conclude import conclude
 from experiments.running.ending import Ending, device_name
 from experiments.running.execute import empty, leave, section
 from experiments.running.leftovers import log_hyperparameters
-from experiments.running.locks import locked
+from experiments.running.locks import UNSEEN, Mark, locked
 from experiments.running.population_leftovers import write_best_checkpoint, write_curves
 from experiments.running.training import curve_loggers, prepare_process
 from lightning_modules.classifier import TextClassifier
@@ -35,7 +35,10 @@ from lightning_modules.population.training import LoopSettings, PopulationTraine
 
 
 def execute_population(
-    runs: Sequence[Run], results: Path, after_step: Callable[[int], None] = lambda step: None
+    runs: Sequence[Run],
+    results: Path,
+    after_step: Callable[[int], None] = lambda step: None,
+    seen: Mapping[str, Mark] | None = None,
 ) -> list[Record]:
     """Make runs together and return their records, which agree with those of the runs one by one to rounding.
 
@@ -43,9 +46,10 @@ def execute_population(
         runs: of one architecture and text; they may differ in seed and in ``population.requirements.OWN_VALUES``.
         results: the folder of all results.
         after_step: called with the number of every step that was taken.
+        seen: by the name of a run, the mark of the record that it had when it was decided to make it.
 
     Raises:
-        Busy: where another process is making one of the runs; none is made then.
+        Busy: where another process is making one of the runs, or has made it meanwhile; none is made then.
         ExperimentError: where they are no population, or a folder cannot be written.
         ConfigurationError: where two differ in their architecture.
     """
@@ -53,7 +57,7 @@ def execute_population(
     with ExitStack() as locks:
         try:
             for run in runs:
-                locks.enter_context(locked(run.folder(results)))
+                locks.enter_context(locked(run.folder(results), (seen or {}).get(run.name, UNSEEN)))
             for run in runs:
                 empty(run.folder(results))
                 write_yaml(run.folder(results) / CONFIG_FILE, run.config.as_dict())

@@ -15,16 +15,23 @@ from rich.status import Status
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.running.display import duration
-from experiments.running.locks import Busy
+from experiments.running.locks import Busy, record_mark
 from experiments.running.worker import is_mistake
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.population.requirements import OWN_VALUES
 
 
-def make_populations(runs: Sequence[Run], results: Path, size: int, console: Console) -> None:
+def make_populations(
+    runs: Sequence[Run],
+    results: Path,
+    size: int,
+    console: Console,
+    is_made: Callable[[Run], bool] = lambda run: False,
+) -> None:
     """Train what can be trained together, at most ``size`` runs at a time; every other run is left to be made alone.
 
-    Left are also runs of a population that an error stopped, such as one too large for the device's memory.
+    A run that ``is_made`` by the time that its population would start is left out. Left are also runs of a population
+    that an error stopped, such as one too large for the device's memory.
 
     Raises:
         ExperimentError, DataError, ConfigurationError: for a user's mistake.
@@ -35,9 +42,13 @@ def make_populations(runs: Sequence[Run], results: Path, size: int, console: Con
     for number, members in enumerate(populations, start=1):
         name = f"population {number} of {len(populations)}: {len(members)} runs of {members[0].condition}"
         started = time.monotonic()
+        seen = {run.name: record_mark(run.folder(results)) for run in members}  # before asking what is made
+        members = [run for run in members if not is_made(run)]
+        if len(members) < 2:
+            continue
         try:
             with console.status(name) as line:
-                records = execute_population(members, results, step_shower(line, name))
+                records = execute_population(members, results, step_shower(line, name), seen)
         except Busy:
             console.print(f"{name}: another process is making one of them", highlight=False)
             continue

@@ -15,6 +15,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import ProbesConfig
@@ -24,15 +26,19 @@ from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.history import History, HistoryWithTrainScores
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.processes import FullyShardedStrategy
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 FIXED_FLAGS = frozenset(
     {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
-    | {"num_sanity_val_steps", "barebones"}
+    | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
 )
 """Flags of the trainer that every run sets alike."""
 OUR_SETTINGS = frozenset({"track_train_metrics"})
 """Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
+FULLY_SHARDED = "fsdp2"
+"""Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
+OTHER_SHARDS = f"trainer.strategy: to spread the weights choose {FULLY_SHARDED}, which measures gradients as a whole"
 CHOSEN_BY = "validation/macro_f1"
 
 
@@ -85,11 +91,44 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     Raises:
         ExperimentError: with the first sentence of Lightning's message.
     """
+    given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.
+    settings = given | {"use_distributed_sampler": False, "strategy": strategy_of(given.get("strategy", "auto"))}
     try:
-        return Trainer(**{name: value for name, value in flags.items() if name not in OUR_SETTINGS})
+        trainer = Trainer(**settings)
     except (MisconfigurationException, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
+    refuse_unfit(trainer.strategy)
+    return trainer
+
+
+def strategy_of(given: Any) -> Any:
+    """Return what Lightning's ``Trainer`` takes as ``strategy``: ours for ``fsdp2``, else what is given.
+
+    Raises:
+        ExperimentError: for Lightning's ``fsdp``.
+    """
+    if given == FULLY_SHARDED:
+        return FullyShardedStrategy()
+    if isinstance(given, str) and given.startswith("fsdp"):  # Lightning would only say that it needs a GPU
+        raise ExperimentError(OTHER_SHARDS)
+    return given
+
+
+def refuse_unfit(strategy: Strategy) -> None:
+    """Refuse a strategy under which no process would see all that was measured, or the whole gradient.
+
+    Raises:
+        ExperimentError: naming those that can be chosen.
+    """
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullyShardedStrategy):
+        raise ExperimentError(OTHER_SHARDS)
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ExperimentError(
+            "trainer.strategy starts processes that keep to themselves what they measured; "
+            f"choose ddp or {FULLY_SHARDED}"
+        )
 
 
 def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]:

@@ -18,6 +18,7 @@ from experiments.planning.runs import Run
 from experiments.records.errors import RecordError
 from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
+from experiments.running.locks import Busy, Mark
 from lightning_modules.errors import ConfigurationError
 
 
@@ -49,8 +50,8 @@ def serve(connection: Connection, results: Path) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
-            run = connection.recv()
-            connection.send(make(run, results, connection))
+            run, seen = connection.recv()
+            connection.send(make(run, results, connection, seen))
 
 
 def leave_with_parent() -> None:
@@ -61,14 +62,13 @@ def leave_with_parent() -> None:
         os._exit(1)
 
 
-def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped | Failed:
-    """Make one run and say how it ended."""
+def make(run: Run, results: Path, connection: Connection, seen: Mark) -> Finished | Skipped | Failed:
+    """Make one run, unless its record is no longer the one that was ``seen``, and say how it ended."""
     # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.
     from experiments.running.execute import execute
-    from experiments.running.locks import Busy
 
     try:
-        record = execute(run, results, connection.send)
+        record = execute(run, results, connection.send, seen)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Busy:

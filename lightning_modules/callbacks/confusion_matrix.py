@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import total_counts
 
 MOST_COUNTED, MOST_NUMBERED = 5, 14
 """Most classes with counts, and with any numbers, in the cells of the picture."""
@@ -47,8 +48,9 @@ class ConfusionMatrixPicture(Callback):
         if trainer.sanity_checking or not loggers:
             return
         assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None and self._counts is not None
+        counts = total_counts(trainer, self._counts)
         title = f"Validation, after step {trainer.global_step}"
-        image = draw_confusion_matrix(self._counts, pl_module.facts.class_names, title)
+        image = draw_confusion_matrix(counts, pl_module.facts.class_names, title)
         for logger in loggers:
             logger.experiment.add_image(
                 "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import mean
 
 
 class DivergenceGuard(Callback):
@@ -34,9 +35,9 @@ class DivergenceGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at loss and gradient of the step that was just taken."""
+        """Look at loss and gradient of the step that was just taken; all processes see the same and stop together."""
         assert isinstance(pl_module, TextClassifier)
-        loss = float(outputs["loss"])
+        loss = mean(trainer, outputs["loss"])
         norm = 0.0 if pl_module.gradient_norm is None else float(pl_module.gradient_norm)
         reason = divergence_reason(loss, norm, trainer.global_step)
         if not reason:

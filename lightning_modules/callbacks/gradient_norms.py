@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import gradient_norm
 
 
 class GradientNorms(Callback):
@@ -39,10 +39,7 @@ class GradientNorms(Callback):
         assert isinstance(pl_module, TextClassifier)
         if not (pl_module.is_logged_step or trainer.global_step == 0):
             return
-        norms = {
-            part: torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-            for part, parameters in pl_module.network.parts().items()
-        }
+        norms = {part: gradient_norm(parameters) for part, parameters in pl_module.network.parts().items()}
         values = {part: float(norm) for part, norm in norms.items()}
         if pl_module.is_logged_step:
             curves = {"gradient_norm/all": math.hypot(*values.values())}

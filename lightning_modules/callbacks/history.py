@@ -13,6 +13,7 @@ from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.classifier import TextClassifier
 from lightning_modules.evaluation import predict, score
+from lightning_modules.processes import mean, total
 
 TRAIN_MACRO_F1 = "train_macro_f1"
 VALIDATION_METRICS = ("loss", "accuracy", "macro_f1")
@@ -44,7 +45,7 @@ class History(Callback):
     ) -> None:
         """Count tokens and, at the first and at logged steps, append a point of the training curves."""
         assert isinstance(pl_module, TextClassifier)
-        self.tokens += int(batch["attention_mask"].sum())
+        self.tokens += total(trainer, int(batch["attention_mask"].sum()))
         is_first = trainer.global_step == 1 and not self.train["step"]
         if not (pl_module.was_logged_step or is_first):
             return
@@ -52,7 +53,7 @@ class History(Callback):
         self.add_train_point(
             step=trainer.global_step,
             tokens=self.tokens,
-            loss=float(outputs["loss"]),
+            loss=mean(trainer, outputs["loss"]),
             learning_rate=self._learning_rate,
             gradient_norm=None if gradient_norm is None else float(gradient_norm),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_modules.classifier import TextClassifier
+from lightning_modules.processes import total
 
 
 class Throughput(Callback):
@@ -58,7 +59,7 @@ class Throughput(Callback):
     ) -> None:
         """Count a batch; at logged steps, log the speed since the last one."""
         assert isinstance(pl_module, TextClassifier)
-        self.tokens += int(batch["attention_mask"].sum())
+        self.tokens += total(trainer, int(batch["attention_mask"].sum()))
         if pl_module.was_logged_step:
             self.pause()
             self.resume()

@@ -38,9 +38,13 @@ class Dropout(nn.Module):
         return f"probability={self.probability}"
 
 
-def batch_seed(seed: int, epoch: int, batch: int) -> int:
-    """Return the seed of all dropout masks of one training batch: a function of run, epoch and batch alone."""
-    return int(np.random.SeedSequence((seed, epoch, batch)).generate_state(1, np.uint64)[0])
+def batch_seed(seed: int, epoch: int, batch: int, process: int = 0) -> int:
+    """Return the seed of all dropout masks of one training batch: a function of run, epoch and batch alone.
+
+    Each of several processes that share the batch, numbered from 0, has another.
+    """
+    place = (seed, epoch, batch, process) if process else (seed, epoch, batch)
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def scaled_mask(shape: torch.Size, probability: float, generator: torch.Generator | None = None) -> Tensor:

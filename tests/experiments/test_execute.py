@@ -13,9 +13,10 @@ from tiny_runs import make, tiny_run
 from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
+from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.execute import execute
-from experiments.running.locks import Busy, locked
+from experiments.running.failure import write_failure
+from experiments.running.locks import Busy, locked, record_mark
 
 LEFT = {"config.yaml", "run.json", "metrics.csv", "predictions.parquet", "timing.csv", "best.ckpt"}
 
@@ -158,3 +159,28 @@ def test_only_what_a_person_can_mend_about_a_file_is_called_a_mistake(
     monkeypatch.setattr("experiments.running.execute.train", failing)
     with pytest.raises(raised, match=message):
         execute(tiny_run(cache), tmp_path)
+
+
+def test_a_run_that_another_process_made_meanwhile_is_not_made_again(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "cache")
+    folder = run.folder(tmp_path)
+    before = record_mark(folder)
+    make(run, tmp_path)
+    content = (folder / RECORD_FILE).read_bytes()
+    with pytest.raises(Busy):
+        execute(run, tmp_path, seen=before)
+    assert (folder / RECORD_FILE).read_bytes() == content
+    execute(run, tmp_path, seen=record_mark(folder))  # who saw this very record wants it replaced
+    assert record_mark(folder) is not None
+
+
+def test_a_failure_replaces_neither_a_finished_record_nor_what_another_process_is_making(tmp_path: Path) -> None:
+    finished, unfinished = tiny_run(tmp_path / "cache"), tiny_run(tmp_path / "cache", seed=1)
+    folder = make(finished, tmp_path)
+    write_failure(finished, tmp_path, "too late")
+    assert read_record(folder).outcome.status != "failed"
+    with locked(unfinished.folder(tmp_path)):
+        write_failure(unfinished, tmp_path, "elsewhere it goes on")
+    assert not (unfinished.folder(tmp_path) / RECORD_FILE).exists()
+    write_failure(unfinished, tmp_path, "nobody makes it")
+    assert read_record(unfinished.folder(tmp_path)).outcome.reason == "nobody makes it"

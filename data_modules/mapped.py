@@ -1,0 +1,69 @@
+"""Arrays in temporary files that are mapped into memory: the system may take their pages back at any time.
+
+The files have no name and vanish with the last reference. They stand in the folder for temporary files, which
+``$TMPDIR`` moves; where that folder itself is held in memory, nothing is saved.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+PIECE = 20_000
+"""Rows that are held in memory at a time."""
+
+
+def mapped_integers(length: int) -> NDArray[np.int64]:
+    """Return ``(length,)`` zeros that lie in a temporary file."""
+    size = max(1, length) * np.dtype(np.int64).itemsize
+    with tempfile.TemporaryFile() as file:
+        file.truncate(size)
+        return np.frombuffer(mmap.mmap(file.fileno(), size), dtype=np.int64)[:length]
+
+
+def mapped_permutation(length: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return ``generator.permutation(length)``, the same numbers, in a temporary file."""
+    order = mapped_integers(length)
+    for start in range(0, length, PIECE):
+        order[start : start + PIECE] = np.arange(start, min(start + PIECE, length))
+    generator.shuffle(order)  # which is what `permutation` does with the numbers in order
+    return order
+
+
+class GrowingArray:
+    """Writes a ``.npy`` file of one dimension whose length is not known before: a context in which to append.
+
+    The file is the same as that of ``numpy.save``, whose header leaves room for a greater length.
+
+    Attributes:
+        length: numbers appended so far.
+    """
+
+    def __init__(self, path: Path, kind: type[np.integer[Any]]) -> None:
+        self.length = 0
+        self._kind = np.dtype(kind)
+        self._file = path.open("wb")
+        self._write_header()
+
+    def _write_header(self) -> None:
+        description = {"descr": self._kind.str, "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(self._file, description)
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Append numbers of the array's kind."""
+        assert values.dtype == self._kind
+        self._file.write(np.ascontiguousarray(values).data)
+        self.length += len(values)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._write_header()
