@@ -47,6 +47,8 @@ class EncodedCorpus:
 
     splits: dict[str, EncodedSplit]
     tokenizer: TextTokenizer
+    folder: Path
+    """Its entry in the cache."""
 
 
 def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
@@ -90,4 +92,5 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
         )
         for name in SPLITS
     }
-    return EncodedCorpus(splits, pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length))
+    tokenizer = pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length)
+    return EncodedCorpus(splits, tokenizer, entry)

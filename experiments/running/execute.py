@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,14 +16,15 @@ from experiments.errors import explained
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.records.files import RECORD_FILE, write_record
+from experiments.records.files import write_record
 from experiments.records.record import Record
 from experiments.running.conclude import Concluded, conclude
 from experiments.running.ending import ending_of
 from experiments.running.leftovers import log_hyperparameters, write_predictions
-from experiments.running.locks import locked
+from experiments.running.locks import Busy, locked
 from experiments.running.memory import forget_peak_memory, peak_memory_mib
 from experiments.running.progress import Progress, ProgressReporter
+from experiments.running.run_folder import empty
 from experiments.running.tfidf import fit_tfidf
 from experiments.running.training import build_trainer, find, prepare_process, probing_callbacks
 from lightning_modules.callbacks.throughput import Throughput
@@ -33,15 +33,28 @@ from lightning_modules.classifier import TextClassifier
 TIMING_FILE = "timing.csv"
 
 
-def execute(run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None) -> Record:
+def execute(
+    run: Run,
+    results: Path,
+    send: Callable[[Progress], None] = lambda progress: None,
+    is_made: Callable[[], bool] = lambda: False,
+) -> Record:
     """Make a run and return its record. What an interrupted attempt left in the folder is removed first.
 
+    Args:
+        run: which run.
+        results: the folder of all results.
+        send: gets the run's progress.
+        is_made: asked once nobody else can make the run any more: whether somebody has.
+
     Raises:
-        Busy: where another process is making this run.
+        Busy: where another process is making this run, or has made it.
         ExperimentError: where the folder cannot be written, or access to a file is refused.
     """
     folder = run.folder(results)
     with explained(folder), locked(folder):
+        if is_made():
+            raise Busy(folder)
         empty(folder)
         write_yaml(folder / CONFIG_FILE, run.config.as_dict())
         started = time.perf_counter()
@@ -75,14 +88,6 @@ def speed(trainer: Trainer) -> dict[str, Any]:
 def section(config: Any) -> dict[str, Any]:
     """Return the fields of a configuration as keyword arguments, nested options as they are."""
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
-
-
-def empty(folder: Path) -> None:
-    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished."""
-    (folder / RECORD_FILE).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.name != ".lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def leave(folder: Path, run: Run, concluded: Concluded, timing: dict[str, Any]) -> None:

@@ -9,14 +9,14 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from experiments.planning.runs import Run
+from experiments.running.engines.engine import Event, Message
 from experiments.running.failure import write_failure
+from experiments.running.run_folder import RecordState, record_state
 from experiments.running.worker import Failed, Finished, Skipped, serve
 
 ATTEMPTS = 2
@@ -24,18 +24,6 @@ ATTEMPTS = 2
 
 PATIENCE = 5.0
 """Seconds in which workers may end by themselves before they are ended."""
-
-Message = Any
-"""A ``Progress``, ``Finished``, ``Skipped`` or ``Failed``."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a run reports, or that happened to its worker."""
-
-    run: Run
-    message: Message
-    worker: int
 
 
 class Worker:
@@ -57,15 +45,15 @@ class Worker:
             self.process.start()
         theirs.close()
 
-    def give(self, run: Run) -> None:
-        """Hand the process its next run; a process that died while it had none is replaced."""
+    def give(self, run: Run, before: RecordState) -> None:
+        """Hand the process its next run, and the record that it replaces; a process that died idle is replaced."""
         self.run = run
         try:
-            self.connection.send(run)
+            self.connection.send((run, before))
         except OSError:
             self.stop()
             self.start()
-            self.connection.send(run)
+            self.connection.send((run, before))
 
     def stop(self, patience: float = PATIENCE) -> None:
         """End the process: a closed connection asks it to leave, which clears up after it; then it is forced.
@@ -104,7 +92,7 @@ def make_runs(
     """Make ``runs`` with ``workers`` processes and yield what happens, until every run has ended.
 
     A run whose worker dies is tried once more in a new process and then reported as ``Failed``. A run that
-    ``is_made`` by the time that it would start is ``Skipped``.
+    ``is_made`` by the time that it would start is ``Skipped``, also where that happens while its worker still starts.
     """
     waiting = deque(runs)
     attempts: Counter[str] = Counter()
@@ -114,11 +102,12 @@ def make_runs(
             for worker in crew:
                 while worker.run is None and waiting:
                     run = waiting.popleft()
+                    before = record_state(run.folder(results))
                     if is_made(run):
                         yield Event(run, Skipped(), worker.number)
                         continue
                     attempts[run.name] += 1
-                    worker.give(run)
+                    worker.give(run, before)
             for worker, run in ready(crew):
                 message = receive(worker)
                 if message is not None:

@@ -7,10 +7,12 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError
@@ -18,6 +20,7 @@ from experiments.planning.runs import Run
 from experiments.records.errors import RecordError
 from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
+from experiments.running.run_folder import RecordState, record_state
 from lightning_modules.errors import ConfigurationError
 
 
@@ -49,8 +52,8 @@ def serve(connection: Connection, results: Path) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
-            run = connection.recv()
-            connection.send(make(run, results, connection))
+            run, before = connection.recv()
+            connection.send(make(run, results, connection.send, before))
 
 
 def leave_with_parent() -> None:
@@ -61,14 +64,24 @@ def leave_with_parent() -> None:
         os._exit(1)
 
 
-def make(run: Run, results: Path, connection: Connection) -> Finished | Skipped | Failed:
-    """Make one run and say how it ended."""
+def make(
+    run: Run, results: Path, send: Callable[[Any], None] = lambda progress: None, before: RecordState = None
+) -> Finished | Skipped | Failed:
+    """Make one run and say how it ended.
+
+    Args:
+        run: which run.
+        results: the folder of all results.
+        send: gets the run's progress.
+        before: the record in its folder that the run replaces; where another stands there by now, another process made
+            the run since, and it is ``Skipped``.
+    """
     # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.
     from experiments.running.execute import execute
     from experiments.running.locks import Busy
 
     try:
-        record = execute(run, results, connection.send)
+        record = execute(run, results, send, lambda: record_state(run.folder(results)) != before)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Busy:
