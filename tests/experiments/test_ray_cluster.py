@@ -24,7 +24,7 @@ from experiments.running.worker import Failed, Finished, Skipped
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
 import_ray()  # before anything else imports it, so that it sends no statistics
-os.environ["RAY_worker_niceness"] = "0"  # its nodes stand on a machine that may be busy, and are waited for
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as Ray spells it: its nodes stand on a machine that may be busy, and are waited for
 
 from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
 
@@ -131,8 +131,9 @@ def test_runs_that_others_make_or_have_made_are_left_to_them(engine: RayEngine, 
 
 
 def test_cancelled_runs_leave_nothing_and_finished_ones_stay(
-    engine: RayEngine, machines: Machines, cache: Path, tmp_path: Path
+    engine: RayEngine, machines: Machines, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("experiments.running.engines.ray_cluster.PATIENCE", 60.0)  # the machine may be busy
     quick, slow = tiny_run(cache), [long_run(cache, seed) for seed in (1, 2)]
     with closing(engine.make_runs([quick, *slow], tmp_path, lambda run: False)) as made:
         assert next(made).run is quick

@@ -20,6 +20,8 @@ from experiments.running.provenance import CODE_VERSION_FILE, code_version
 
 PACKAGES = ("data_modules", "experiments", "lightning_modules")
 """The code that a node gets."""
+NODE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+"""The second has a run that asks for no GPU see none, which is not Ray's default."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of a Ray that is started here: texts and what runs leave; Ray puts on disk what does not fit."""
 REACH_SECONDS = 5.0
@@ -53,7 +55,7 @@ def connect(address: str | None, cpus: int) -> Any:
         options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     with TemporaryDirectory() as code:
         copy_code(Path(code))
-        environment = {"working_dir": code, "env_vars": {"TOKENIZERS_PARALLELISM": "false"}}
+        environment = {"working_dir": code, "env_vars": NODE_ENVIRONMENT}
         try:
             ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -72,7 +74,6 @@ def copy_code(folder: Path) -> None:
 def import_ray() -> Any:
     """Return the module ``ray``, told to send no statistics to its makers and to say little."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # a run that asks for no GPU sees none
     import ray
 
     return ray
