@@ -54,6 +54,8 @@ class EncodedCorpus:
 
     splits: dict[str, EncodedSplit]
     tokenizer: TextTokenizer
+    folder: Path
+    """Its entry in the cache."""
 
 
 def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
@@ -105,7 +107,8 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
     splits = {
         name: EncodedSplit(*(np.load(entry / f"{name}.{part}.npy", mmap_mode="r") for part in PARTS)) for name in SPLITS
     }
-    return EncodedCorpus(splits, pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length))
+    tokenizer = pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length)
+    return EncodedCorpus(splits, tokenizer, entry)
 
 
 def _texts(rows: Dataset) -> Iterator[str]:

@@ -146,7 +146,11 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
         DataError: it is unknown, cannot be reached, or has no fast version.
     """
     from data_modules.corpora.network import is_reachable
+    from data_modules.portable import carried_facts, carried_tokenizer
 
+    carried = carried_facts(config)
+    if carried is not None:
+        return carried_tokenizer(config, carried)
     name = config.tokenizer
     is_path = Path(name).expanduser().exists()
     hint = nearest(name, TRAINED_TOKENIZERS)

@@ -22,6 +22,8 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import StrictParser, add_sections, given_options
+from experiments.running.engines.engine import Engine
+from experiments.running.engines.options import add_engine_options, chosen_engine, chosen_workers
 
 VERBS = ("plan", "run", "status", "report", "clean")
 
@@ -34,10 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
         match parsed.verb:
             case "plan":
-                plan(grid, results, parsed.get("workers"), console)
+                plan(grid, results, chosen_workers(parsed), console)
             case "run":
                 keep_committed, population = parsed.get("keep_committed", False), parsed.get("population", 1)
-                run(grid, results, parsed.get("workers"), keep_committed, console, population=population)
+                run(grid, results, chosen_engine(parsed), keep_committed, console, population=population)
             case "status":
                 status(grid, results, console)
             case "report":
@@ -53,7 +55,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
-    parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    add_engine_options(parser)
     parser.add_argument(
         "--keep_committed",
         action="store_true",
@@ -93,25 +95,24 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
     return Grid.load(parsed.grid, {**overrides, "trainer": trainer}, *rest)
 
 
-def plan(grid: Grid, results: Path, workers: int | None, console: Console) -> None:
+def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid with its size, time and disk."""
     from experiments.running.overview import print_plan
 
-    print_plan(grid, results, worker_count(workers), console)
+    print_plan(grid, results, workers, console)
 
 
 def run(
-    grid: Grid, results: Path, workers: int | None, keep_committed: bool, console: Console, *, population: int = 1
+    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, population: int = 1
 ) -> None:
-    """Make the missing runs, then report."""
+    """Make the missing runs, then report; ``population`` runs of one architecture are trained together, here."""
     from experiments.running.grid_runner import run_grid
 
     if population < 1:
         raise ExperimentError(f"--population is {population}; it must be at least 1")
     require_writable(results)
-    failed = run_grid(
-        grid, results, worker_count(workers), console, keep_committed=keep_committed, population=population
-    )
+    with engine:
+        failed = run_grid(grid, results, engine, console, keep_committed=keep_committed, population=population)
     try:
         report(grid, results, console)
     except ExperimentError as error:
@@ -143,15 +144,6 @@ def require_writable(folder: Path) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ExperimentError(f"{folder} cannot be written ({reason}); choose another folder with --results") from error
-
-
-def worker_count(workers: int | None) -> int:
-    """Return the number of worker processes: as asked, or one per CPU core."""
-    from experiments.running.pool import default_workers
-
-    if workers is not None and workers < 1:
-        raise ExperimentError(f"--workers is {workers}; it must be at least 1")
-    return workers or default_workers()
 
 
 def status(grid: Grid, results: Path, console: Console) -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from experiments.errors import readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import StrictParser
+from experiments.running.engines.options import add_engine_options, chosen_engine
 
 if TYPE_CHECKING:
     from experiments.judging.claim import Claim
@@ -49,7 +50,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("claims", type=str, nargs="*", metavar="CLAIM", help="names of claims (default: all)")
     parser.add_argument("--corpora", type=list[str], help="only these corpora, such as [docstrings,listops]")
     parser.add_argument("--data_folder", type=str, help="folder that holds data sets by name, in place of the Hub")
-    parser.add_argument("--workers", type=int, help="parallel worker processes of `run` (default: one per CPU core)")
+    add_engine_options(parser)
     parser.add_argument(
         "--keep_committed",
         action="store_true",
@@ -65,13 +66,13 @@ def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Conso
     from experiments.judging.claim import load_claims
     from experiments.planning.grid import Grid
 
-    failed = 0
+    failed, engine = 0, chosen_engine(parsed)
     for grid, corpus in needed(load_claims(parsed.claims), corpora):
         folder = Path(parsed.data_folder) / corpus if parsed.data_folder else None
         overrides = {"data": {"corpus": str(folder) if folder and folder.is_dir() else corpus_of(grid, corpus)}}
         console.print(f"grid {grid} on {corpus}", highlight=False)
         try:
-            run_grid(Grid.load(grid, overrides), results, parsed.workers, parsed.keep_committed, console)
+            run_grid(Grid.load(grid, overrides), results, engine, parsed.keep_committed, console)
         except SystemExit:  # some runs failed; the other grids go on
             failed += 1
     if failed:

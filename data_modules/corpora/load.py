@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, SPLIT_SETTINGS, DataConfig
 from data_modules.corpora.source import Source
+from data_modules.portable import carried_facts, carried_source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,9 @@ class PreparedCorpus:
     splits: DatasetDict
     """``train``, ``validation``, ``test``: columns ``text``, ``label`` and, where rows hang together, ``group``."""
 
+    folder: Path
+    """Its entry in the cache."""
+
 
 def resolve(config: DataConfig) -> Source:
     """Find the source that ``data.corpus`` means; nothing is read yet.
@@ -55,6 +59,9 @@ def resolve(config: DataConfig) -> Source:
     Raises:
         DataError: there is none; the message names the nearest.
     """
+    carried = carried_facts(config)
+    if carried is not None:
+        return carried_source(carried)
     if config.corpus == "docstrings":
         from data_modules.corpora.docstrings import source
 
@@ -95,7 +102,7 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     facts = json.loads((entry / "facts.json").read_text(encoding="utf-8"))
     facts["class_names"] = tuple(facts["class_names"])
     rows = load_from_disk(str(entry / "rows"))
-    return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, **facts)
+    return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
 
 
 def _build(source: Source, config: DataConfig, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from experiments.errors import explained
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.records.files import RECORD_FILE, write_record
+from experiments.records.files import write_record
 from experiments.records.record import Record
 from experiments.running.conclude import Concluded, conclude
 from experiments.running.ending import ending_of
@@ -25,6 +24,7 @@ from experiments.running.leftovers import log_hyperparameters, write_predictions
 from experiments.running.locks import UNSEEN, Mark, locked
 from experiments.running.memory import forget_peak_memory, peak_memory_mib
 from experiments.running.progress import Progress, ProgressReporter
+from experiments.running.run_folder import empty
 from experiments.running.tfidf import fit_tfidf
 from experiments.running.training import build_trainer, find, prepare_process, probing_callbacks
 from lightning_modules.callbacks.throughput import Throughput
@@ -37,6 +37,12 @@ def execute(
     run: Run, results: Path, send: Callable[[Progress], None] = lambda progress: None, seen: Mark = UNSEEN
 ) -> Record:
     """Make a run and return its record. What an interrupted attempt left in the folder is removed first.
+
+    Args:
+        run: which run.
+        results: the folder of all results.
+        send: gets the run's progress.
+        seen: mark of the record that the run replaces.
 
     Raises:
         Busy: where another process is making this run, or has written a record since ``seen``.
@@ -77,14 +83,6 @@ def speed(trainer: Trainer) -> dict[str, Any]:
 def section(config: Any) -> dict[str, Any]:
     """Return the fields of a configuration as keyword arguments, nested options as they are."""
     return {name: getattr(config, name) for name in config.__dataclass_fields__}
-
-
-def empty(folder: Path) -> None:
-    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished."""
-    (folder / RECORD_FILE).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if path.name != ".lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def leave(folder: Path, run: Run, concluded: Concluded, timing: dict[str, Any]) -> None:

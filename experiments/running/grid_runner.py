@@ -18,9 +18,9 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.store import local_records
 from experiments.running.display import Display
+from experiments.running.engines.engine import Engine
 from experiments.running.finished import FinishedRuns, refuse_other_text
 from experiments.running.locks import is_locked
-from experiments.running.pool import make_runs
 from experiments.running.population_runner import make_populations
 from experiments.running.worker import Failed, Skipped
 
@@ -29,7 +29,7 @@ POLL_SECONDS = 1.0
 
 
 def run_grid(
-    grid: Grid, results: Path, workers: int, console: Console, *, keep_committed: bool = False, population: int = 1
+    grid: Grid, results: Path, engine: Engine, console: Console, *, keep_committed: bool = False, population: int = 1
 ) -> list[str]:
     """Make every missing run of ``grid`` and return, for each that failed, its name and the reason.
 
@@ -50,7 +50,7 @@ def run_grid(
     def make(runs: Sequence[Run], what: str) -> list[str]:
         if population > 1:
             make_populations([run for run in runs if not is_made(run)], results, population, console, is_made)
-        return make_missing(runs, is_made, results, workers, console, what)
+        return make_missing(runs, is_made, results, engine, console, what)
 
     failed = []
     tried: set[str] = set()
@@ -117,7 +117,7 @@ def first_of_each(kind: Callable[[DataConfig], tuple[Any, ...]], configs: Iterab
 
 
 def make_missing(
-    runs: Sequence[Run], is_made: Callable[[Run], bool], results: Path, workers: int, console: Console, what: str
+    runs: Sequence[Run], is_made: Callable[[Run], bool], results: Path, engine: Engine, console: Console, what: str
 ) -> list[str]:
     """Make the runs that are not made yet and return, for each that failed, its name and the reason.
 
@@ -131,7 +131,7 @@ def make_missing(
         skipped = []
         with (
             Display(len(missing), what, console) as display,
-            closing(make_runs(missing, results, workers, is_made)) as events,
+            closing(engine.make_runs(missing, results, is_made)) as events,
         ):
             for event in events:
                 display.show(event)

@@ -9,13 +9,12 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from experiments.planning.runs import Run
+from experiments.running.engines.engine import Event, Message
 from experiments.running.failure import write_failure
 from experiments.running.locks import Mark, record_mark
 from experiments.running.worker import Failed, Finished, Skipped, serve
@@ -25,18 +24,6 @@ ATTEMPTS = 2
 
 PATIENCE = 5.0
 """Seconds in which workers may end by themselves before they are ended."""
-
-Message = Any
-"""A ``Progress``, ``Finished``, ``Skipped`` or ``Failed``."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a run reports, or that happened to its worker."""
-
-    run: Run
-    message: Message
-    worker: int
 
 
 class Worker:
@@ -105,7 +92,7 @@ def make_runs(
     """Make ``runs`` with ``workers`` processes and yield what happens, until every run has ended.
 
     A run whose worker dies is tried once more in a new process and then reported as ``Failed``. A run that
-    ``is_made`` by the time that it would start is ``Skipped``.
+    ``is_made`` by the time that it would start is ``Skipped``, also where that happens while its worker still starts.
     """
     waiting = deque(runs)
     attempts: Counter[str] = Counter()

@@ -21,10 +21,11 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.records.record import Outcome, Record
 from experiments.running.conclude import conclude
 from experiments.running.ending import Ending, device_name
-from experiments.running.execute import empty, leave, section
+from experiments.running.execute import leave, section
 from experiments.running.leftovers import log_hyperparameters
 from experiments.running.locks import UNSEEN, Mark, locked
 from experiments.running.population_leftovers import write_best_checkpoint, write_curves
+from experiments.running.run_folder import empty
 from experiments.running.training import curve_loggers, prepare_process
 from lightning_modules.classifier import TextClassifier
 from lightning_modules.errors import reject_unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
@@ -11,6 +12,8 @@ from typing import Any
 from experiments.paths import REPOSITORY
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
+CODE_VERSION_FILE = REPOSITORY / "code_version.json"
+"""Stands in a copy of the code that was sent to another machine, and nowhere else."""
 
 
 def environment(*, device: str, precision: str, threads: int, population: int | None = None) -> dict[str, Any]:
@@ -19,17 +22,30 @@ def environment(*, device: str, precision: str, threads: int, population: int | 
     ``population`` stands there only where the run was trained together with others: its numbers agree with those of
     the run by itself to rounding, and not to the bit.
     """
-    commit = git("rev-parse", "HEAD")
     return {
-        "versions": {package: version(package) for package in PACKAGES},
-        "python": platform.python_version(),
-        "git_commit": commit,
-        "git_dirty": bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!results")) if commit else None,
+        **versions(),
+        **code_version(),
         "device": device,
         "precision": precision,
         "threads": threads,
         **({} if population is None else {"population": population}),
     }
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what numbers depend on: ``versions {package: version}`` and ``python``."""
+    return {"versions": {package: version(package) for package in PACKAGES}, "python": platform.python_version()}
+
+
+def code_version() -> dict[str, Any]:
+    """Return ``git_commit`` and ``git_dirty`` of this code: by git or, in a copy that was sent to another machine, by
+    what was sent with it.
+    """
+    if CODE_VERSION_FILE.is_file():
+        return dict(json.loads(CODE_VERSION_FILE.read_text(encoding="utf-8")))
+    commit = git("rev-parse", "HEAD")
+    dirty = bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!results")) if commit else None
+    return {"git_commit": commit, "git_dirty": dirty}
 
 
 def git(*arguments: str) -> str | None:

@@ -24,11 +24,12 @@ from experiments.records.errors import RecordError
 from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.conclude import conclude
 from experiments.running.ending import ending_of
-from experiments.running.execute import empty, leave, speed
+from experiments.running.execute import leave, speed
 from experiments.running.finished import refuse_other_text
 from experiments.running.leftovers import log_hyperparameters
 from experiments.running.locks import Busy, locked
 from experiments.running.memory import peak_memory_mib
+from experiments.running.run_folder import empty
 from experiments.running.training import FIXED_FLAGS
 from lightning_modules.classifier import TextClassifier
 

@@ -7,10 +7,12 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError
@@ -18,7 +20,7 @@ from experiments.planning.runs import Run
 from experiments.records.errors import RecordError
 from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
-from experiments.running.locks import Busy, Mark
+from experiments.running.locks import UNSEEN, Busy, Mark
 from lightning_modules.errors import ConfigurationError
 
 
@@ -51,7 +53,7 @@ def serve(connection: Connection, results: Path) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
             run, seen = connection.recv()
-            connection.send(make(run, results, connection, seen))
+            connection.send(make(run, results, connection.send, seen))
 
 
 def leave_with_parent() -> None:
@@ -62,13 +64,23 @@ def leave_with_parent() -> None:
         os._exit(1)
 
 
-def make(run: Run, results: Path, connection: Connection, seen: Mark) -> Finished | Skipped | Failed:
-    """Make one run, unless its record is no longer the one that was ``seen``, and say how it ended."""
+def make(
+    run: Run, results: Path, send: Callable[[Any], None] = lambda progress: None, seen: Mark = UNSEEN
+) -> Finished | Skipped | Failed:
+    """Make one run and say how it ended.
+
+    Args:
+        run: which run.
+        results: the folder of all results.
+        send: gets the run's progress.
+        seen: mark of the record that the run replaces; where another stands there by now, another process made the run
+            since, and it is ``Skipped``.
+    """
     # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.
     from experiments.running.execute import execute
 
     try:
-        record = execute(run, results, connection.send, seen)
+        record = execute(run, results, send, seen)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Busy:

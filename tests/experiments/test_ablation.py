@@ -20,9 +20,9 @@ from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.records.store import read_committed
+from experiments.running.engines.engine import Event
 from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
-from experiments.running.pool import Event
 from experiments.running.worker import Failed
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -116,7 +116,7 @@ def test_when_every_run_failed_the_last_thing_said_is_why(
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
     monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
-    monkeypatch.setattr("experiments.running.grid_runner.make_runs", failing)
+    monkeypatch.setattr("experiments.running.engines.local.make_runs", failing)
     with pytest.raises(SystemExit) as ended:
         ablation.main(["run", "smoke", "--results", str(tmp_path)])
     assert ended.value.code == 1

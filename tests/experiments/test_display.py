@@ -11,7 +11,7 @@ from tiny_runs import tiny_run
 from experiments.planning.runs import Run
 from experiments.records.record import Outcome
 from experiments.running.display import Display
-from experiments.running.pool import Event
+from experiments.running.engines.engine import Event
 from experiments.running.progress import Progress
 from experiments.running.worker import Failed, Finished, Skipped
 

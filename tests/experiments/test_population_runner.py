@@ -13,7 +13,8 @@ from experiments import ablation
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.records.files import read_record
-from experiments.running import grid_runner, population
+from experiments.running import population
+from experiments.running.engines.local import LocalEngine
 from experiments.running.locks import locked
 from experiments.running.population_runner import group, make_populations
 
@@ -41,7 +42,7 @@ def test_a_grid_is_tuned_and_finished_by_populations_alone(
     def forbidden(*arguments: object) -> None:
         raise AssertionError("a run was made alone")
 
-    monkeypatch.setattr(grid_runner, "make_runs", forbidden)
+    monkeypatch.setattr(LocalEngine, "make_runs", forbidden)
     results = tmp_path / "results"
     ablation.main(["run", str(grid_file), "--population", "8", "--results", str(results)])
     grid = Grid.load(str(grid_file), {}, None, None)

@@ -1,0 +1,110 @@
+"""Choosing where runs are made: mistakes are one line, and the ordinary engine needs no Ray."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_runs import make, tiny_run
+
+from experiments import ablation
+from experiments.errors import ExperimentError
+from experiments.running.engines.local import LocalEngine
+from experiments.running.engines.ray_connection import require_cluster
+from experiments.running.locks import record_mark
+from experiments.running.worker import Finished, Skipped
+from experiments.running.worker import make as make_in_worker
+
+REPOSITORY = Path(__file__).parent.parent.parent
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -r requirements-cluster.txt"
+)
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """Return the one line with which `run` ends."""
+    with pytest.raises(SystemExit) as ended:
+        ablation.main(["run", "smoke", *options])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--engine", "rey"], "did you mean 'ray'"),
+        (["--gpus_per_run", "0.5"], "--gpus_per_run needs --engine ray"),
+        (["--ray_address", "auto"], "--ray_address needs --engine ray"),
+        (["--engine", "ray", "--gpus_per_run", "1.5"], "--gpus_per_run is 1.5"),
+        (["--engine", "ray", "--gpus_per_run=-1"], "--gpus_per_run is -1"),
+        (["--engine", "ray", "--cpus_per_run", "0"], "--cpus_per_run is 0"),
+        (["--engine", "ray", "--max_retries=-1"], "--max_retries is -1"),
+        (["--engine", "ray", "--ray_address", "ray://10.0.0.1:10001"], "HOST:PORT"),
+        (["--workers", "0"], "--workers is 0"),
+    ],
+)
+def test_an_impossible_option_is_one_line(
+    options: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected in complaint(capsys, *options, "--results", str(tmp_path))
+
+
+def test_without_ray_its_engine_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+
+    def missing(name: str, *more: str) -> object:
+        return None if name == "ray" else found(name, *more)
+
+    monkeypatch.setattr("importlib.util.find_spec", missing)
+    said = complaint(capsys, "--engine", "ray", "--results", str(tmp_path))
+    assert "pip install -r requirements-cluster.txt" in said
+
+
+def test_the_ordinary_engine_never_imports_ray() -> None:
+    code = (
+        "import sys\nsys.modules['ray'] = None\n"  # any import of it is an error now
+        "from experiments.running.engines.options import EngineOptions, ENGINES\n"
+        "print(type(ENGINES['local'](EngineOptions(workers=3))).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.strip() == LocalEngine.__name__
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999", "no.such.host.invalid:6379"])
+def test_an_address_that_nobody_answers_is_known_at_once(address: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(ExperimentError, match="--ray_address"):
+        require_cluster(address)
+    assert time.monotonic() - started < 20
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@needs_ray
+def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.running.engines.ray_connection.ANSWER_SECONDS", 1.0)
+    with pytest.raises(ExperimentError, match="no Ray cluster"):
+        require_cluster(f"127.0.0.1:{silent_port}")
+
+
+def test_a_run_that_was_made_while_a_worker_started_is_not_made_again(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path / "cache")
+    before = record_mark(run.folder(tmp_path))
+    record = make(run, tmp_path) / "run.json"  # by another process, between the question and the worker's start
+    written = record.stat()
+    assert make_in_worker(run, tmp_path, seen=before) == Skipped()
+    assert record.stat() == written
+    assert isinstance(make_in_worker(run, tmp_path, seen=record_mark(run.folder(tmp_path))), Finished)
