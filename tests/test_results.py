@@ -41,7 +41,7 @@ def test_tables_are_rebuilt_from_committed_records(folder: Path, tmp_path: Path)
 
 def corpus_flag(slug: str) -> str:
     """Return a value of `data.corpus` that has this slug, whether or not the corpus is at hand."""
-    return slug if slug in ("docstrings", "listops") else f"owner/{slug}"
+    return slug if slug in ("docstrings", "listops") else f"./{slug}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "/".join(folder.parts[-2:]))
