@@ -12,13 +12,13 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import SupportsFacts, TaskFacts
 from lightning_modules.losses import build_evaluation_loss, build_training_loss
-from lightning_modules.metrics import build_mean_loss, build_metrics
+from lightning_modules.metrics import MeanLoss, build_metrics
 from lightning_modules.optimization import build_optimizer, build_schedule
 from lightning_modules.processes import gradient_norm, weighted_by_rows
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
@@ -85,7 +85,7 @@ class TextClassifier(LightningModule):
         )
         self.training_loss = build_training_loss(self.config, self.facts.class_counts)
         self.evaluation_loss = build_evaluation_loss(self.config)
-        self.validation_loss, self.test_loss = build_mean_loss(), build_mean_loss()
+        self.validation_loss, self.test_loss = MeanLoss(), MeanLoss()
         self.validation_metrics = build_metrics(number_of_classes, "validation")
         self.test_metrics = build_metrics(number_of_classes, "test")
 
@@ -135,7 +135,7 @@ class TextClassifier(LightningModule):
         """Add a batch to the test metrics; return the ``predicted`` classes ``(B,)`` for callbacks."""
         return self._evaluate(batch, "test", self.test_loss, self.test_metrics)
 
-    def _evaluate(self, batch: Batch, stage: str, loss: MeanMetric, metrics: MetricCollection) -> dict[str, Tensor]:
+    def _evaluate(self, batch: Batch, stage: str, loss: MeanLoss, metrics: MetricCollection) -> dict[str, Tensor]:
         logits = self(batch).float()
         predicted = logits.argmax(dim=-1)
         metrics.update(predicted, batch["labels"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torchmetrics import MeanMetric, MetricCollection
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 
@@ -24,9 +26,27 @@ def build_metrics(number_of_classes: int, prefix: str) -> MetricCollection:
     )
 
 
-def build_mean_loss() -> MeanMetric:
-    """Build the mean of a loss over an epoch's rows, those of all processes together; a loss may not be finite.
+class MeanLoss(Metric):
+    """Mean of a loss over an epoch's rows, those of all processes together; it need not be finite.
 
-    Lightning's own mean of logged numbers halves an odd number of rows to a whole one where two processes share them.
+    Lightning's mean of logged numbers takes half of an odd number of rows as a whole number where two processes share
+    them, and torchmetrics' ``MeanMetric`` forgets the rows where it lets pass what is not finite.
     """
-    return MeanMetric(nan_strategy="disable")
+
+    full_state_update = False
+    total: Tensor
+    rows: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "rows"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, rows: int) -> None:
+        """Add the mean loss of a batch of so many rows."""
+        self.total += loss * rows
+        self.rows += rows
+
+    def compute(self) -> Tensor:
+        """Return the mean over rows."""
+        return self.total / self.rows
