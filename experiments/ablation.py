@@ -64,7 +64,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--population",
         type=int,
-        help="let `run` train up to so many runs of one architecture as one batched model (default: 1, each by itself)",
+        help="let `run` train up to so many runs of one architecture as one batched model, in this process "
+        "whatever the engine (default: 1, each by itself)",
     )
     parser.add_argument(
         "--precision",

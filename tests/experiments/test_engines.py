@@ -95,7 +95,7 @@ def silent_port() -> Iterator[int]:
 
 @needs_ray
 def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.running.engines.ray_connection.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("experiments.running.engines.ray_connection.ANSWER_SECONDS", 5.0)
     with pytest.raises(ExperimentError, match="no Ray cluster"):
         require_cluster(f"127.0.0.1:{silent_port}")
 

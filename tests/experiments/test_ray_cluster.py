@@ -1,6 +1,7 @@
 """Runs on a Ray cluster of two nodes: equal to those made here, and all there although one node dies."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
 from experiments.running.engines.ray_cluster import RayEngine  # noqa: E402
 
 STORE = 80 * 2**20
+PATIENCE = 300
 
 
 class Machines:
@@ -60,6 +62,20 @@ class WatchedEngine(RayEngine):
         message = super().receive(*arguments)
         self.lost += message is None
         return message
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    """Fail instead of waiting for a cluster that does not answer."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"not done after {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")
