@@ -32,6 +32,7 @@ def train_in_a_bare_loop(task: Task, network: nn.Module, precision: str = "32-tr
     optimizer = build_optimizer(config, network)
     schedule = build_schedule(config, optimizer, facts.steps_per_epoch)
     clip = task.config.trainer.gradient_clip_val
+    updated = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     arithmetic = forward_arithmetic(precision)
     batches = task.data.train_dataloader()
     work, steps = Work(), 0
@@ -42,7 +43,7 @@ def train_in_a_bare_loop(task: Task, network: nn.Module, precision: str = "32-tr
         optimizer.zero_grad()
         loss.backward()
         if clip:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(updated, clip)
         optimizer.step()
         schedule.step()
         work.add(batch["attention_mask"])
