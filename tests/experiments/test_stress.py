@@ -21,6 +21,7 @@ from rich.console import Console
 from experiments.ablation import report
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
+from experiments.running.engines.local import LocalEngine
 from experiments.running.execute import execute
 from experiments.running.grid_runner import prepare_corpus, run_grid
 
@@ -86,7 +87,7 @@ def disturbed(grid: Grid, results: Path, most: int, between: tuple[int, int], se
     killer = Killer(results, most, between, seed)
     killer.start()
     commands = 1
-    while run_grid(grid, results, 2, QUIET):
+    while run_grid(grid, results, LocalEngine(2), QUIET):
         commands += 1
         assert commands < 5, "a grid must end although workers are killed"
     killer.ended.set()

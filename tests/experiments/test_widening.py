@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from experiments.planning.widening import Trial, is_at_edge, next_trial
 from experiments.records.files import write_record
 from experiments.records.record import Record
 from experiments.records.store import local_records
+from experiments.running.engines.engine import Engine, Event
 from experiments.running.grid_runner import Text, run_grid, splitting
-from experiments.running.pool import Event
 from experiments.running.worker import Finished
 
 RATE, GAIN, WARMUP = "model.learning_rate", "model.initialisation_gain", "model.warmup_fraction"
@@ -106,41 +106,43 @@ def macro_f1(run: Run) -> float:
     return 0.9 - abs(math.log10(run.config.model.learning_rate / best)) / 10
 
 
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Run]]:
-    """Replace the worker processes by ones that make up records and are interrupted after a number of runs."""
+class MadeUpRuns(Engine):
+    """Makes up records, and is interrupted after ``patience`` runs."""
+
+    def __init__(self, patience: int = 1000) -> None:
+        self.patience = patience
+        self.made: list[Run] = []
+
+    def make_runs(
+        self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool]
+    ) -> Generator[Event, None, None]:
+        for run in runs:
+            if len(self.made) == self.patience:
+                raise KeyboardInterrupt
+            record = make_record("pre_ln", run.seed, run.stage)
+            assert record.validation is not None
+            scores = replace(record.validation, macro_f1=macro_f1(run))
+            self.made.append(run)
+            write_record(run.folder(results), replace(record, validation=scores, **run.record_fields()))
+            yield Event(run, Finished(record.outcome, scores.macro_f1), 0)
+
+
+@pytest.fixture(autouse=True)
+def text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no text be prepared: nothing is trained."""
 
     def prepared(grid: Grid, console: Console) -> Text:
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
-    def start(patience: int = 1000) -> list[Run]:
-        made: list[Run] = []
-
-        def making(runs: Sequence[Run], results: Path, *_: Any) -> Iterator[Event]:
-            for run in runs:
-                if len(made) == patience:
-                    raise KeyboardInterrupt
-                record = make_record("pre_ln", run.seed, run.stage)
-                assert record.validation is not None
-                scores = replace(record.validation, macro_f1=macro_f1(run))
-                made.append(run)
-                write_record(run.folder(results), replace(record, validation=scores, **run.record_fields()))
-                yield Event(run, Finished(record.outcome, scores.macro_f1), 0)
-
-        monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
-        monkeypatch.setattr("experiments.running.grid_runner.make_runs", making)
-        return made
-
-    return start
+    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
 
 
-def run_all(path: Path, results: Path) -> list[Record]:
-    run_grid(Grid.load(str(path)), results, 1, Console(quiet=True))
+def run_all(path: Path, results: Path, engine: Engine | None = None) -> list[Record]:
+    run_grid(Grid.load(str(path)), results, engine or MadeUpRuns(), Console(quiet=True))
     return list(local_records(results / "runs" / "wide" / "listops")[0].values())
 
 
-def test_a_run_widens_until_the_edge_is_passed_with_equal_budgets(tmp_path: Path, workers: Any) -> None:
-    workers()
+def test_a_run_widens_until_the_edge_is_passed_with_equal_budgets(tmp_path: Path) -> None:
     records = run_all(grid_file(tmp_path, widen=3), tmp_path)
     trials = [record for record in records if record.stage == "tune"]
     assert Counter(record.condition for record in trials) == {"pre_ln": 6, "post_ln": 6}
@@ -154,25 +156,22 @@ def test_a_run_widens_until_the_edge_is_passed_with_equal_budgets(tmp_path: Path
 
 
 @pytest.mark.parametrize("patience", [1, 4, 7, 11])
-def test_an_interrupted_widening_ends_as_an_undisturbed_one(tmp_path: Path, workers: Any, patience: int) -> None:
+def test_an_interrupted_widening_ends_as_an_undisturbed_one(tmp_path: Path, patience: int) -> None:
     path = grid_file(tmp_path, widen=2)
-    workers()
     whole = {record.to_json() for record in run_all(path, tmp_path / "one")}
-    workers(patience)
     with pytest.raises(KeyboardInterrupt):
-        run_all(path, tmp_path / "two")
-    rest = workers()
-    assert {record.to_json() for record in run_all(path, tmp_path / "two")} == whole
-    assert len(rest) == 14 - patience, "what was made is not made again"
+        run_all(path, tmp_path / "two", MadeUpRuns(patience))
+    rest = MadeUpRuns()
+    assert {record.to_json() for record in run_all(path, tmp_path / "two", rest)} == whole
+    assert len(rest.made) == 14 - patience, "what was made is not made again"
 
 
-def test_widening_leaves_listed_trials_and_their_hashes_as_they_are(tmp_path: Path, workers: Any) -> None:
-    workers()
+def test_widening_leaves_listed_trials_and_their_hashes_as_they_are(tmp_path: Path) -> None:
     before = run_all(grid_file(tmp_path, widen=0), tmp_path)
-    further = workers()
-    after = run_all(grid_file(tmp_path, widen=1), tmp_path)
+    further = MadeUpRuns()
+    after = run_all(grid_file(tmp_path, widen=1), tmp_path, further)
     assert {record.to_json() for record in before if record.stage == "tune"} <= {record.to_json() for record in after}
-    assert Counter((run.condition, run.stage) for run in further) == {
+    assert Counter((run.condition, run.stage) for run in further.made) == {
         ("pre_ln", "tune"): 1,
         ("post_ln", "tune"): 1,
         ("pre_ln", "final"): 2,  # a better rate was found; the other condition's final runs stand
@@ -180,7 +179,7 @@ def test_widening_leaves_listed_trials_and_their_hashes_as_they_are(tmp_path: Pa
 
 
 def test_plan_and_status_count_the_trials_that_are_not_known_yet(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: Any
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = grid_file(tmp_path, widen=2)
     trials = tune_runs(Grid.load(str(path)))
@@ -188,14 +187,12 @@ def test_plan_and_status_count_the_trials_that_are_not_known_yet(
     assert len({run.name for run in trials}) == 10
     ablation.main(["status", str(path), "--results", str(tmp_path)])
     assert "14 runs:" in capsys.readouterr().out
-    workers()
     run_all(path, tmp_path)
     ablation.main(["status", str(path), "--results", str(tmp_path)])
     assert "14 runs: 14 trained" in capsys.readouterr().out
 
 
-def test_the_report_marks_further_trials_and_says_why(tmp_path: Path, workers: Any) -> None:
-    workers()
+def test_the_report_marks_further_trials_and_says_why(tmp_path: Path) -> None:
     path = grid_file(tmp_path, widen=1)
     run_all(path, tmp_path)
     ablation.main(["report", str(path), "--results", str(tmp_path)])
