@@ -50,7 +50,7 @@ PANELS = (
 
 
 def scale_logarithmically(axes: Axes) -> None:
-    """Use a log scale of one to ``MOST_DECADES`` decades; a short one gets plain numbers between its powers of ten."""
+    """Use a log scale of one to ``MOST_DECADES`` decades; a short one gets plain numbers, also between its powers of ten."""
     axes.set_yscale("log")
     bottom, top = axes.get_ylim()
     stretch = max(1.0, (10 * bottom / top) ** 0.5)
@@ -58,5 +58,6 @@ def scale_logarithmically(axes: Axes) -> None:
     if top / bottom < 30:
         axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
     else:
         axes.yaxis.set_minor_formatter(NullFormatter())
