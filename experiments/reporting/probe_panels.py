@@ -50,7 +50,7 @@ PANELS = (
 
 
 def scale_logarithmically(axes: Axes) -> None:
-    """Use a log scale of one to ``MOST_DECADES`` decades; a short one gets plain numbers, also between its powers of ten."""
+    """Use a log scale of one to ``MOST_DECADES`` decades; a short one has plain numbers, also between powers of ten."""
     axes.set_yscale("log")
     bottom, top = axes.get_ylim()
     stretch = max(1.0, (10 * bottom / top) ** 0.5)
