@@ -94,7 +94,7 @@ class TextDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Fill the cache once, before worker processes need it."""
-        self.encoded  # noqa: B018  # built on first use
+        _ = self.encoded  # built on first use
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, in an order that depends on ``data.seed`` and the epoch alone."""

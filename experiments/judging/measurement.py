@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from experiments.judging.claim import Claim, Part
 from experiments.judging.evidence import GridResults, SideRuns
-from experiments.judging.measures import MEASURES, Value
+from experiments.judging.measures import MEASURES
+from experiments.judging.quantities import Value
 from experiments.statistics.censoring import CensoredComparison, Time, compare_times
 from experiments.statistics.multiplicity import intersection_union_p_value
 from experiments.statistics.seeds import FEWEST_PAIRS, PairedDifference, Spread, paired_difference, spread

@@ -1,27 +1,25 @@
-"""What a claim can be about: named measures, each computed from the records of one seed alone.
-
-A measure is ``None`` where a run has no such value (a diverged run has no score, and none is made up).
-"""
+"""What a claim can be about: quantities by name, and what a report says about each, in both languages."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
 from typing import Any, Literal
 
+from experiments.judging.quantities import (
+    Value,
+    class_scores,
+    failure_share,
+    gap_at_common_train_f1,
+    generalisation_gap,
+    gradient_imbalance_at_start,
+    gradient_imbalance_in_training,
+    pathological_gradient_share,
+    rare_class_lead,
+    test_score,
+    time_to_target,
+)
 from experiments.records.record import Record
-from experiments.reporting.rows import first_step_reaching
-from experiments.statistics.censoring import Time
-
-VANISHING, EXPLODING = 1e-3, 1e3
-"""Ratio of the first block's gradient norm to the last one's beyond which the gradient vanishes or explodes."""
-DECADES = 12.0
-"""Largest imbalance that is told apart, in powers of ten: a gradient that underflows to zero is no further off."""
-RARE_SHARE = 0.8
-"""A class is rare if its support is below this share of the mean support."""
-Value = float | Time | dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -38,149 +36,6 @@ class Measure:
     """Table of a grid's report that holds the measure, or the score beside it."""
     figures: tuple[str, ...] = ("macro_f1.png", "macro_f1_by_*.png")
     """Figures of a grid's report that show the measure, as patterns; the first that is there is linked."""
-
-
-def only(records: Sequence[Record]) -> Record:
-    """Return the single run of a seed.
-
-    Raises:
-        ValueError: where there are several, because the claim leaves swept values open.
-    """
-    (record,) = records
-    return record
-
-
-def test_score(name: str) -> Callable[[Sequence[Record], float | None], Value]:
-    """Return the measure of a test score: ``accuracy``, ``macro_f1`` and so on."""
-
-    def compute(records: Sequence[Record], target: float | None) -> Value:
-        scores = only(records).test
-        return None if scores is None else float(getattr(scores, name))
-
-    return compute
-
-
-def class_scores(*names: str) -> Callable[[Sequence[Record], float | None], Value]:
-    """Return the measure of several test scores of every class: a component for each class and score."""
-
-    def compute(records: Sequence[Record], target: float | None) -> Value:
-        scores = only(records).test
-        if scores is None:
-            return None
-        return {f"{entry['class']} {name}": float(entry[name]) for entry in scores.per_class for name in names}
-
-    return compute
-
-
-def generalisation_gap(records: Sequence[Record], target: float | None) -> Value:
-    """Return train minus validation macro-F1 of the chosen checkpoint."""
-    record = only(records)
-    return record.train.macro_f1 - record.validation.macro_f1 if record.train and record.validation else None
-
-
-def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> Value:
-    """Return train minus validation macro-F1 where train macro-F1 first reaches the target, the same for all variants.
-
-    Both curves are taken as straight between two validations, so that no variant is measured further along than
-    another; a run that is beyond the target at its first validation is measured there. None for a run that never
-    reaches it: at equal epochs, models that learn nothing have the smallest gap.
-    """
-    history = only(records).history.get("validation") or {}
-    curves = zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False)
-    points = [point for point in curves if None not in point]
-    place = next((index for index, (train, _) in enumerate(points) if target is not None and train >= target), None)
-    if place is None or target is None:
-        return None
-    train, validation = points[place]
-    if place == 0:
-        return train - validation
-    earlier_train, earlier_validation = points[place - 1]
-    share = (target - earlier_train) / (train - earlier_train)
-    return target - (earlier_validation + share * (validation - earlier_validation))
-
-
-def time_to_target(unit: str) -> Callable[[Sequence[Record], float | None], Value]:
-    """Return the measure of when validation macro-F1 first reached the target, in ``step`` or ``tokens``."""
-
-    def compute(records: Sequence[Record], target: float | None) -> Value:
-        record = only(records)
-        history = record.history.get("validation") or {}
-        if target is None or not (history.get("step") or record.outcome.status == "diverged"):
-            return None
-        step = first_step_reaching(record, target)
-        if step is not None:
-            return Time(float(history[unit][history["step"].index(step)]), reached=True)
-        return Time(float(budget(record, unit)), reached=False)
-
-    return compute
-
-
-def budget(record: Record, unit: str) -> int:
-    """Return how long a run was to train, in steps or tokens; one that diverged gets what it would have needed."""
-    steps, tokens = record.progress["steps"], record.progress["tokens_seen"]
-    if record.outcome.status == "diverged":
-        rows, config = record.data["rows"]["train"], record.config
-        planned = config["trainer"]["max_epochs"] * math.ceil(rows / config["data"]["batch_size"])
-        steps, tokens = planned, round(tokens * planned / max(steps, 1))
-    return int(steps if unit == "step" else tokens)
-
-
-def gradient_imbalances(record: Record) -> list[float]:
-    """Return ``log₁₀(first block's gradient norm / last block's)`` at every kept step; what is undefined is left out.
-
-    The blocks stand between the embedding and the head. Zero in the first block counts as twelve powers of ten.
-    """
-    found = []
-    for norms in (record.history.get("gradient_norms") or {}).get("blocks", []):
-        if len(norms) < 4:  # fewer than two blocks have no ratio
-            continue
-        first, last = norms[1], norms[-2]
-        if first is None or not last or not math.isfinite(first) or not math.isfinite(last):
-            continue
-        found.append(max(-DECADES, min(DECADES, math.log10(first / last))) if first > 0 else -DECADES)
-    return found
-
-
-def gradient_imbalance_at_start(records: Sequence[Record], target: float | None) -> Value:
-    """Return ``|log₁₀ ratio|`` at the first step, the untrained network: powers of ten between first and last block."""
-    record = only(records)
-    steps = (record.history.get("gradient_norms") or {}).get("step", [])
-    found = gradient_imbalances(record)
-    return abs(found[0]) if found and steps[0] == 1 else None
-
-
-def gradient_imbalance_in_training(records: Sequence[Record], target: float | None) -> Value:
-    """Return the median of ``|log₁₀ ratio|`` over the kept steps."""
-    found = gradient_imbalances(only(records))
-    return median(map(abs, found)) if found else None
-
-
-def pathological_gradient_share(records: Sequence[Record], target: float | None) -> Value:
-    """Return the share of kept steps whose gradient vanishes (ratio below 1e-3) or explodes (above 1e3)."""
-    found = gradient_imbalances(only(records))
-    low, high = math.log10(VANISHING), math.log10(EXPLODING)
-    return fmean(not low <= ratio <= high for ratio in found) if found else None
-
-
-def failure_share(records: Sequence[Record], target: float | None) -> Value:
-    """Return the share of runs, over all learning rates, that collapsed or diverged."""
-    return fmean(record.outcome.status in ("collapsed", "diverged") for record in records)
-
-
-def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
-    """Return the mean test F1 of rare classes (support below 80 % of the mean) minus that of all others.
-
-    Its gain from one amount of text to another is the interaction of class frequency and amount. None where no class is
-    rare.
-    """
-    scores = only(records).test
-    if scores is None:
-        return None
-    line = RARE_SHARE * fmean(float(entry["support"]) for entry in scores.per_class)
-    by_rarity: dict[bool, list[float]] = {True: [], False: []}
-    for entry in scores.per_class:
-        by_rarity[float(entry["support"]) < line].append(float(entry["f1"]))
-    return fmean(by_rarity[True]) - fmean(by_rarity[False]) if by_rarity[True] else None
 
 
 def _measure(

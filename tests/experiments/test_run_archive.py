@@ -50,7 +50,7 @@ def test_a_run_comes_back_whole(made: tuple[Run, Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.txt", "/tmp/evil.txt", "sub/metrics.csv", "..", "config.yaml", "evil.py", "run.json/../x", "a\\b"]
+    "name", ["../evil.txt", "/evil.txt", "sub/metrics.csv", "..", "config.yaml", "evil.py", "run.json/../x", "a\\b"]
 )
 def test_files_of_other_names_or_places_are_refused(name: str, made: tuple[Run, Path], tmp_path: Path) -> None:
     run, there = made
