@@ -22,6 +22,8 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import StrictParser, add_sections, given_options
+from experiments.records.naming import spell
+from experiments.running import automatic
 from experiments.running.engines.engine import Engine
 from experiments.running.engines.options import add_engine_options, chosen_engine, chosen_workers
 
@@ -67,33 +69,29 @@ def parse(arguments: Sequence[str]) -> Namespace:
         help="let `run` train up to so many runs of one architecture as one batched model, in this process "
         "whatever the engine (default: 1, each by itself)",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("auto",),
-        help="choose trainer.precision by the device and a measurement of seconds, made once and then remembered",
-    )
+    for option, text in automatic.HELP.items():
+        parser.add_argument(f"--{option}", choices=("auto",), help=text)
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
 
 
 def load_grid(parsed: Namespace, console: Console) -> Grid:
-    """Return the grid that the command line asks for, with the precision measured where that is asked for.
+    """Return the grid that the command line asks for, with the settings measured that are to be.
 
     Raises:
-        ExperimentError: where the precision is both given and to be measured.
+        ExperimentError: where a setting is both given and to be measured.
     """
     overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"))
-    if "precision" not in parsed:
-        return Grid.load(parsed.grid, overrides, *rest)
-    if "precision" in overrides.get("trainer", {}):
-        raise ExperimentError("--precision auto chooses what --trainer.precision sets; give one or the other")
-    from experiments.running.precision import choose_precision
-
-    choice = choose_precision(Grid.load(parsed.grid, overrides, *rest).conditions[0].config)
-    console.print(f"precision {choice.precision}: {choice.reason}", highlight=False, soft_wrap=True)
-    trainer = {**overrides.get("trainer", {}), "precision": choice.precision}
-    return Grid.load(parsed.grid, {**overrides, "trainer": trainer}, *rest)
+    for option, section in automatic.SECTIONS.items():
+        if option not in parsed:
+            continue
+        given = overrides.get(section, {})
+        automatic.refuse_both(option, given)
+        choice = automatic.choose(option, Grid.load(parsed.grid, overrides, *rest).conditions[0].config)
+        console.print(f"{option} {spell(choice.value)}: {choice.reason}", highlight=False, soft_wrap=True)
+        overrides = {**overrides, section: {**given, option: choice.value}}
+    return Grid.load(parsed.grid, overrides, *rest)
 
 
 def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:

@@ -23,6 +23,8 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import explain
 from experiments.planning.run_config import ProbesConfig
+from experiments.records.naming import spell
+from experiments.running import automatic
 from lightning_modules.classifier import TextClassifier
 from lightning_modules.processes import is_first_process, whole_module
 
@@ -50,11 +52,8 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--threads", type=int, default=1, help="CPU threads; repeats are bit-equal for equal threads"
         )
-        parser.add_argument(
-            "--precision",
-            type=Literal["auto"],
-            help="choose trainer.precision by the device and a measurement of seconds, made once and then remembered",
-        )
+        for option, text in automatic.HELP.items():
+            parser.add_argument(f"--{option}", type=Literal["auto"], help=text)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
         parser.add_class_arguments(ProbesConfig, "probes")
@@ -108,27 +107,27 @@ class TrainCLI(LightningCLI):
         settings["ckpt_path"] = str(path)
 
     def before_instantiate_classes(self) -> None:
-        """Set threads before any tensor is made, and the precision where it is to be measured."""
+        """Set threads before any tensor is made, and the settings that are to be measured."""
         from experiments.running.training import prepare_process
 
         prepare_process(self.settings["threads"])
-        if self.settings["precision"] == "auto":
-            self.choose_precision()
+        for option in automatic.SECTIONS:
+            if self.settings[option] == "auto":
+                self.choose(option)
 
-    def choose_precision(self) -> None:
-        """Put the precision that suits device and network into the settings.
+    def choose(self, option: str) -> None:
+        """Measure what an option's setting is to be, say so, and put it into the settings.
 
         Raises:
-            ExperimentError: where one was given too.
+            ExperimentError: where it was given too.
         """
         from experiments.planning.saved_runs import run_config_of
-        from experiments.running.precision import choose_precision
 
-        if self.settings["trainer"]["precision"] is not None:
-            raise ExperimentError("--precision auto chooses what --trainer.precision sets; give one or the other")
-        choice = choose_precision(run_config_of(self.settings))
-        self.config[self.subcommand].trainer.precision = choice.precision
-        print(f"precision {choice.precision}: {choice.reason}")
+        section = automatic.SECTIONS[option]
+        automatic.refuse_both(option, {name: value for name, value in self.settings[section].items() if value})
+        choice = automatic.choose(option, run_config_of(self.settings))
+        self.config[self.subcommand][section][option] = choice.value
+        print(f"{option} {spell(choice.value)}: {choice.reason}")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import MetricCollection
 
+from lightning_modules.compilers import missing_compiler
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import SupportsFacts, TaskFacts
@@ -63,6 +65,14 @@ class TextClassifier(LightningModule):
             self.build(datamodule.facts)
             if self.device_mesh is not None:
                 self._shard()
+        if self.config.compile and self.trainer.state.fn == TrainerFn.FITTING:
+            self._compile()
+
+    def _compile(self) -> None:
+        missing = missing_compiler(self.trainer.strategy.root_device)
+        if missing:
+            raise ConfigurationError(f"model.compile is true, but {missing}; set it to false or install one")
+        self.network.compile_blocks()
 
     def _shard(self) -> None:
         """Spread the weights of every block, and of the rest, over the processes of the strategy."""

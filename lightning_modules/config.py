@@ -99,6 +99,9 @@ class ModelConfig:
     schedule_epochs: int | None = None
     """Epochs that the schedule spans; ``trainer.max_epochs`` by default."""
 
+    compile: bool = False
+    """Compile the blocks with ``torch.compile`` while training: a minute at the start, other rounding ever after."""
+
     seed: int = 0
     """Seed of initialisation and dropout (``train`` links it to ``--seed_everything``)."""
 

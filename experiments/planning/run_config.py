@@ -82,6 +82,12 @@ class RunConfig:
     trainer_flags: dict[str, Any] = field(default_factory=dict)
     """Other flags of Lightning's ``Trainer`` that ``experiments.train`` was given; a grid has none."""
 
+    def __post_init__(self) -> None:
+        if self.model.compile and self.probes.every_n_steps:
+            raise ExperimentError(
+                "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
+            )
+
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
         return replace(self, seed=seed, model=replace(self.model, seed=seed), data=replace(self.data, seed=seed))
@@ -119,6 +125,8 @@ class RunConfig:
             del data[name]
         if data["augmentation"] == "none":
             del data["augmentation"]  # so that runs from before the option keep their hash
+        if not identity["model"]["compile"]:
+            del identity["model"]["compile"]  # for the same reason
         for corpus in EMBEDDED_CORPORA:
             if corpus != self.data.corpus:
                 del data[corpus]

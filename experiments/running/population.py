@@ -81,6 +81,8 @@ def refuse_unfit(runs: Sequence[Run]) -> None:
             raise ExperimentError(f"{run.name} has no network to train yet, so it belongs to no population")
         if config.probes.every_n_steps or config.trainer.track_train_metrics:
             raise ExperimentError(f"{run.name} is measured while it trains, which a population is not; make it alone")
+        if config.model.compile:
+            raise ExperimentError(f"{run.name} has model.compile, which a population does without; make it alone")
         if config.trainer_flags or config.trainer.devices != 1:
             raise ExperimentError(f"{run.name} sets flags of the trainer that a population does not have")
         reject_unknown("trainer.precision of a population", config.trainer.precision, PRECISIONS)

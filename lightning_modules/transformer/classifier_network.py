@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +50,14 @@ class ClassifierNetwork(nn.Module):
         """Return logits ``(B, K)`` of ``input_ids`` ``(B, T)`` under ``attention_mask`` ``(B, T)`` (True: real)."""
         x = self.blocks(self.embedding(input_ids), Context(attention_mask))
         return self.head(self.pooling(self.final_norm(x), attention_mask))
+
+    def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Have ``torch.compile`` translate each block, for rows of any number and length, when it is first called.
+
+        The blocks are alike, so what is compiled for the first serves all, whatever the depth.
+        """
+        for block in self.blocks.children():
+            block.compile(dynamic=True, backend=backend)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters by depth: ``embedding``, ``block_00`` and so on, ``head`` (with the final norm)."""

@@ -9,7 +9,8 @@ from data_modules.config import DataConfig
 from experiments import ablation
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.running import precision
-from experiments.running.precision import BFLOAT16, FLOAT32, Choice, choose_precision, decide, trainable
+from experiments.running.precision import choose_precision, decide
+from experiments.running.trial_steps import BFLOAT16, FLOAT32, Choice, Trial
 from lightning_modules.config import ModelConfig
 
 
@@ -34,7 +35,7 @@ def tiny_config(cache, **trainer) -> RunConfig:
 )
 def test_bfloat16_must_be_faster_and_must_learn_the_same(speedup, loss, chosen):
     choice = decide(speedup, {FLOAT32: 1.5, BFLOAT16: loss})
-    assert choice.precision == chosen
+    assert choice.value == chosen
     assert (f"{speedup:.2f} times" in choice.reason) or f"{loss:.3g}" in choice.reason
 
 
@@ -59,7 +60,7 @@ def test_what_is_measured_trains_and_differs_in_precision_alone(tmp_path):
     device = torch.device("cpu")
     losses = {}
     for name in (FLOAT32, BFLOAT16):
-        step = trainable(tiny_config(tmp_path), device, name)
+        step = Trial.of(tiny_config(tmp_path), device, name, dropout=0.0).step
         losses[name] = [float(step()) for _ in range(30)]
     assert losses[FLOAT32] != losses[BFLOAT16]
     assert losses[FLOAT32][0] == pytest.approx(losses[BFLOAT16][0], rel=0.01)
