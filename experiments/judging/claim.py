@@ -16,7 +16,12 @@ from experiments.planning.yaml_files import mapping_of, read_yaml, values_of
 from experiments.records.naming import spell
 
 LANGUAGES = ("en", "zh")
-TESTS = {"paired_t": "value", "censored_ratio": "time", "intersection_union": "components"}
+TESTS = {
+    "paired_t": "value",
+    "censored_ratio": "time",
+    "intersection_union": "components",
+    "paired_outcomes": "outcomes",
+}
 """Tests, and the kind of measure that each is for."""
 Text = Mapping[str, str]
 """A text in every language of :data:`LANGUAGES`."""
@@ -68,7 +73,7 @@ class Part:
     """Smallest effect of interest, in the unit of the effect; positive."""
 
     test: str
-    """How the effect is tested: ``paired_t``, ``censored_ratio`` or ``intersection_union``."""
+    """How the effect is tested: one of :data:`TESTS`."""
 
     shown: tuple[str, ...] = ()
     """Measures that are shown beside and decide nothing."""

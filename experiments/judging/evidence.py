@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +58,19 @@ class GridResults:
 
     def side(self, side: Side) -> SideRuns:
         """Return the runs of one side of a comparison."""
-        planned = [
+        return self._recorded(
             run
             for run in self.runs
             if run.condition == side.condition and all(run.swept.get(key) == value for key, value in side.swept.items())
-        ]
+        )
+
+    @property
+    def baselines(self) -> SideRuns:
+        """The fits of the baselines, one of which sets the target."""
+        return self._recorded(run for run in self.runs if run.baseline)
+
+    def _recorded(self, planned: Iterable[Run]) -> SideRuns:
+        planned = list(planned)
         by_seed: dict[int, list[Record | None]] = defaultdict(list)
         for run in planned:
             by_seed[run.seed].append(self.record_of(run))

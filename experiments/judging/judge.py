@@ -25,7 +25,7 @@ class Effect:
     measurement: Measurement
     adjusted: Adjusted
     interval: Interval | None
-    """Of the effect, at the member's Holm level."""
+    """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest."""
     detectable: float | None
     """Smallest effect that so many seeds with this spread show with 80 % power at that level."""
     verdict: Verdict
@@ -87,30 +87,33 @@ def judge_claim(claim: Claim, effects: Sequence[Effect]) -> Judgement:
 
 
 def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
-    """Judge a part on one corpus at the level that Holm gives it."""
+    """Judge a part on one corpus at the levels that its family leaves it."""
     if not member.is_complete:
         return Effect(member, adjusted, None, None, Verdict("not run", "missing"))
     interval = detectable = None
     if member.pairs >= FEWEST_PAIRS:
-        interval = intersection_union_interval(member.components, adjusted.level)
+        interval = interval_of(member, adjusted)
         sds = [component.spread().sd or 0.0 for component in member.components]
         detectable = smallest_detectable_effect(max(sds), member.pairs, adjusted.level)
-    censored = member.censored
-    verdict = judge_interval(
-        interval,
-        member.part.delta,
-        pairs=member.pairs,
-        may_confirm=censored is None or censored.only_fast_censored == 0,
-        may_refute=censored is None or censored.only_slow_censored == 0,
-    )
-    if verdict.name == "refuted" and is_equivalent(member, adjusted.level):
+    verdict = judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.comparison.doubts)
+    if verdict.name == "refuted" and is_equivalent(member, adjusted.strictest):
         verdict = Verdict("refuted", "equivalent")
     return Effect(member, adjusted, interval, detectable, verdict)
 
 
+def interval_of(member: Measurement, adjusted: Adjusted) -> Interval:
+    """Return [l, u]: l at the member's Holm level, u at the strictest, because one refuted part refutes a claim."""
+    interval = intersection_union_interval(member.components, adjusted.level, adjusted.strictest)
+    outcomes = member.comparison.outcomes
+    return interval if outcomes is None else outcomes.widened(interval, adjusted.level, adjusted.strictest)
+
+
 def is_equivalent(member: Measurement, level: float) -> bool:
-    """Tell whether a part's only effect lies within ±δ, so that the sides are equal in practice (TOST at ``level``)."""
-    if len(member.components) != 1:
+    """Tell whether a part's only effect lies within ±δ, so that the sides are equal in practice (TOST at ``level``).
+
+    Never where some pairs only bound the effect, nor for a share of runs, whose spread over seeds can be none.
+    """
+    if len(member.components) != 1 or member.comparison.doubts or member.comparison.outcomes is not None:
         return False
     p_value = equivalence_p_value(member.components[0], member.part.delta)
     return p_value is not None and p_value <= level

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from experiments.judging.quantities import (
     Value,
     class_scores,
-    failure_share,
+    failures,
     gap_at_common_train_f1,
     generalisation_gap,
     gradient_imbalance_at_start,
@@ -28,7 +28,7 @@ class Measure:
 
     compute: Callable[[Sequence[Record], float | None], Value]
     """From the records of one seed (one run, or one per swept value) and the target of ``steps_to_target``."""
-    kind: Literal["value", "time", "components"]
+    kind: Literal["value", "time", "components", "outcomes"]
     title: Mapping[str, str]
     effect: Mapping[str, str]
     """Name and unit of the effect: the difference between the two sides."""
@@ -36,6 +36,12 @@ class Measure:
     """Table of a grid's report that holds the measure, or the score beside it."""
     figures: tuple[str, ...] = ("macro_f1.png", "macro_f1_by_*.png")
     """Figures of a grid's report that show the measure, as patterns; the first that is there is linked."""
+    best: float | None = None
+    """Value that cannot be surpassed: where the control is within δ of it, no treatment could gain δ."""
+    needs_target: bool = False
+    """Whether the measure asks for the TF-IDF baseline's score."""
+    may_lack: bool = False
+    """Whether a run without a value is left out as the claim itself demands; else its run diverged."""
 
 
 def _measure(
@@ -48,22 +54,29 @@ def _measure(
 POINTS = ("difference", "差值")
 DECADE = ("powers of ten", "数量级（10 的幂）")
 DOUBLINGS = ("log₂ of the ratio (1: half the time)", "比值的 log₂（1 表示时间减半）")
-CURVES: dict[str, Any] = {"figures": ("loss_curves*.png",)}
-GRADIENTS: dict[str, Any] = {"figures": ("gradient_norms*.png",)}
-FAILURES: dict[str, Any] = {"figures": ("failures_by_*.png",)}
+CURVES: dict[str, Any] = {"figures": ("learning_curves*.png", "loss_curves*.png"), "needs_target": True}
+GAP: dict[str, Any] = {**CURVES, "best": 0.0, "may_lack": True}
+GRADIENTS: dict[str, Any] = {"figures": ("gradient_norms*.png",), "best": 0.0}
+FAILURES: dict[str, Any] = {"figures": ("failures_by_*.png",), "best": 0.0}
 CLASSES: dict[str, Any] = {"table": "per_class.md", "figures": ("confusion*.png",)}
+SCORE: dict[str, Any] = {"best": 1.0}
 MEASURES: dict[str, Measure] = {
-    "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏平均 F1"), POINTS),
-    "accuracy": _measure(test_score("accuracy"), "value", ("test accuracy", "测试集准确率"), POINTS),
+    "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏平均 F1"), POINTS, **SCORE),
+    "accuracy": _measure(test_score("accuracy"), "value", ("test accuracy", "测试集准确率"), POINTS, **SCORE),
     "generalisation_gap": _measure(
-        generalisation_gap, "value", ("train − validation macro F1", "训练集与验证集宏 F1 之差"), POINTS, **CURVES
+        generalisation_gap,
+        "value",
+        ("train − validation macro F1", "训练集与验证集宏 F1 之差"),
+        POINTS,
+        figures=CURVES["figures"],
+        best=0.0,
     ),
     "gap_at_common_train_f1": _measure(
         gap_at_common_train_f1,
         "value",
         ("train − validation macro F1 at equal train macro F1", "训练集宏 F1 相同时训练集与验证集之差"),
         POINTS,
-        **CURVES,
+        **GAP,
     ),
     "steps_to_target": _measure(
         time_to_target("step"), "time", ("steps to target", "达到目标的步数"), DOUBLINGS, **CURVES
@@ -93,7 +106,11 @@ MEASURES: dict[str, Measure] = {
         **GRADIENTS,
     ),
     "failure_share": _measure(
-        failure_share, "value", ("share of runs that collapsed or diverged", "坍缩或发散的运行占比"), POINTS, **FAILURES
+        failures,
+        "outcomes",
+        ("share of runs that collapsed or diverged", "坍缩或发散的运行占比"),
+        POINTS,
+        **FAILURES,
     ),
     "rare_class_lead": _measure(
         rare_class_lead, "value", ("F1 of rare classes − of the others", "稀有类与其余类的 F1 之差"), POINTS, **CLASSES
@@ -104,6 +121,7 @@ MEASURES: dict[str, Measure] = {
         ("precision, recall and F1 of every class", "每个类的精确率、召回率与 F1"),
         ("smallest difference", "最小差值"),
         **CLASSES,
+        **SCORE,
     ),
     "class_accuracy": _measure(
         class_scores("accuracy"),

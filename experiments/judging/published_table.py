@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 CLASSES = ("A", "B", "C", "D", "E")
@@ -113,6 +114,7 @@ class Neighbour:
     grid: str
     corpus: str
     condition: str
+    """Name of the condition, with its swept values."""
     accuracy: float
     macro_f1: float
 
@@ -130,5 +132,13 @@ def nearest_settings(results: Path, count: int = 5) -> list[Neighbour]:
             rows = [row for row in csv.DictReader(file) if row["accuracy"] and row["macro_f1"]]
         for row in rows:
             grid, corpus = path.parts[-3:-1]
-            found.append(Neighbour(grid, corpus, row["variant"], float(row["accuracy"]), float(row["macro_f1"])))
+            scores = (float(row[name]) for name in ("accuracy", "macro_f1"))
+            found.append(Neighbour(grid, corpus, condition_of(row), *scores))
     return sorted(found, key=lambda neighbour: neighbour.distance)[:count]
+
+
+def condition_of(row: Mapping[str, str]) -> str:
+    """Return the condition of a row of ``summary.csv`` with its swept values, the columns up to the first of size."""
+    swept = list(takewhile(lambda name: name not in ("norms", "accuracy"), list(row)[1:]))
+    values = ", ".join(f"{name}={row[name]}" for name in swept if row[name])
+    return f"{row['variant']} ({values})" if values else row["variant"]

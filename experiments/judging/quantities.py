@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
 from experiments.records.record import Record
-from experiments.reporting.rows import first_step_reaching
 from experiments.statistics.censoring import Time
 
 VANISHING, EXPLODING = 1e-3, 1e3
@@ -19,7 +18,7 @@ DECADES = 12.0
 """Largest imbalance that is told apart, in powers of ten: a gradient that underflows to zero is no further off."""
 RARE_SHARE = 0.8
 """A class is rare if its support is below this share of the mean support."""
-Value = float | Time | dict[str, float] | None
+Value = float | Time | dict[str, float] | tuple[bool, ...] | None
 
 
 def only(records: Sequence[Record]) -> Record:
@@ -82,17 +81,27 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
 
 
 def time_to_target(unit: str) -> Callable[[Sequence[Record], float | None], Value]:
-    """Return the measure of when validation macro-F1 first reached the target, in ``step`` or ``tokens``."""
+    """Return the measure of when validation macro-F1 first reached the target, in ``step`` or ``tokens``.
+
+    The curve is taken as straight between two validations, so that times do not jump by the steps between them. A run
+    that is beyond the target at its first validation was so then or earlier.
+    """
 
     def compute(records: Sequence[Record], target: float | None) -> Value:
         record = only(records)
         history = record.history.get("validation") or {}
         if target is None or not (history.get("step") or record.outcome.status == "diverged"):
             return None
-        step = first_step_reaching(record, target)
-        if step is not None:
-            return Time(float(history[unit][history["step"].index(step)]), reached=True)
-        return Time(float(budget(record, unit)), reached=False)
+        curve = zip(history.get(unit, []), history.get("macro_f1", []), strict=False)
+        points = [(time, score) for time, score in curve if score is not None]
+        place = next((index for index, (_, score) in enumerate(points) if score >= target), None)
+        if place is None:
+            return Time(float(budget(record, unit)), reached=False)
+        time, score = points[place]
+        if place == 0:
+            return Time(float(time), reached=True, at_first_look=True)
+        earlier, lower = points[place - 1]
+        return Time(earlier + (target - lower) / (score - lower) * (time - earlier), reached=True)
 
     return compute
 
@@ -144,9 +153,9 @@ def pathological_gradient_share(records: Sequence[Record], target: float | None)
     return fmean(not low <= ratio <= high for ratio in found) if found else None
 
 
-def failure_share(records: Sequence[Record], target: float | None) -> Value:
-    """Return the share of runs, over all learning rates, that collapsed or diverged."""
-    return fmean(record.outcome.status in ("collapsed", "diverged") for record in records)
+def failures(records: Sequence[Record], target: float | None) -> Value:
+    """Return for each run of a seed, over all learning rates, whether it collapsed or diverged."""
+    return tuple(record.outcome.status in ("collapsed", "diverged") for record in records)
 
 
 def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:

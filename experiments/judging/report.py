@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.judging.by_seed import FOLDER, write_by_seed
 from experiments.judging.judge import Effect, Judgement
 from experiments.judging.measures import MEASURES
 from experiments.judging.published_table import contradictions, nearest_settings
-from experiments.judging.wording import PHRASES, Phrases
+from experiments.judging.wording import PHRASES, Phrases, rules
 from experiments.records.files import write_atomically
+from experiments.records.naming import cell_name
 from experiments.reporting.render import EMPTY, Grid, mean_and_sd, rounded, to_markdown
 from experiments.statistics.verdicts import VerdictName
 
@@ -21,7 +23,7 @@ VERDICTS: tuple[VerdictName, ...] = ("confirmed", "refuted", "inconclusive", "no
 
 
 def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
-    """Write the report in both languages and its figure below ``results`` and return the paths.
+    """Write the report in both languages, its figure and the numbers by seed below ``results``; return the paths.
 
     Raises:
         RecordError: where a file cannot be written.
@@ -29,12 +31,13 @@ def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
     from experiments.judging.forest import draw_forest
 
     figure = draw_forest(judgements, results / FOREST)
-    written = []
+    written = [path for path in (write_by_seed(judgement, results) for judgement in judgements) if path is not None]
+    pages = []
     for language, name in FILES.items():
         text = Writer(language, PHRASES[language], results, has_forest=figure is not None).compose(judgements)
         write_atomically(results / name, text.encode())
-        written.append(results / name)
-    return written + ([figure] if figure is not None else [])
+        pages.append(results / name)
+    return [*pages, *([figure] if figure is not None else []), *written]
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Writer:
             self.overview(judgements),
             *([f"![{say['forest']}]({FOREST})", f"*{say['forest']}*"] if self.has_forest else []),
             f"## {say['how']}",
-            say["rules"],
+            rules(self.language),
             *(self.section(judgement) for judgement in judgements),
         ]
         return "\n\n".join(section.strip() for section in sections) + "\n"
@@ -120,8 +123,9 @@ class Writer:
         measurement, interval = effect.measurement, effect.interval
         judged = [EMPTY] * 4
         if interval is not None:
+            weakest = f" ({measurement.weakest})" if measurement.weakest else ""
             judged = [
-                rounded(interval.mean),
+                rounded(interval.mean) + weakest,
                 f"[{rounded(interval.low)}, {rounded(interval.high)}]",
                 p_value(effect.adjusted.p_value),
                 p_value(measurement.sign_flip_p_value),
@@ -140,22 +144,27 @@ class Writer:
 
     def verdict(self, effect: Effect) -> str:
         """Return a verdict with its reason."""
-        say, measurement, censored = self.phrases, effect.measurement, effect.measurement.censored
-        if not effect.verdict.reason:
+        say, measurement, reason = self.phrases, effect.measurement, effect.verdict.reason
+        if not reason:
             return say[effect.verdict.name]
-        reason = say[effect.verdict.reason].format(
-            found=measurement.found,
-            planned=measurement.planned,
-            fast=censored.only_fast_censored if censored else 0,
-            slow=censored.only_slow_censored if censored else 0,
-        )
-        return f"{say[effect.verdict.name]} ({reason})"
+        count = measurement.comparison.doubts.get(reason, 0)
+        said = say[reason].format(found=measurement.found, planned=measurement.planned, count=count)
+        return f"{say[effect.verdict.name]} ({said})"
 
     def links(self, effect: Effect) -> str:
         """Return links to the table and the figure behind an effect in its grid's report, where they are there."""
-        folder, measure = effect.measurement.results.folder, MEASURES[effect.measurement.part.metric]
+        part, folder = effect.measurement.part, effect.measurement.results.folder
+        measure, cell = MEASURES[part.metric], cell_name(part.treatment.swept, {}, "final")
         figures = [path for pattern in measure.figures for path in sorted((folder / "figures").glob(pattern))]
-        behind = (("table", [folder / measure.table, folder / "report.md"]), ("figure", figures))
+        figures.sort(
+            key=lambda path: not path.stem.endswith(f"_{cell}")
+        )  # that of the swept values, where there is one
+        by_seed = self.results / FOLDER / f"{effect.measurement.claim.id}.csv"
+        behind = (
+            ("by_seed", [by_seed]),
+            ("table", [folder / measure.table, folder / "report.md"]),
+            ("figure", figures),
+        )
         found = []
         for name, files in behind:
             file = next((file for file in files if file.is_file()), None)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.records.naming import cell_name
 from experiments.reporting.curves import first_steps, gradient_band
+from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
@@ -102,6 +103,7 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
 
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
     "loss_curves": loss_figure,
+    "learning_curves": learning_figure,
     "confusion": confusion_figure,
     "gradient_norms": gradient_figure,
     **PROBED,

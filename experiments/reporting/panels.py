@@ -38,12 +38,12 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
         for other, other_train, _ in curves:
             if other is not row:
                 axes.plot(other_train.x, other_train.mean, color=LIGHT_GREY, lw=0.6, zorder=1)
-        _draw_band(axes, train, color=look.color, lw=1.4, label="train")
+        draw_band(axes, train, color=look.color, lw=1.4, label="train")
         if validation is not None:
-            _draw_band(axes, validation, color="black", lw=1.0, ls=(0, (4, 1.5)), marker="o", ms=3, label="validation")
+            draw_band(axes, validation, color="black", lw=1.0, ls=(0, (4, 1.5)), marker="o", ms=3, label="validation")
         _draw_prior(axes, row)
         axes.set_xlim(0, 1.02 * float(train.x[-1]))  # its own: one long run would squeeze all others
-        axes.set_title(_outcomes(row), loc="left")
+        axes.set_title(outcomes_of(row), loc="left")
     _limit_losses(panels[0], [band for _, train, validation in curves for band in (train, validation) if band])
     figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
     figure.supylabel("loss", fontsize=9)
@@ -117,7 +117,8 @@ def _annotate(axes: Axes, matrix: np.ndarray) -> None:
         axes.text(predicted, true, f"{100 * share:.0f}", ha="center", va="center", fontsize=6, color=color)
 
 
-def _draw_band(axes: Axes, band: Band, *, color: str, **line: Any) -> None:
+def draw_band(axes: Axes, band: Band, *, color: str, **line: Any) -> None:
+    """Draw a mean as a line and its range over seeds as a band."""
     axes.fill_between(band.x, band.low, band.high, color=color, alpha=0.15, lw=0)
     axes.plot(band.x, band.mean, color=color, **line)
 
@@ -141,7 +142,7 @@ def _limit_losses(axes: Axes, bands: Sequence[Band]) -> None:
     axes.set_ylim(0, 1.05 * ceiling)
 
 
-def _outcomes(row: Row) -> str:
+def outcomes_of(row: Row) -> str:
     """Return the row's label with the outcomes other than trained."""
     counts = [(status, row.count(status)) for status in ("collapsed", "diverged", "failed")]
     said = ", ".join(f"{count} {status}" for status, count in counts if count)

@@ -30,6 +30,8 @@ class Time:
     """Steps or tokens, at least 1; the budget where the target was never reached."""
     reached: bool
     """False where the time is censored at the budget: the true one is later, perhaps infinite."""
+    at_first_look: bool = False
+    """True where the first measurement was beyond the target already: the true time is that or earlier."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +40,36 @@ class CensoredComparison:
 
     ratios: PairedDifference
     """``log₂(slow side / fast side)`` per seed: 1 means that the fast side needs half the time."""
-    only_fast_censored: int
-    """Pairs in which only the side that is claimed to be faster never arrived: the true ratio is lower."""
-    only_slow_censored: int
-    """Pairs in which only the other side never arrived: the true ratio is higher."""
-    both_censored: int
-    """Pairs left out because neither side arrived, which says nothing about their order."""
+    upper_bounds: int
+    """Pairs whose true ratio may be lower: the fast side never arrived, or the slow one before the first look."""
+    lower_bounds: int
+    """Pairs whose true ratio may be higher: the slow side never arrived, or the fast one before the first look."""
+    untold: int
+    """Pairs left out because both never arrived, or both before the first look: their order is not known."""
 
 
 def compare_times(fast: Mapping[int, Time], slow: Mapping[int, Time]) -> CensoredComparison:
     """Return ``log₂(slow / fast)`` by seed, with times that were not reached set to the budget.
 
-    Where one side is censored, its true time is later than the budget, so its ratio is drawn towards zero: a difference
-    is never overstated. The mean is then a lower bound where only the slow side is censored (fit to confirm, not to
-    refute) and an upper bound where only the fast side is (fit to refute, not to confirm).
+    Where one side is censored at the budget, its true time is later, so the ratio is drawn towards zero; where one was
+    beyond the target at the first look, its true time is earlier, so again a difference is never overstated. The mean
+    is then a lower bound (fit to confirm, not to refute) where only the slow side is late or only the fast one early,
+    and an upper bound (fit to refute, not to confirm) where it is the other way round.
 
     Args:
         fast: time by seed of the side that is claimed to be faster.
         slow: time by seed of the other side.
     """
     seeds = sorted(fast.keys() & slow.keys())
-    told = [seed for seed in seeds if fast[seed].reached or slow[seed].reached]
+    told = [seed for seed in seeds if _has_an_order(fast[seed], slow[seed])]
     ratios = tuple(math.log2(slow[seed].value / fast[seed].value) for seed in told)
     return CensoredComparison(
         ratios=PairedDifference(tuple(told), ratios),
-        only_fast_censored=sum(not fast[seed].reached for seed in told),
-        only_slow_censored=sum(not slow[seed].reached for seed in told),
-        both_censored=len(seeds) - len(told),
+        upper_bounds=sum(not fast[seed].reached or slow[seed].at_first_look for seed in told),
+        lower_bounds=sum(not slow[seed].reached or fast[seed].at_first_look for seed in told),
+        untold=len(seeds) - len(told),
     )
+
+
+def _has_an_order(first: Time, second: Time) -> bool:
+    return (first.reached or second.reached) and not (first.at_first_look and second.at_first_look)

@@ -18,7 +18,9 @@ class Adjusted:
     p_value: float
     """Adjusted p-value: the member is rejected at α if it is at most α."""
     level: float
-    """Significance level of the member's own test and of the interval that goes with it."""
+    """Significance level of the member's own test and of the lower end that goes with it."""
+    strictest: float
+    """``α / m``: at this level no more than a share α of families has any interval without the true effect."""
     rejected: bool
 
 
@@ -28,8 +30,8 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)`` until the first that is
     not rejected; all from there on keep that member's level. The adjusted p-value is ``max over j ≤ i of
     (m − j + 1)·p_(j)``, at most 1. (``statsmodels`` has the same, and collects garbage for half a second in every call:
-    the tests compare with it.) The t-interval at a member's level excludes zero exactly where Holm rejects it. (The
-    intervals are compatible with the tests, one by one; they are not simultaneous: for that all would need α/m.)
+    the tests compare with it.) The t-interval at a member's level excludes zero exactly where Holm rejects it. These
+    intervals go with the tests one by one; for statements about any member of a family there is ``α/m``.
 
     Args:
         p_values: of every planned test; None for one that could not be made, which still counts in m.
@@ -43,36 +45,59 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
         adjusted = max(adjusted, min(1.0, remaining * known[index]))
         level = alpha / remaining if rejects else level
         rejects = rejects and known[index] <= level
-        found[index] = Adjusted(adjusted, level, rejects)
+        found[index] = Adjusted(adjusted, level, alpha / len(known), rejects)
     return [member for member in found if member is not None]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An effect and its interval at some level, oriented so that positive favours the claim."""
+    """An effect and its interval, oriented so that positive favours the claim."""
 
     mean: float
     low: float
     high: float
 
 
-def intersection_union_p_value(p_values: Sequence[float]) -> float:
-    """Return the p-value of "every component has an effect": the largest one (Berger 1982); no adjustment is needed."""
-    return max(p_values)
+def intersection_union_p_value(components: Sequence[PairedDifference]) -> float | None:
+    """Return the p-value of "every component favours the claim": the largest one (Berger 1982), without adjustment.
+
+    The components' tests are two-sided, so among several a component whose mean is not positive has p = 1: a fall is
+    no evidence that all rise. A single effect keeps its two-sided p-value. None where a component has under two pairs.
+    """
+    return _largest(components, [component.p_value for component in components])
 
 
-def intersection_union_interval(components: Sequence[PairedDifference], level: float) -> Interval:
+def intersection_union_sign_flip(components: Sequence[PairedDifference]) -> float | None:
+    """Return the same by sign flips."""
+    return _largest(components, [component.sign_flip_p_value for component in components])
+
+
+def _largest(components: Sequence[PairedDifference], p_values: Sequence[float | None]) -> float | None:
+    known = [value for value in p_values if value is not None]
+    if not components or len(known) < len(components):
+        return None
+    if len(components) > 1 and any(sum(component.values) <= 0 for component in components):
+        return 1.0
+    return max(known)
+
+
+def intersection_union_interval(components: Sequence[PairedDifference], level: float, strictest: float) -> Interval:
     """Return the smallest effect of all components with an interval for it.
 
     The lower end is the smallest lower end at ``level``: it is positive only where every component's is. The upper end
-    is the smallest upper end at ``level`` divided by the number of components K (Bonferroni), since any of the K could
-    have come out low by chance.
+    is the smallest upper end at ``strictest`` divided by the number of components K (Bonferroni), since a claim falls
+    with any of its parts, and any of the K could have come out low by chance.
+
+    Args:
+        components: one, or all that must rise.
+        level: the member's own level, by Holm.
+        strictest: ``α / m`` in a family of m.
 
     Raises:
         ValueError: where a component has fewer than two pairs.
     """
     lower = [component.spread(1 - level) for component in components]
-    upper = [component.spread(1 - level / len(components)) for component in components]
+    upper = [component.spread(1 - strictest / len(components)) for component in components]
     means = [part.mean for part in lower if part.mean is not None]
     lows = [part.low for part in lower if part.low is not None]
     highs = [part.high for part in upper if part.high is not None]

@@ -37,11 +37,11 @@ def smallest_detectable_effect(sd: float, pairs: int, level: float, power: float
         power: chance of finding the effect if it is that large.
 
     Returns:
-        An effect in the unit of ``sd``; None for fewer than two pairs.
+        An effect in the unit of ``sd``; None for fewer than two pairs, or without any spread to go by.
     """
     from statsmodels.stats.power import TTestPower
 
-    if pairs < FEWEST_PAIRS:
+    if pairs < FEWEST_PAIRS or sd == 0:
         return None
     standardised = TTestPower().solve_power(nobs=pairs, alpha=level, power=power, alternative="two-sided")
     return float(standardised) * sd

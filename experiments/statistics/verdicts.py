@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,31 +22,37 @@ class Verdict:
     """Why it is inconclusive or not run, or that a refuted effect is none in practice: one of :data:`REASONS`."""
 
 
-REASONS = ("missing", "few_seeds", "undecided", "small", "only_fast_censored", "only_slow_censored", "equivalent")
+AGAINST_CONFIRMING = ("upper_bound", "treatment_lost")
+"""The effect may be smaller than measured: times bound it from above, or runs of the treatment alone have no score."""
+AGAINST_REFUTING = ("lower_bound", "control_lost", "no_room")
+"""The effect may be larger than measured, or the control is so good that no treatment could gain δ over it."""
+REASONS = ("missing", "few_seeds", "undecided", "small", "equivalent", *AGAINST_CONFIRMING, *AGAINST_REFUTING)
 
 
-def judge_interval(
-    interval: Interval | None, delta: float, *, pairs: int, may_confirm: bool = True, may_refute: bool = True
-) -> Verdict:
+def judge_interval(interval: Interval | None, delta: float, *, pairs: int, doubts: Collection[str] = ()) -> Verdict:
     """Judge an effect by its multiplicity-adjusted interval [l, u], oriented so that positive favours the claim.
 
     **Confirmed** if ``l > 0`` and the mean is at least δ, the smallest effect of interest; **refuted** if ``u < δ``;
-    **inconclusive** otherwise, and wherever fewer than three pairs of seeds are usable.
+    **inconclusive** otherwise, wherever fewer than three pairs of seeds are usable, and where a doubt forbids it.
 
     Args:
         interval: the effect; None where it could not be computed.
         delta: smallest effect of interest, in the effect's unit.
         pairs: usable pairs of seeds.
-        may_confirm: False where the mean is only an upper bound (the claimed faster side is censored).
-        may_refute: False where the mean is only a lower bound (the other side is censored).
+        doubts: of :data:`AGAINST_CONFIRMING` and :data:`AGAINST_REFUTING`.
     """
     if interval is None or pairs < FEWEST_SEEDS:
         return Verdict("inconclusive", "few_seeds")
     if interval.low > 0 and interval.mean >= delta:
-        return Verdict("confirmed") if may_confirm else Verdict("inconclusive", "only_fast_censored")
+        return _unless("confirmed", AGAINST_CONFIRMING, doubts)
     if interval.high < delta:
-        return Verdict("refuted") if may_refute else Verdict("inconclusive", "only_slow_censored")
+        return _unless("refuted", AGAINST_REFUTING, doubts)
     return Verdict("inconclusive", "small" if interval.low > 0 else "undecided")
+
+
+def _unless(name: VerdictName, against: Sequence[str], doubts: Collection[str]) -> Verdict:
+    reason = next((doubt for doubt in against if doubt in doubts), None)
+    return Verdict(name) if reason is None else Verdict("inconclusive", reason)
 
 
 def judge_all(verdicts: Sequence[Verdict]) -> Verdict:

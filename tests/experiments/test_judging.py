@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.seeds import PairedDifference
+from experiments.statistics.verdicts import Verdict
 
 SEEDS = 10
 NOISE = np.random.default_rng(0).normal(0, 0.004, SEEDS)
@@ -139,23 +141,60 @@ def test_a_run_of_other_settings_does_not_count(grid: Grid, tmp_path: Path) -> N
     assert (effect.verdict.name, effect.measurement.found) == ("not run", 0)
 
 
-def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid: Grid, tmp_path: Path) -> None:
-    def diverge(records: list[Record], from_seed: int) -> list[Record]:
-        lost = Outcome(status="diverged", step=3, reason="The loss became nan at step 3.")
-        return [
-            replace(r, test=None, outcome=lost) if r.condition == "no_norm" and r.seed >= from_seed else r
-            for r in records
-        ]
+def diverged(records: list[Record], condition: str, from_seed: int) -> list[Record]:
+    lost = Outcome(status="diverged", step=3, reason="The loss became nan at step 3.")
+    return [
+        replace(r, test=None, outcome=lost) if r.condition == condition and r.seed >= from_seed else r for r in records
+    ]
 
-    effect = judged(results_of(grid, tmp_path / "some", diverge(scored(grid, 0.05), 7)), part()).effects[0]
+
+def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid: Grid, tmp_path: Path) -> None:
+    lost = diverged(scored(grid, 0.05), "no_norm", 7)
+    effect = judged(results_of(grid, tmp_path / "some", lost), part()).effects[0]
     assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
-    few = judged(results_of(grid, tmp_path / "most", diverge(scored(grid, 0.05), 2)), part()).effects[0]
+    few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
     assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
-    failures = part(metric="failure_share", direction="lower", treatment=Side(condition="post_ln"),
-                    control=Side(condition="no_norm"), delta=0.1)  # fmt: skip
-    share = judged(GridResults(grid, tmp_path / "most"), failures).effects[0]
+    assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
+
+
+@pytest.mark.parametrize(
+    ("condition", "difference", "reason"), [("post_ln", 0.05, "treatment_lost"), ("no_norm", -0.05, "control_lost")]
+)
+def test_what_survives_on_one_side_alone_is_no_evidence_for_it(
+    grid: Grid, tmp_path: Path, condition: str, difference: float, reason: str
+) -> None:
+    results = results_of(grid, tmp_path, diverged(scored(grid, difference), condition, 3))
+    (effect,) = judged(results, part()).effects
+    assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", reason)
+    assert f"{SEEDS - 3} seed(s)" in Writer("en", PHRASES["en"], tmp_path, has_forest=False).verdict(effect)
+
+
+def failing_part() -> Part:
+    sides = {"treatment": Side(condition="post_ln"), "control": Side(condition="no_norm")}
+    return part(metric="failure_share", direction="lower", test="paired_outcomes", delta=0.1, **sides)
+
+
+def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
+    most = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), failing_part())
+    (share,) = most.effects
     assert share.interval is not None and share.interval.mean == pytest.approx(0.8)
-    assert share.measurement.planned == 4 * SEEDS
+    assert (share.measurement.planned, share.verdict.name) == (4 * SEEDS, "confirmed")
+    all_fail = diverged(diverged(scored(grid, 0.05), "no_norm", 0), "post_ln", 0)
+    (same,) = judged(results_of(grid, tmp_path / "all", all_fail), failing_part()).effects
+    assert same.interval is not None and same.interval.high > 0.1 > same.interval.low
+    assert (same.verdict.name, same.detectable) == ("inconclusive", None)
+    (none,) = judged(results_of(grid, tmp_path / "none", scored(grid, 0.05)), failing_part()).effects
+    assert none.interval is not None and none.interval.high > 0.1 and none.verdict.name == "inconclusive"
+
+
+def test_where_the_control_leaves_no_room_nothing_is_refuted(grid: Grid, tmp_path: Path) -> None:
+    records = [with_score(run, 0.995 - 0.001 * (run.condition == "post_ln")) for run in final_runs(grid)]
+    noisy = [
+        replace(r, test=replace(r.test, macro_f1=r.test.macro_f1 + NOISE[r.seed] / 100)) for r in records if r.test
+    ]
+    (effect,) = judged(results_of(grid, tmp_path, noisy), part()).effects
+    assert effect.interval is not None and effect.interval.high < 0.01
+    assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", "no_room")
 
 
 def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_path: Path) -> None:
@@ -187,9 +226,14 @@ def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
     every = part(metric="class_precision_recall_f1", test="intersection_union")
     all_rise = judged(results_of(grid, tmp_path / "all", records(dict.fromkeys(range(3), 0.95))), every).effects[0]
     assert all_rise.verdict.name == "confirmed"
-    assert len(all_rise.measurement.components) == 9 and all_rise.measurement.names[0] == "torch precision"
-    one_stays = judged(results_of(grid, tmp_path / "one", records({0: 0.95, 1: 0.95, 2: 0.3})), every).effects[0]
-    assert one_stays.verdict.name == "refuted"
+    assert len(all_rise.measurement.components) == 9 and all_rise.measurement.comparison.names[0] == "torch precision"
+    one_falls = judged(results_of(grid, tmp_path / "one", records({0: 0.95, 1: 0.95, 2: 0.3})), every).effects[0]
+    assert one_falls.verdict.name == "refuted"
+    assert one_falls.adjusted.p_value == 1.0
+    means = [np.mean(component.values) for component in one_falls.measurement.components]
+    assert one_falls.measurement.weakest == one_falls.measurement.comparison.names[int(np.argmin(means))]
+    cells = Writer("en", PHRASES["en"], tmp_path, has_forest=False).effect_row(one_falls)
+    assert f"({one_falls.measurement.weakest})" in cells[2]
 
 
 def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path: Path) -> None:
@@ -205,17 +249,36 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     speed = part(metric="steps_to_target", direction="lower", test="censored_ratio", delta=0.415)
     found = {}
     for name, (fast, slow) in {
-        "both": (50, 200),
+        "both": (100, 200),
         "slow": (200, None),
         "fast": (None, 100),
         "none": (None, None),
+        "early": (50, 200),
+        "late": (100, 50),
     }.items():
         found[name] = judged(results_of(grid, tmp_path / name, records(fast, slow)), speed).effects[0]
+    # 90 % of TF-IDF's score is the target: the same share of the way between two validations on both sides.
+    both = found["both"].measurement.comparison
+    times = [next(iter(side.values())) for side in (both.control, both.treatment)]
+    assert [50 < times[1].value < 100, 150 < times[0].value < 200] == [True, True]
     assert found["both"].verdict.name == "confirmed"
-    assert found["both"].interval is not None and found["both"].interval.mean == 2.0
-    assert (found["slow"].verdict.name, found["slow"].verdict.reason) == ("inconclusive", "only_slow_censored")
-    assert found["fast"].verdict.name == "refuted"
+    assert found["both"].interval is not None
+    assert found["both"].interval.mean == pytest.approx(np.log2(times[0].value / times[1].value))
+    assert (found["slow"].verdict.name, found["slow"].verdict.reason) == ("inconclusive", "lower_bound")
+    assert found["fast"].verdict == Verdict("refuted"), "a bound is never said to be equal"
     assert found["none"].verdict.reason == "few_seeds" and found["none"].measurement.excluded == SEEDS
+    assert found["none"].measurement.shown[0].treatment.count == 0, "the budget is no time of arrival"
+    assert found["early"].verdict.name == "confirmed"
+    assert found["late"].verdict.name == "refuted"
+
+
+def test_without_the_baselines_score_nothing_that_asks_for_it_is_judged(grid: Grid, tmp_path: Path) -> None:
+    records = [record for record in scored(grid, 0.05) if record.condition != "tfidf_logistic_regression"]
+    results = results_of(grid, tmp_path, records)
+    gap = part(metric="gap_at_common_train_f1", direction="lower")
+    (effect,) = judged(results, gap).effects
+    assert effect.verdict.name == "not run" and effect.measurement.planned - effect.measurement.found == 1
+    assert judged(results, part()).effects[0].verdict.name == "confirmed"
 
 
 def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: Grid, tmp_path: Path) -> None:
@@ -239,10 +302,16 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert cells[3] == f"\\[{effect.interval.low:.3f}, {effect.interval.high:.3f}\\]"
     assert cells[4:8] == ["&lt; 0.001", "0.002", "10", "0"]
     assert cells[8:11] == ["0.010", f"{effect.detectable:.3f}", "confirmed"]
-    assert cells[11] == "[table](toy/listops/summary.md), [figure](toy/listops/figures/macro_f1.png)"
+    behind = ["[by seed](verdicts/norms.csv)", "[table](toy/listops/summary.md)"]
+    assert cells[11] == ", ".join([*behind, "[figure](toy/listops/figures/macro_f1.png)"])
+    with (tmp_path / "verdicts" / "norms.csv").open(newline="") as file:
+        values = list(csv.DictReader(file))
+    here = [line for line in values if line["corpus"] == "listops"]
+    differences = [float(line["treatment"]) - float(line["control"]) for line in here]
+    assert len(here) == SEEDS and np.mean(differences) == pytest.approx(effect.interval.mean, abs=1e-5)
     assert "[confirmed](#norms)" in english and '<a id="norms"></a>\n\n## 1. Norms help.' in english
     assert "[证实](#norms)" in chinese and '<a id="norms"></a>' in chinese
-    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复验证", "1 证实", "有与无相比"))):
+    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 证实", "有与无相比"))):
         assert all(word in text for word in words)
         assert "![" in text and "figures/claims.png" in text
     assert written[2].read_bytes().startswith(b"\x89PNG")
@@ -252,8 +321,9 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
 @pytest.mark.parametrize(
     ("metric", "table", "figure"),
     [
-        ("gradient_imbalance_at_start", "summary", "gradient_norms_layers=6"),
-        ("steps_to_target", "summary", "loss_curves"),
+        ("gradient_imbalance_at_start", "summary", "gradient_norms_learning_rate=0.001"),
+        ("steps_to_target", "summary", "learning_curves"),
+        ("gradient_imbalance_in_training", "summary", "gradient_norms_learning_rate=0.001"),
         ("failure_share", "summary", "failures_by_learning_rate"),
         ("class_precision_recall_f1", "per_class", "confusion"),
         ("macro_f1", "summary", "macro_f1_by_layers"),
@@ -266,7 +336,8 @@ def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
     (results.folder / "figures").mkdir(parents=True)
     for name in ("summary", "per_class"):
         (results.folder / f"{name}.md").touch()
-    (results.folder / "figures" / f"{figure}.png").touch()
+    for name in (figure, "gradient_norms_learning_rate=0.0001", "loss_curves"):  # the latter are second choices
+        (results.folder / "figures" / f"{name}.png").touch()
     (effect,) = judged(results, part(metric=metric)).effects
     links = Writer("en", PHRASES["en"], tmp_path, has_forest=False).links(effect)
     assert links == f"[table](toy/listops/{table}.md), [figure](toy/listops/figures/{figure}.png)"
@@ -282,7 +353,10 @@ def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid
         differences = [
             PairedDifference(tuple(range(SEEDS)), tuple(generator.normal(0, 0.02, SEEDS).tolist())) for _ in range(4)
         ]
-        members = [replace(template, components=(difference,)) for difference in differences]
+        members = [
+            replace(template, comparison=replace(template.comparison, components=(difference,)))
+            for difference in differences
+        ]
         verdicts = itertools.starmap(judge_member, zip(members, holm([m.p_value for m in members]), strict=True))
         confirmed += any(effect.verdict.name == "confirmed" for effect in verdicts)
     assert confirmed / families <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / families)

@@ -71,8 +71,9 @@ def test_the_published_numbers_contradict_each_other() -> None:
 
 
 def test_the_nearest_of_our_settings_are_found(tmp_path: Path) -> None:
-    for corpus, rows in {"one": "a,0.5,0.5\nb,0.84,0.80\nlost,,\n", "two": "c,0.83,0.79\n"}.items():
+    for corpus, rows in {"one": "a,6,0.5,0.5\nb,12,0.84,0.80\nlost,,,\n", "two": "c,,0.83,0.79\n"}.items():
         (tmp_path / "grid" / corpus).mkdir(parents=True)
-        (tmp_path / "grid" / corpus / "summary.csv").write_text(f"variant,accuracy,macro_f1\n{rows}")
-    assert [(near.corpus, near.condition) for near in nearest_settings(tmp_path, 2)] == [("two", "c"), ("one", "b")]
+        (tmp_path / "grid" / corpus / "summary.csv").write_text(f"variant,layers,accuracy,macro_f1\n{rows}")
+    found = [(near.corpus, near.condition) for near in nearest_settings(tmp_path, 2)]
+    assert found == [("two", "c"), ("one", "b (layers=12)")]
     assert nearest_settings(tmp_path / "none") == []

@@ -23,6 +23,7 @@ from experiments.records.errors import RecordError
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
+from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
 from experiments.reporting.report import Description, write_report
@@ -298,6 +299,21 @@ def test_every_figure_is_a_picture_and_is_shown_in_the_report(report: Path) -> N
     assert all(content.startswith(b"\x89PNG") and len(content) > 5000 for content in figures.values())
     shown = re.findall(r"\]\(figures/(\S+)\)", (report / "report.md").read_text())
     assert sorted(shown) == sorted(figures)
+
+
+def test_learning_curves_are_drawn_where_training_rows_are_scored() -> None:
+    tracked = {"step": [10, 20], "train_macro_f1": [0.3, 0.8], "macro_f1": [0.2, 0.6]}
+    records = [make_record("post_ln", seed) for seed in SEEDS]
+    assert learning_figure(make_rows(evidence_of(*records), DESCRIPTION)) is None
+    records = [replace(record, history={**record.history, "validation": tracked}) for record in records]
+    rows = make_rows(evidence_of(*records, make_record("tfidf_logistic_regression", 0)), DESCRIPTION)
+    figure = learning_figure(rows)
+    assert figure is not None
+    (axes,) = [axes for axes in figure.axes if axes.get_visible()]
+    train, validation, target = axes.get_lines()
+    assert list(train.get_ydata()) == pytest.approx([0.3, 0.8])
+    assert list(validation.get_ydata()) == pytest.approx([0.2, 0.6])
+    assert target.get_ydata()[0] == rows[0].target
 
 
 def test_swept_grids_get_a_figure_per_setting(tmp_path: Path) -> None:

@@ -19,10 +19,18 @@ from experiments.statistics.multiplicity import (
     holm,
     intersection_union_interval,
     intersection_union_p_value,
+    intersection_union_sign_flip,
 )
+from experiments.statistics.outcomes import PairedOutcomes
 from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
 from experiments.statistics.seeds import PairedDifference
-from experiments.statistics.verdicts import Verdict, judge_all, judge_interval
+from experiments.statistics.verdicts import (
+    AGAINST_CONFIRMING,
+    AGAINST_REFUTING,
+    Verdict,
+    judge_all,
+    judge_interval,
+)
 
 
 def differences(*values: float) -> PairedDifference:
@@ -63,15 +71,71 @@ def test_a_test_that_could_not_be_made_still_counts_in_the_family() -> None:
 
 
 def test_an_intersection_needs_every_component() -> None:
-    assert intersection_union_p_value([0.01, 0.2, 0.03]) == 0.2
     components = [differences(0.1, 0.11, 0.12), differences(0.01, -0.02, 0.02)]
-    interval = intersection_union_interval(components, 0.05)
+    assert intersection_union_p_value(components) == components[1].p_value
+    interval = intersection_union_interval(components, 0.05, 0.01)
     weakest = stats.t.interval(0.95, 2, np.mean([0.01, -0.02, 0.02]), stats.sem([0.01, -0.02, 0.02]))
-    upper = stats.t.interval(0.975, 2, np.mean([0.01, -0.02, 0.02]), stats.sem([0.01, -0.02, 0.02]))
+    upper = stats.t.interval(0.995, 2, np.mean([0.01, -0.02, 0.02]), stats.sem([0.01, -0.02, 0.02]))
     assert interval.mean == pytest.approx(0.01 / 3)
     assert (interval.low, interval.high) == (pytest.approx(weakest[0]), pytest.approx(upper[1]))
     with pytest.raises(ValueError, match="two pairs"):
-        intersection_union_interval([differences(0.1)], 0.05)
+        intersection_union_interval([differences(0.1)], 0.05, 0.05)
+    assert intersection_union_p_value([differences(0.1, 0.2), differences(0.1)]) is None
+
+
+def test_a_component_that_falls_is_no_evidence_that_all_rise() -> None:
+    rises, falls = differences(0.3, 0.31, 0.3, 0.32), differences(-0.26, -0.25, -0.26, -0.27)
+    assert intersection_union_p_value([rises, falls]) == intersection_union_sign_flip([rises, falls]) == 1.0
+    assert intersection_union_p_value([falls]) == falls.p_value, "a single effect is tested on both sides"
+    assert intersection_union_sign_flip([rises, rises]) == rises.sign_flip_p_value
+
+
+def test_the_strictest_level_holds_for_a_whole_family() -> None:
+    assert {member.strictest for member in holm([0.001, 0.2, None, 0.04])} == {0.05 / 4}
+
+
+def test_a_claim_that_holds_at_delta_is_seldom_refuted() -> None:
+    """Families of nine effects that are δ exactly: in at most 5 of 100 is any ruled out."""
+    generator = np.random.default_rng(7)
+    families, delta, refuted = 400, 0.01, 0
+    for _ in range(families):
+        members = [differences(*generator.normal(delta, 0.004, 10).tolist()) for _ in range(9)]
+        levels = holm([member.p_value for member in members])
+        intervals = [
+            intersection_union_interval([member], adjusted.level, adjusted.strictest)
+            for member, adjusted in zip(members, levels, strict=True)
+        ]
+        refuted += any(judge_interval(interval, delta, pairs=10).name == "refuted" for interval in intervals)
+    assert refuted / families <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / families)
+
+
+def test_shares_of_failures_have_exact_intervals() -> None:
+    none = PairedOutcomes((False,) * 30, (False,) * 30)
+    assert none.p_value == 1.0
+    low, high = none.interval(0.05)
+    # Clopper-Pearson for 0 of 30 in closed form: 1 - (α/2)^(1/n), here with half of the level on each side.
+    assert high == pytest.approx(1 - (0.05 / 4) ** (1 / 30)) and low == pytest.approx(-high)
+    apart = PairedOutcomes((False,) * 30, (True,) * 30)
+    assert apart.p_value == pytest.approx(2 / 2**30)
+    assert apart.interval(0.05)[0] == pytest.approx(2 * (0.05 / 4) ** (1 / 30) - 1)
+    some = PairedOutcomes((True, False, False, False), (True, True, True, False))
+    assert some.p_value == stats.binomtest(0, 2, 0.5).pvalue
+    flat = Interval(0.0, 0.0, 0.0)
+    widened = none.widened(flat, 0.05, 0.01)
+    assert (widened.mean, widened.low) == (0.0, low) and widened.high == none.interval(0.01)[1] > high
+    wide = Interval(0.0, -0.9, 0.9)
+    assert none.widened(wide, 0.05, 0.05) == wide
+
+
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (0.1, 0.1), (0.05, 0.4)])
+def test_exact_intervals_hold_the_true_difference(shares: tuple[float, float]) -> None:
+    generator = np.random.default_rng(3)
+    held = 0
+    for _ in range(200):
+        favoured, other = (tuple((generator.random(30) < share).tolist()) for share in shares)
+        low, high = PairedOutcomes(favoured, other).interval(0.05)
+        held += low <= shares[1] - shares[0] <= high
+    assert held / 200 >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / 200)
 
 
 def test_equivalence_is_that_of_statsmodels() -> None:
@@ -93,6 +157,7 @@ def test_the_smallest_detectable_effect_is_found_in_80_of_100_experiments(pairs:
     experiments = np.random.default_rng(1).normal(effect, 0.02, size=(4000, pairs))
     assert np.mean(stats.ttest_1samp(experiments, 0, axis=1).pvalue <= level) == pytest.approx(0.8, abs=0.02)
     assert smallest_detectable_effect(0.02, 1, level) is None
+    assert smallest_detectable_effect(0.0, pairs, level) is None, "seeds that agree tell nothing of the spread"
 
 
 def test_times_that_were_not_reached_draw_the_ratio_towards_zero() -> None:
@@ -101,18 +166,30 @@ def test_times_that_were_not_reached_draw_the_ratio_towards_zero() -> None:
     found = compare_times(reached, slow)
     assert found.ratios.values == (1.0, 2.0, -1.0)
     assert found.ratios.seeds == (0, 1, 2)
-    assert (found.only_fast_censored, found.only_slow_censored, found.both_censored) == (1, 1, 1)
+    assert (found.upper_bounds, found.lower_bounds, found.untold) == (1, 1, 1)
+
+
+def test_times_before_the_first_look_are_bounds_too() -> None:
+    early, late = Time(50, True, at_first_look=True), Time(200, True)
+    found = compare_times({0: early, 1: late, 2: early}, {0: late, 1: early, 2: early})
+    assert found.ratios.values == (2.0, -2.0)
+    assert (found.upper_bounds, found.lower_bounds, found.untold) == (1, 1, 1)
 
 
 @given(
     true_fast=st.lists(st.integers(1, 2000), min_size=3, max_size=6),
     true_slow=st.lists(st.integers(1, 2000), min_size=6, max_size=6),
 )
-def test_a_censored_ratio_never_overstates_a_difference(true_fast: list[int], true_slow: list[int]) -> None:
-    budget = 400
+def test_a_ratio_of_which_a_bound_is_known_never_overstates_a_difference(
+    true_fast: list[int], true_slow: list[int]
+) -> None:
+    first_look, budget = 30, 400
 
     def seen(times: list[int]) -> dict[int, Time]:
-        return {seed: Time(min(time, budget), time <= budget) for seed, time in enumerate(times)}
+        return {
+            seed: Time(min(max(time, first_look), budget), time <= budget, at_first_look=time <= first_look)
+            for seed, time in enumerate(times)
+        }
 
     found = compare_times(seen(true_fast), seen(true_slow))
     for seed, ratio in zip(found.ratios.seeds, found.ratios.values, strict=True):
@@ -136,12 +213,15 @@ def test_the_rule(interval: Interval | None, expected: Verdict) -> None:
     assert judge_interval(interval, 0.01, pairs=10) == expected
 
 
-def test_censored_bounds_and_few_seeds_judge_nothing() -> None:
+def test_doubts_and_few_seeds_judge_nothing() -> None:
     good, bad = Interval(0.05, 0.02, 0.08), Interval(-0.05, -0.08, -0.02)
     assert judge_interval(good, 0.01, pairs=2).reason == "few_seeds"
-    assert judge_interval(good, 0.01, pairs=9, may_confirm=False) == Verdict("inconclusive", "only_fast_censored")
-    assert judge_interval(bad, 0.01, pairs=9, may_refute=False) == Verdict("inconclusive", "only_slow_censored")
-    assert judge_interval(good, 0.01, pairs=9, may_refute=False) == Verdict("confirmed")
+    for doubt in AGAINST_CONFIRMING:
+        assert judge_interval(good, 0.01, pairs=9, doubts=[doubt]) == Verdict("inconclusive", doubt)
+        assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == Verdict("refuted")
+    for doubt in AGAINST_REFUTING:
+        assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == Verdict("inconclusive", doubt)
+        assert judge_interval(good, 0.01, pairs=9, doubts=[doubt]) == Verdict("confirmed")
 
 
 def test_a_claim_needs_all_its_parts_and_falls_with_one() -> None:

@@ -1,0 +1,63 @@
+"""The numbers behind a verdict, seed by seed: ``verdicts/<claim>.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.judging.judge import Effect, Judgement
+from experiments.judging.quantities import Value
+from experiments.records.files import write_atomically
+from experiments.reporting.render import Grid, to_csv
+from experiments.statistics.censoring import Time
+
+FOLDER = "verdicts"
+COLUMNS = ["part", "corpus", "measure", "seed", "treatment", "control"]
+
+
+def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
+    """Write what a claim's measures are on both sides, for all seeds that are recorded; None where none is.
+
+    A cell is empty where a run has no value. ``<30`` is a time before the first validation at step 30, ``>500`` one
+    beyond the budget; shares of failed runs are over the swept values of a seed.
+
+    Raises:
+        RecordError: where the file cannot be written.
+    """
+    rows = [row for effect in judgement.effects for row in rows_of(effect)]
+    if not rows:
+        return None
+    path = results / FOLDER / f"{judgement.claim.id}.csv"
+    write_atomically(path, to_csv(Grid(COLUMNS, rows)).encode())
+    return path
+
+
+def rows_of(effect: Effect) -> Iterator[list[str]]:
+    """Yield a row for every seed and component of an effect."""
+    measurement = effect.measurement
+    treatment, control = measurement.comparison.treatment, measurement.comparison.control
+    for seed in sorted(treatment.keys() | control.keys()):
+        sides = [cells(side.get(seed)) for side in (treatment, control)]
+        for component in dict.fromkeys(name for side in sides for name in side):
+            what = f"{measurement.part.metric}: {component}" if component else measurement.part.metric
+            values = [side.get(component, "") for side in sides]
+            yield [measurement.part.id, measurement.corpus, what, str(seed), *values]
+
+
+def cells(value: Value) -> dict[str, str]:
+    """Return a value's cells by component; the only one of a plain value is ``""``."""
+    match value:
+        case None:
+            return {"": ""}
+        case Time():
+            return {"": f"{bound(value)}{value.value:.6g}"}
+        case tuple():
+            return {"": f"{sum(value) / len(value):.6g}"}
+        case dict():
+            return {name: f"{number:.6g}" for name, number in value.items()}
+    return {"": f"{value:.6g}"}
+
+
+def bound(time: Time) -> str:
+    """Return how a time is only known to lie: before (``<``), after (``>``); nothing where it is known."""
+    return ">" if not time.reached else "<" if time.at_first_look else ""
