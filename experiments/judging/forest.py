@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS: dict[VerdictName, str] = {"confirmed": "#0072B2", "refuted": "#D55E00", "inconclusive": "#7A7A7A"}
-MARKERS: dict[VerdictName, str] = {"confirmed": "o", "refuted": "X", "inconclusive": "D"}
+MARKERS: dict[VerdictName, str] = {"confirmed": "o", "refuted": "s", "inconclusive": "D"}
 LIMIT = 8.0
 """Effects beyond so many δ are drawn at the edge, as arrows."""
 REPLICATIONS = "replications"
@@ -127,6 +127,6 @@ def add_legend(figure: Figure) -> None:
     handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis"))
     title = (
         "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim\n"
-        "lines: Holm-adjusted t-intervals over paired seeds; empty rows: runs are missing or too few pairs are usable"
+        "lines: adjusted t-intervals over paired seeds; empty rows: runs are missing or too few pairs are usable"
     )
     figure.legend(handles=handles, title=title, loc="outside lower center", ncols=5)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from experiments.judging.by_seed import FOLDER, write_by_seed
 from experiments.judging.judge import Effect, Judgement
+from experiments.judging.measurement import Shown
 from experiments.judging.measures import MEASURES
 from experiments.judging.published_table import contradictions, nearest_settings
 from experiments.judging.wording import PHRASES, Phrases, rules
@@ -180,8 +181,7 @@ class Writer:
                 effect.measurement.part.title[self.language],
                 effect.measurement.corpus,
                 MEASURES[shown.metric].title[self.language],
-                f"{mean_and_sd(shown.treatment)} ({shown.treatment.count})",
-                f"{mean_and_sd(shown.control)} ({shown.control.count})",
+                *(f"{mean_and_sd(side, digits_of(shown))} ({side.count})" for side in (shown.treatment, shown.control)),
             ]
             for effect in effects
             for shown in effect.measurement.shown
@@ -203,6 +203,11 @@ class Writer:
         rows = [[n.grid, n.corpus, n.condition, rounded(n.accuracy), rounded(n.macro_f1)] for n in near]
         columns = [say[name] for name in ("grid", "corpus", "condition", "accuracy", "macro_f1")]
         return [say["arithmetic"], found, say["unpublished"], to_markdown(Grid(columns, rows))]
+
+
+def digits_of(shown: Shown) -> int:
+    """Return the decimals that a measure is shown with: none for steps and tokens."""
+    return 0 if MEASURES[shown.metric].kind == "time" else 3
 
 
 def p_value(value: float | None) -> str:

@@ -49,12 +49,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def mean_and_sd(values: Spread) -> str:
+def mean_and_sd(values: Spread, digits: int = 3) -> str:
     """Return ``0.771 ± 0.004``; without the spread where there is one run, a dash where there is none."""
     if values.mean is None:
         return EMPTY
-    mean = rounded(values.mean)
-    return mean if values.sd is None else f"{mean} ± {rounded(values.sd)}"
+    mean = rounded(values.mean, digits)
+    return mean if values.sd is None else f"{mean} ± {rounded(values.sd, digits)}"
 
 
 def interval(values: Spread) -> str:
