@@ -69,15 +69,15 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
     history = only(records).history.get("validation") or {}
     curves = zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False)
     points = [point for point in curves if None not in point]
-    place = next((index for index, (train, _) in enumerate(points) if target is not None and train >= target), None)
-    if place is None or target is None:
+    crossed = crossing([train for train, _ in points], target)
+    if crossed is None or target is None:
         return None
+    place, share = crossed
     train, validation = points[place]
     if place == 0:
         return train - validation
-    earlier_train, earlier_validation = points[place - 1]
-    share = (target - earlier_train) / (train - earlier_train)
-    return target - (earlier_validation + share * (validation - earlier_validation))
+    earlier = points[place - 1][1]
+    return target - (earlier + share * (validation - earlier))
 
 
 def time_to_target(unit: str) -> Callable[[Sequence[Record], float | None], Value]:
@@ -94,16 +94,32 @@ def time_to_target(unit: str) -> Callable[[Sequence[Record], float | None], Valu
             return None
         curve = zip(history.get(unit, []), history.get("macro_f1", []), strict=False)
         points = [(time, score) for time, score in curve if score is not None]
-        place = next((index for index, (_, score) in enumerate(points) if score >= target), None)
-        if place is None:
+        crossed = crossing([score for _, score in points], target)
+        if crossed is None:
             return Time(float(budget(record, unit)), reached=False)
-        time, score = points[place]
+        place, share = crossed
+        time = float(points[place][0])
         if place == 0:
-            return Time(float(time), reached=True, at_first_look=True)
-        earlier, lower = points[place - 1]
-        return Time(earlier + (target - lower) / (score - lower) * (time - earlier), reached=True)
+            return Time(time, reached=True, at_first_look=True)
+        earlier = points[place - 1][0]
+        return Time(earlier + share * (time - earlier), reached=True)
 
     return compute
+
+
+def crossing(values: Sequence[float], target: float | None) -> tuple[int, float] | None:
+    """Return the first place at which values are at least the target, and how far from the place before it that is.
+
+    The share is 1 at the place itself and, on a straight line, the nearer to 0 the earlier the target was reached; at
+    the first place it is 1. None where the values never reach the target, or there is none.
+    """
+    place = next((index for index, value in enumerate(values) if target is not None and value >= target), None)
+    if place is None or target is None:
+        return None
+    if place == 0:
+        return 0, 1.0
+    earlier = values[place - 1]
+    return place, (target - earlier) / (values[place] - earlier)
 
 
 def budget(record: Record, unit: str) -> int:

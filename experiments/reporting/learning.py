@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from experiments.reporting.curves import seed_band
-from experiments.reporting.panels import draw_band, make_panels, outcomes_of
+from experiments.reporting.panels import draw_band, label_curves, make_panels, outcomes_of
 from experiments.reporting.rows import Row
-from experiments.reporting.style import GREY, headline, look_of
+from experiments.reporting.style import GREY, look_of
 
 
 def learning_figure(rows: Sequence[Row]) -> Figure | None:
@@ -34,9 +34,5 @@ def learning_figure(rows: Sequence[Row]) -> Figure | None:
             axes.axhline(row.target, color=GREY, lw=0.9, ls=":", label="90 % of TF-IDF's validation score")
         axes.set_title(outcomes_of(row), loc="left")
         axes.set_ylim(0, 1)
-    figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
-    figure.supylabel("macro F1", fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
-    headline(figure, "Macro F1 while training: mean and range over seeds")
+    label_curves(figure, panels, "macro F1", "Macro F1 while training: mean and range over seeds")
     return figure

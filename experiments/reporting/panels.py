@@ -45,12 +45,17 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
         axes.set_xlim(0, 1.02 * float(train.x[-1]))  # its own: one long run would squeeze all others
         axes.set_title(outcomes_of(row), loc="left")
     _limit_losses(panels[0], [band for _, train, validation in curves for band in (train, validation) if band])
+    label_curves(figure, panels, "loss", "Loss: mean and range over seeds; grey: other variants (train)")
+    return figure
+
+
+def label_curves(figure: Figure, panels: Sequence[Axes], y: str, title: str) -> None:
+    """Label panels of curves over optimiser steps: both axes, a legend below, the title."""
     figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
-    figure.supylabel("loss", fontsize=9)
+    figure.supylabel(y, fontsize=9)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
-    headline(figure, "Loss: mean and range over seeds; grey: other variants (train)")
-    return figure
+    headline(figure, title)
 
 
 def confusion_figure(rows: Sequence[Row]) -> Figure | None:
