@@ -154,6 +154,20 @@ def test_the_table_of_published_results_shows_the_committed_verdicts() -> None:
     assert table_after("results/reproductions/verdicts.csv") == expected
 
 
+def test_the_table_of_claims_shows_the_committed_verdicts() -> None:
+    names = ("confirmed", "refuted", "inconclusive", "not run")
+    expected = [
+        [
+            row["number"],
+            row["claim"].rstrip("."),
+            row["verdict"],
+            ", ".join(f"{row[f'parts {name}']} {name}" for name in names if int(row[f"parts {name}"])) or "–",
+        ]
+        for row in committed("verdicts/claims.csv")
+    ]
+    assert table_after("results/verdicts/claims.csv") == expected
+
+
 def test_pictures_in_the_readme_are_committed() -> None:
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
     assert pictures

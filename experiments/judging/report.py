@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.judging.by_seed import FOLDER, write_by_seed
 from experiments.judging.judge import Effect, Judgement
 from experiments.judging.measurement import Shown
 from experiments.judging.measures import MEASURES
 from experiments.judging.published_table import contradictions, nearest_settings
+from experiments.judging.verdict_files import FOLDER, write_by_seed, write_overview
 from experiments.judging.wording import PHRASES, Phrases, rules
 from experiments.records.files import write_atomically
 from experiments.records.naming import cell_name
@@ -34,6 +34,7 @@ def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
     figure = draw_forest(judgements, results / FOREST)
     written = [path for path in (write_by_seed(judgement, results) for judgement in judgements) if path is not None]
     pages = []
+    written.insert(0, write_overview(judgements, results))
     for language, name in FILES.items():
         text = Writer(language, PHRASES[language], results, has_forest=figure is not None).compose(judgements)
         write_atomically(results / name, text.encode())

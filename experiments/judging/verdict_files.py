@@ -1,18 +1,38 @@
-"""The numbers behind a verdict, seed by seed: ``verdicts/<claim>.csv``."""
+"""Verdicts and the numbers behind them, seed by seed: ``verdicts/claims.csv`` and ``verdicts/<claim>.csv``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 from experiments.judging.judge import Effect, Judgement
 from experiments.judging.quantities import Value
 from experiments.records.files import write_atomically
 from experiments.reporting.render import Grid, to_csv
 from experiments.statistics.censoring import Time
+from experiments.statistics.verdicts import VerdictName
 
 FOLDER = "verdicts"
 COLUMNS = ["part", "corpus", "measure", "seed", "treatment", "control"]
+
+
+def write_overview(judgements: Sequence[Judgement], results: Path) -> Path:
+    """Write every claim's verdict, and how many of its parts on confirmatory corpora went which way.
+
+    Raises:
+        RecordError: where the file cannot be written.
+    """
+    rows = []
+    for judgement in judgements:
+        counts = Counter(effect.verdict.name for effect in judgement.confirmatory)
+        parts = [str(counts[name]) for name in get_args(VerdictName)]
+        rows.append([str(judgement.claim.number), judgement.claim.claim["en"], judgement.verdict.name, *parts])
+    path = results / FOLDER / "claims.csv"
+    columns = ["number", "claim", "verdict", *(f"parts {name}" for name in get_args(VerdictName))]
+    write_atomically(path, to_csv(Grid(columns, rows)).encode())
+    return path
 
 
 def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
