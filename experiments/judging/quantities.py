@@ -81,30 +81,34 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
 
 
 def time_to_target(unit: str) -> Callable[[Sequence[Record], float | None], Value]:
-    """Return the measure of when validation macro-F1 first reached the target, in ``step`` or ``tokens``.
+    """Return the measure of when validation macro-F1 first reached the target, in ``step`` or ``tokens``."""
+
+    def compute(records: Sequence[Record], target: float | None) -> Value:
+        record = only(records)
+        is_told = (record.history.get("validation") or {}).get("step") or record.outcome.status == "diverged"
+        return arrival(record, unit, target) if is_told and target is not None else None
+
+    return compute
+
+
+def arrival(record: Record, unit: str, target: float) -> Time:
+    """Return when a run's validation macro-F1 first reached the target, in ``step`` or ``tokens``.
 
     The curve is taken as straight between two validations, so that times do not jump by the steps between them. A run
     that is beyond the target at its first validation was so then or earlier.
     """
-
-    def compute(records: Sequence[Record], target: float | None) -> Value:
-        record = only(records)
-        history = record.history.get("validation") or {}
-        if target is None or not (history.get("step") or record.outcome.status == "diverged"):
-            return None
-        curve = zip(history.get(unit, []), history.get("macro_f1", []), strict=False)
-        points = [(time, score) for time, score in curve if score is not None]
-        crossed = crossing([score for _, score in points], target)
-        if crossed is None:
-            return Time(float(budget(record, unit)), reached=False)
-        place, share = crossed
-        time = float(points[place][0])
-        if place == 0:
-            return Time(time, reached=True, at_first_look=True)
-        earlier = points[place - 1][0]
-        return Time(earlier + share * (time - earlier), reached=True)
-
-    return compute
+    history = record.history.get("validation") or {}
+    curve = zip(history.get(unit, []), history.get("macro_f1", []), strict=False)
+    points = [(float(time), score) for time, score in curve if score is not None]
+    crossed = crossing([score for _, score in points], target)
+    if crossed is None:
+        return Time(float(budget(record, unit)), reached=False)
+    place, share = crossed
+    time = points[place][0]
+    if place == 0:
+        return Time(time, reached=True, at_first_look=True)
+    earlier = points[place - 1][0]
+    return Time(earlier + share * (time - earlier), reached=True)
 
 
 def crossing(values: Sequence[float], target: float | None) -> tuple[int, float] | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -78,11 +78,11 @@ class Trial:
     precision: str
 
     @classmethod
-    def of(cls, config: RunConfig, device: torch.device, precision: str, **changes: object) -> Trial:
+    def of(cls, config: RunConfig, device: torch.device, precision: str, **changes: Any) -> Trial:
         """Return a trial of a run's network with some settings of the model changed."""
         data = config.data
         changes = {"seed": 0, "optimizer": "adamw", "learning_rate": 1e-3, **changes}
-        model: ModelConfig = replace(config.model, **changes)  # type: ignore[arg-type]  # names and values are ours
+        model: ModelConfig = replace(config.model, **changes)
         network = build_network(
             model, vocabulary_size=VOCABULARY, number_of_classes=CLASSES, max_length=data.max_length, padding_id=0
         ).to(device)
