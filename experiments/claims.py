@@ -107,7 +107,7 @@ def corpus_of(grid: str, corpus: str) -> str:
 
 def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
     """Judge from the records; write the report in both languages, or print what was asked for."""
-    from experiments.judging.claim import check_side, load_claims
+    from experiments.judging.claim import check_sides, load_claims
     from experiments.judging.console import print_effects, print_verdicts
     from experiments.judging.evidence import GridResults
     from experiments.judging.judge import judge
@@ -122,8 +122,7 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     claims = load_claims()
     for claim, part in ((owner, part) for owner in claims for part in owner.parts):
         for corpus in (*part.corpora, *part.replications):
-            for side in (part.treatment, part.control):
-                check_side(f"claim {claim.id}: part {part.id}", side, results_of(part.grid, corpus).grid)
+            check_sides(claim, part, results_of(part.grid, corpus).grid)
     judgements = judge(claims, results_of)
     if names or corpora:
         print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)

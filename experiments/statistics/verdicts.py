@@ -46,7 +46,9 @@ def judge_interval(interval: Interval | None, delta: float, *, pairs: int, doubt
     if interval.low > 0 and interval.mean >= delta:
         return _unless("confirmed", AGAINST_CONFIRMING, doubts)
     if interval.high < delta:
-        return _unless("refuted", AGAINST_REFUTING, doubts)
+        # A control that leaves no room excuses a treatment that gains nothing, and not one that does harm.
+        against = [doubt for doubt in AGAINST_REFUTING if doubt != "no_room" or interval.high >= 0]
+        return _unless("refuted", against, doubts)
     return Verdict("inconclusive", "small" if interval.low > 0 else "undecided")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from experiments.claims import corpus_of, main, needed
 from experiments.errors import ExperimentError
-from experiments.judging.claim import Claim, check_side, load_claims
+from experiments.judging.claim import Claim, Side, check_sides, load_claims
 from experiments.paths import CLAIMS
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
@@ -49,8 +50,7 @@ def test_every_part_names_what_its_grid_has_with_enough_seeds_on_every_corpus() 
                 grid = grid_on(part.grid, corpus)
                 assert grid.corpus == corpus
                 assert len(grid.seeds) >= (10 if corpus in CONFIRMATORY else 5)
-                for side in (part.treatment, part.control):
-                    check_side(part.id, side, grid)
+                check_sides(claim, part, grid)
 
 
 def test_measures_that_need_a_target_have_the_tfidf_baseline() -> None:
@@ -105,14 +105,24 @@ def test_a_wrong_claim_gets_one_line_with_the_nearest_choice(changes: dict[str, 
 
 
 def test_a_condition_or_a_swept_value_that_the_grid_lacks_is_refused() -> None:
-    part = load_claims(["residual_gradients"])[0].parts[0]
-    grid = grid_on("stability", "docstrings")
-    with pytest.raises(ExperimentError, match="'post_ln'"):
-        check_side("here", type(part.treatment)(condition="post_nl"), grid)
-    with pytest.raises(ExperimentError, match=r"model\.learning_rate 0\.5, only 0\.001"):
-        check_side("here", type(part.treatment)(condition="post_ln", swept={"model.learning_rate": 0.5}), grid)
-    with pytest.raises(ExperimentError, match=r"model\.learning_rate"):
-        check_side("here", type(part.treatment)(condition="post_ln", swept={"model.learning_rat": 1e-3}), grid)
+    claim = load_claims(["residual_gradients"])[0]
+    part, grid = claim.parts[0], grid_on("stability", "docstrings")
+    for side, message in (
+        (Side(condition="post_nl"), "'post_ln'"),
+        (Side(condition="post_ln", swept={"model.learning_rate": 0.5}), r"model\.learning_rate 0\.5, only 0\.001"),
+        (Side(condition="post_ln", swept={"model.learning_rat": 1e-3}), r"model\.learning_rate"),
+        (Side(condition="post_ln"), r"6 runs a seed, but gradient_imbalance_at_start is measured on one"),
+    ):
+        with pytest.raises(ExperimentError, match=message):
+            check_sides(claim, replace(part, treatment=side), grid)
+
+
+def test_shares_of_runs_may_leave_swept_values_open_but_nothing_shown_beside_may() -> None:
+    (claim,) = load_claims(["norm_stability"])
+    part = next(part for part in claim.parts if part.metric == "failure_share")
+    check_sides(claim, part, grid_on("stability", "docstrings"))
+    with pytest.raises(ExperimentError, match="pathological_gradient_share is measured on one"):
+        check_sides(claim, replace(part, shown=("pathological_gradient_share",)), grid_on("stability", "docstrings"))
 
 
 @pytest.mark.parametrize(

@@ -187,14 +187,17 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     assert none.interval is not None and none.interval.high > 0.1 and none.verdict.name == "inconclusive"
 
 
-def test_where_the_control_leaves_no_room_nothing_is_refuted(grid: Grid, tmp_path: Path) -> None:
-    records = [with_score(run, 0.995 - 0.001 * (run.condition == "post_ln")) for run in final_runs(grid)]
-    noisy = [
-        replace(r, test=replace(r.test, macro_f1=r.test.macro_f1 + NOISE[r.seed] / 100)) for r in records if r.test
-    ]
-    (effect,) = judged(results_of(grid, tmp_path, noisy), part()).effects
+@pytest.mark.parametrize(
+    ("difference", "verdict", "reason"), [(0.0, "inconclusive", "no_room"), (-0.02, "refuted", "")]
+)
+def test_where_the_control_leaves_no_room_only_harm_is_refuted(
+    grid: Grid, tmp_path: Path, difference: float, verdict: str, reason: str
+) -> None:
+    treated = {seed: 0.995 + difference + NOISE[seed] / 100 for seed in range(SEEDS)}
+    records = [with_score(run, treated[run.seed] if run.condition == "post_ln" else 0.995) for run in final_runs(grid)]
+    (effect,) = judged(results_of(grid, tmp_path, records), part()).effects
     assert effect.interval is not None and effect.interval.high < 0.01
-    assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", "no_room")
+    assert (effect.verdict.name, effect.verdict.reason) == (verdict, reason)
 
 
 def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_path: Path) -> None:

@@ -219,8 +219,11 @@ def test_doubts_and_few_seeds_judge_nothing() -> None:
     for doubt in AGAINST_CONFIRMING:
         assert judge_interval(good, 0.01, pairs=9, doubts=[doubt]) == Verdict("inconclusive", doubt)
         assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == Verdict("refuted")
+    nothing = Interval(0.0, -0.003, 0.003)
     for doubt in AGAINST_REFUTING:
-        assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == Verdict("inconclusive", doubt)
+        assert judge_interval(nothing, 0.01, pairs=9, doubts=[doubt]) == Verdict("inconclusive", doubt)
+        harm = Verdict("refuted") if doubt == "no_room" else Verdict("inconclusive", doubt)
+        assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == harm
         assert judge_interval(good, 0.01, pairs=9, doubts=[doubt]) == Verdict("confirmed")
 
 
