@@ -36,7 +36,9 @@ def write_overview(judgements: Sequence[Judgement], results: Path) -> Path:
 
 
 def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
-    """Write what a claim's measures are on both sides, for all seeds that are recorded; None where none is.
+    """Write what a claim's measures are on both sides, for all seeds that are recorded.
+
+    Returns None where no run is recorded; a file of runs that are there no longer is removed.
 
     A cell is empty where a run has no value. ``<30`` is a time before the first validation at step 30, ``>500`` one
     beyond the budget; shares of failed runs are over the swept values of a seed.
@@ -45,9 +47,10 @@ def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
         RecordError: where the file cannot be written.
     """
     rows = [row for effect in judgement.effects for row in rows_of(effect)]
-    if not rows:
-        return None
     path = results / FOLDER / f"{judgement.claim.id}.csv"
+    if not rows:
+        path.unlink(missing_ok=True)
+        return None
     write_atomically(path, to_csv(Grid(COLUMNS, rows)).encode())
     return path
 

@@ -321,6 +321,15 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
 
 
+def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Path) -> None:
+    recorded, gone = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "emptied")
+    written = write_report([judged(recorded, part())], tmp_path)
+    by_seed = tmp_path / "verdicts" / "norms.csv"
+    assert by_seed in written and by_seed.is_file()
+    written = write_report([judged(gone, part())], tmp_path)
+    assert by_seed not in written and not by_seed.exists()
+
+
 @pytest.mark.parametrize(
     ("metric", "table", "figure"),
     [
