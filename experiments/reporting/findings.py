@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from experiments.records.naming import TFIDF
@@ -62,13 +63,21 @@ def _against_tfidf(rows: Sequence[Row]) -> list[str]:
 
 
 def _outcomes(rows: Sequence[Row]) -> str:
-    total = sum(len(row.records) for row in rows)
+    """Return how the runs ended, by condition over all swept values; the table of scores has each setting's."""
+    made: Counter[str] = Counter()
+    for row in rows:
+        made[row.title] += len(row.records)
     parts = []
     for status in UNUSUAL:
-        where = [f"{row.label}, {count} of {len(row.records)}" for row in rows if (count := row.count(status))]
+        ended: Counter[str] = Counter()
+        for row in rows:
+            ended[row.title] += row.count(status)
+        where = [f"{title}, {count} of {made[title]}" for title, count in ended.items() if count]
         if where:
-            parts.append(f"{sum(row.count(status) for row in rows)} {status} ({'; '.join(where)})")
-    return f"Of {total} final runs, {' and '.join(parts)}." if parts else f"All {total} final runs trained."
+            parts.append(f"{ended.total()} {status} ({'; '.join(where)})")
+    return (
+        f"Of {made.total()} final runs, {' and '.join(parts)}." if parts else f"All {made.total()} final runs trained."
+    )
 
 
 def _with_interval(values: Spread) -> str:

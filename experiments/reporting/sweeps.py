@@ -134,7 +134,7 @@ def _draw_line(axes: Axes, row: Row) -> None:
 
 def _finish(axes: Axes, panel: Panel, what: str) -> None:
     values = sorted({value for curve in panel.curves for value in curve.values})
-    if values[0] > 0 and values[-1] / values[0] >= 16:
+    if values[0] > 0 and values[-1] / values[0] >= 8:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(values, [spell(int(value) if value.is_integer() else value) for value in values])
@@ -167,7 +167,7 @@ def _finding(name: str, panels: Sequence[Panel]) -> str:
 
 
 def _ending(rows: Sequence[Row]) -> str:
-    """Return how many runs of the sweep collapsed and diverged, and which condition lost most of its own."""
+    """Return how many runs of the sweep collapsed and diverged, and which conditions lost most of their own."""
     swept = [row for row in rows if row.swept]
     counts = [f"{sum(row.count(status) for row in swept)} {status}" for status in ("collapsed", "diverged")]
     lost: Counter[str] = Counter()
@@ -175,8 +175,9 @@ def _ending(rows: Sequence[Row]) -> str:
     for row in swept:
         lost[row.title] += _failures(row)
         made[row.title] += len(row.records)
-    worst = max(lost, key=lambda title: lost[title] / made[title])
-    return f"Of {made.total()} runs {' and '.join(counts)}; most of all {worst}, {lost[worst]} of {made[worst]}"
+    most = max(lost[title] / made[title] for title in lost)
+    worst = [f"{title}, {lost[title]} of {made[title]}" for title in lost if lost[title] / made[title] == most]
+    return f"Of {made.total()} runs {' and '.join(counts)}; most of all {'; '.join(worst)}"
 
 
 def _failures(row: Row) -> int:

@@ -9,6 +9,7 @@ from synthetic_records import make_record, write_runs
 
 from experiments.records.record import Record
 from experiments.records.store import Evidence
+from experiments.reporting.findings import findings
 from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description, make_rows
 from experiments.reporting.sweeps import failure_figure, panels_along, score_figure, swept_numbers
@@ -66,6 +67,23 @@ def test_failures_are_drawn_only_where_there_are_any() -> None:
     assert figure is not None and (
         "Of 12 runs 6 collapsed and 0 diverged; most of all No residual, 6 of 6" in figure.get_suptitle()
     )
+
+
+def test_conditions_that_fail_equally_often_are_all_named() -> None:
+    diverged = [
+        make_record("no_norm", seed, swept={"model.layers": depth}, tuned={}, diverged=True)
+        for depth in DEPTHS
+        for seed in (0, 1)
+    ]
+    figure = failure_figure("model.layers", rows_of([*sweep("pre_ln", "no_residual"), *diverged]))
+    assert figure is not None
+    title = figure.get_suptitle()
+    assert "Of 18 runs 6 collapsed and 6 diverged; most of all No residual, 6 of 6; No norm, 6 of 6" in title
+
+
+def test_the_outcome_is_counted_by_condition_over_the_swept_values() -> None:
+    *_, outcome = findings(rows_of(sweep("pre_ln", "no_residual")))
+    assert outcome == "Of 13 final runs, 6 collapsed (No residual, 6 of 6)."
 
 
 @pytest.mark.parametrize("name", ["macro_f1_by_layers.png", "failures_by_layers.png"])
