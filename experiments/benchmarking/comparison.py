@@ -16,6 +16,8 @@ REFERENCES = (WORKERS, "lightning")
 """Sides that the others are compared with: the first of them that was measured."""
 OWN_SIDES = (*REFERENCES, "plain")
 """Sides that train in the configured precision; all others train in float32."""
+OTHER_BATCHES = ("hf_trainer", "hf_trainer_fixed")
+"""Sides that draw random batches of their own; all others train on the same length-grouped ones."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from experiments.benchmarking.machine_rate import SIZE, matrix_product_rates
 from experiments.benchmarking.memory import peak_memory_of
 from experiments.benchmarking.packages import REQUIREMENTS, is_available, require_package
 from experiments.benchmarking.rounds import Round, measured_rounds
+from experiments.benchmarking.settings import write_settings
 from experiments.benchmarking.sides import SIDES, named_side
 from experiments.benchmarking.task import Task
 from experiments.benchmarking.writing import PACKAGES, PEER_PACKAGES, machine, printed
@@ -24,7 +25,7 @@ from experiments.running.training import prepare_process
 
 
 def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:
-    """Measure every side round by round, then its memory; print and write the table."""
+    """Measure every side round by round, then its memory; print and write the table, and the overview of settings."""
     names = chosen_sides(options.sides, config.threads, console)
     about = machine((*PACKAGES, *PEER_PACKAGES))
     console.print(f"{about['cpu']}, {about['cores']} cores, load average {about['load_average']}", highlight=False)
@@ -42,7 +43,8 @@ def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: 
     console.print(printed(sides_grid(comparison)))
     for note in notes(comparison):
         console.print(f"• {note}", markup=False, highlight=False, soft_wrap=True)
-    for path in write(comparison, folder):
+    written = write(comparison, folder)
+    for path in (*written, *write_settings(folder)):
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
