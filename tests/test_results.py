@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from experiments.ablation import report
+from experiments.benchmarking.settings import PATTERN, write_settings
 from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
 from experiments.records.predictions import PREDICTIONS_FILE, disagreements
@@ -49,6 +50,15 @@ def test_recorded_scores_are_those_of_the_committed_predictions(folder: Path) ->
     evidence = Evidence.gather(folder / "absent", folder)
     assert evidence.finals
     assert disagreements(evidence.finals, evidence.predictions) == []
+
+
+def test_the_overview_of_settings_is_rebuilt_from_the_committed_rounds(tmp_path: Path) -> None:
+    rounds = sorted((RESULTS / "benchmark").glob(PATTERN))
+    assert rounds
+    for path in rounds:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (page,) = write_settings(tmp_path)
+    assert page.read_bytes() == (RESULTS / "benchmark" / page.name).read_bytes()
 
 
 def test_committed_files_are_small() -> None:

@@ -104,8 +104,8 @@ def page(settings: Sequence[Setting]) -> str:
         "one. *Fastest other* is the fastest other implementation on the same length-grouped batches. Ratios are of "
         "real tokens per second, medians within rounds with their interval from order statistics "
         f"({' or '.join(map(str, rounds))} rounds); {' and '.join(OTHER_BATCHES)} draw random batches, padded to their "
-        "longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its batches hold "
-        "more padding than an epoch's; each table says how much.",
+        "longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its batches "
+        "hold more padding than an epoch's; each table says how much.",
         "; ".join(sorted({setting.machine for setting in settings})) + ".",
     ]
     return "\n\n".join(parts) + "\n"
