@@ -109,7 +109,7 @@ def test_a_condition_or_a_swept_value_that_the_grid_lacks_is_refused() -> None:
     part, grid = claim.parts[0], grid_on("stability", "docstrings")
     for side, message in (
         (Side(condition="post_nl"), "'post_ln'"),
-        (Side(condition="post_ln", swept={"model.learning_rate": 0.5}), r"model\.learning_rate 0\.5, only 0\.001"),
+        (Side(condition="post_ln", swept={"model.learning_rate": 0.5}), r"model\.learning_rate 0\.5, only 0\.0003"),
         (Side(condition="post_ln", swept={"model.learning_rat": 1e-3}), r"model\.learning_rate"),
         (Side(condition="post_ln"), r"6 runs a seed, but gradient_imbalance_at_start is measured on one"),
     ):

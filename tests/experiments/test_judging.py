@@ -15,9 +15,10 @@ import yaml
 from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.judging.claim import Claim, Part, Side
+from experiments.judging.effect_tables import EffectTables
 from experiments.judging.evidence import GridResults
 from experiments.judging.judge import Judgement, judge, judge_member
-from experiments.judging.report import Writer, write_report
+from experiments.judging.report import write_report
 from experiments.judging.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
@@ -166,7 +167,7 @@ def test_what_survives_on_one_side_alone_is_no_evidence_for_it(
     results = results_of(grid, tmp_path, diverged(scored(grid, difference), condition, 3))
     (effect,) = judged(results, part()).effects
     assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", reason)
-    assert f"{SEEDS - 3} seed(s)" in Writer("en", PHRASES["en"], tmp_path, has_forest=False).verdict(effect)
+    assert f"{SEEDS - 3} seed(s)" in EffectTables("en", PHRASES["en"], tmp_path).verdict(effect)
 
 
 def failing_part() -> Part:
@@ -235,7 +236,7 @@ def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
     assert one_falls.adjusted.p_value == 1.0
     means = [np.mean(component.values) for component in one_falls.measurement.components]
     assert one_falls.measurement.weakest == one_falls.measurement.comparison.names[int(np.argmin(means))]
-    cells = Writer("en", PHRASES["en"], tmp_path, has_forest=False).effect_row(one_falls)
+    cells = EffectTables("en", PHRASES["en"], tmp_path).effect_row(one_falls)
     assert f"({one_falls.measurement.weakest})" in cells[2]
 
 
@@ -321,6 +322,19 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
 
 
+def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: Path) -> None:
+    recorded, none = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "none")
+    other = {"en": "the other way round", "zh": "反过来"}
+    whole = claim(part(replications=("trec", "sst5")), part(id="other", title=other, replications=("trec", "sst5")))
+    (judgement,) = judge([whole], lambda grid, corpus: recorded if corpus == "listops" else none)
+    tables = EffectTables("en", PHRASES["en"], tmp_path)
+    assert tables.write(judgement.replications) == [
+        "No run is recorded yet on trec, sst5 (with against without / the other way round)."
+    ]
+    table, values = tables.write(judgement.confirmatory)
+    assert table.count("listops") >= 2 and "No run" not in table + values
+
+
 def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Path) -> None:
     recorded, gone = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "emptied")
     written = write_report([judged(recorded, part())], tmp_path)
@@ -351,7 +365,7 @@ def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
     for name in (figure, "gradient_norms_learning_rate=0.0001", "loss_curves"):  # the latter are second choices
         (results.folder / "figures" / f"{name}.png").touch()
     (effect,) = judged(results, part(metric=metric)).effects
-    links = Writer("en", PHRASES["en"], tmp_path, has_forest=False).links(effect)
+    links = EffectTables("en", PHRASES["en"], tmp_path).links(effect)
     assert links == f"[table](toy/listops/{table}.md), [figure](toy/listops/figures/{figure}.png)"
 
 
