@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from experiments.records.errors import RecordError
 
@@ -90,7 +90,7 @@ def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
     if not isinstance(value, dict):
         _refuse(place, value)
     hints = get_type_hints(kind)
-    known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]  # decode() checked is_dataclass
+    known = {entry.name: entry for entry in fields(cast(Any, kind))}  # decode() checked is_dataclass
     prefix = f"{place}." if place else ""
     for name in sorted(value.keys() - known.keys()):
         raise RecordError(f"field {prefix}{name} is not known")

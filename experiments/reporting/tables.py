@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.records.naming import BASELINES, short_names, spell
-from experiments.records.record import METRICS
+from experiments.records.record import METRICS, Status
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
 from experiments.statistics.seeds import Spread, spread
 from lightning_modules.variants import VARIANTS
 
-OUTCOMES = ("trained", "collapsed", "diverged")
+OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
 COUNTS = ("norms", "skips", "parameters")
 CLASS_MEASURES = ("accuracy", "precision", "recall", "f1")
 TITLES = {
@@ -58,7 +58,7 @@ def summary_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         values = [_said(row.swept.get(name)) for name in names]
         counts = [_said(row.fact(name)) for name in COUNTS]
-        outcomes = [str(len(row.records)), *(str(row.count(status)) for status in OUTCOMES)]  # type: ignore[arg-type]  # a tuple of literals
+        outcomes = [str(len(row.records)), *(str(row.count(status)) for status in OUTCOMES)]
         tests = [row.test(metric) for metric in METRICS]
         last = [_said(row.steps_to_target), number(row.generalisation_gap.mean)]
         data.append(

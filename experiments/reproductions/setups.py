@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from experiments.errors import ExperimentError
-from lightning_modules.config import ModelConfig
+from lightning_modules.config import Initialisation, ModelConfig, Positions
 from lightning_modules.errors import reject_unknown
 from lightning_modules.variants import VARIANTS
 
@@ -28,11 +28,11 @@ class Start:
     heads: int
     """Attention heads."""
 
-    initialisation: str
+    initialisation: Initialisation
     """``xavier`` or ``gaussian`` (sd 0.02); embeddings have sd 0.02 with both."""
 
     def __post_init__(self) -> None:
-        ModelConfig(width=self.width, heads=self.heads, initialisation=self.initialisation)  # type: ignore[arg-type]  # it checks the name
+        ModelConfig(width=self.width, heads=self.heads, initialisation=self.initialisation)  # which checks the name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,14 @@ class NetworkSetup(Setup):
     vocabulary: int
     """Number of tokens and of output classes, V; token 0 is padding and never drawn."""
 
-    positions: str
+    positions: Positions
     """Position embedding: ``learned``, ``sinusoidal`` or ``none``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for variant in self.variants:
             reject_unknown("setup.variants", variant, VARIANTS)
-        ModelConfig(positions=self.positions)  # type: ignore[arg-type]  # it checks the name
+        ModelConfig(positions=self.positions)  # which checks the name
 
 
 @dataclass(frozen=True, kw_only=True)

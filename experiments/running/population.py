@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from data_modules.batching import Batch
+from data_modules.batching import Batch, BatchOrder
 from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
@@ -143,7 +143,7 @@ def batches_by_epoch(data: Sequence[TextDataModule]) -> Callable[[int], Iterable
 
     def batches(epoch: int) -> Iterator[Sequence[Batch]]:
         for loader in loaders:
-            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # a BatchOrder, which torch cannot know
+            cast(BatchOrder, loader.sampler).set_epoch(epoch)
         return zip(*loaders, strict=True)
 
     return batches

@@ -20,6 +20,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import ProbesConfig
+from lightning_modules.callbacks.attached import callbacks_of
 from lightning_modules.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.callbacks.divergence import DivergenceGuard
 from lightning_modules.callbacks.gradient_norms import GradientNorms
@@ -184,7 +185,7 @@ def resumable_checkpoint(folder: Path) -> ModelCheckpoint:
 
 def find(trainer: Trainer, kind: type[Any]) -> Any:
     """Return the trainer's callback of a kind."""
-    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]  # set by a connector
+    return next(callback for callback in callbacks_of(trainer) if isinstance(callback, kind))
 
 
 def prepare_process(threads: int) -> None:

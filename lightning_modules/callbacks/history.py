@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
+from lightning_modules.callbacks.attached import callbacks_of
 from lightning_modules.callbacks.gradient_norms import GradientNorms
 from lightning_modules.callbacks.probes import Probes
 from lightning_modules.classifier import TextClassifier
@@ -84,7 +85,7 @@ class History(Callback):
 
         It has gradient norms by depth where :class:`GradientNorms` took part, and ``probes`` where :class:`Probes` did.
         """
-        return self.beside(trainer.callbacks)  # type: ignore[attr-defined]  # declared by a connector
+        return self.beside(callbacks_of(trainer))
 
     def beside(self, callbacks: Sequence[Callback]) -> dict[str, Any]:
         """Return the ``history`` of a record: these curves and what the other ``callbacks`` of the run measured."""

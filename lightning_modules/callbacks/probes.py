@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_modules.callbacks.attached import callbacks_of
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.classifier import Batch, TextClassifier
 from lightning_modules.errors import ConfigurationError
@@ -74,7 +75,7 @@ class Probes(Callback):
         step = trainer.global_step
         if step % self.every_n_steps or step in self.steps[-1:]:  # several batches may share an optimiser step
             return
-        clocks = [callback for callback in trainer.callbacks if isinstance(callback, Throughput)]  # type: ignore[attr-defined]  # declared by a connector
+        clocks = [callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput)]
         for clock in clocks:
             clock.pause()
         self._probe(trainer, pl_module)

@@ -18,6 +18,7 @@ To add a scheme, subclass :class:`ResidualStream`, register it in ``STREAMS``, a
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -57,7 +58,7 @@ class Place:
         return self.sublayers // 2
 
 
-class ResidualStream(nn.Module):
+class ResidualStream(nn.Module, ABC):
     """Base of all residual schemes: the state is the tensor ``(B, T, D)`` itself; :meth:`write` is left to subclasses.
 
     Attributes:
@@ -80,9 +81,9 @@ class ResidualStream(nn.Module):
         """Return what the sublayer sees, ``(B, T, D)``."""
         return state
 
+    @abstractmethod
     def write(self, state: Any, y: Tensor) -> Any:
         """Put the sublayer's output ``y`` of shape ``(B, T, D)`` back and return the new state."""
-        raise NotImplementedError(f"{type(self).__name__} must say how it writes a sublayer's output back")
 
     def close(self, state: Any) -> Tensor:
         """Return what the head sees, ``(B, T, D)``."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,8 +63,8 @@ def test_training_rows_alone_are_augmented(tmp_path: Path) -> None:
     settings["listops"].train_rows, settings["listops"].evaluation_rows = 200, 40
     plain, augmented = TextDataModule(**settings), TextDataModule(**settings, augmentation="delete_and_swap")
 
-    def tokens(loader: object) -> list[list[int]]:
-        return [batch["input_ids"].tolist() for batch in loader]  # type: ignore[attr-defined]  # a loader
+    def tokens(loader: Iterable[Any]) -> list[list[int]]:
+        return [batch["input_ids"].tolist() for batch in loader]
 
     assert tokens(plain.train_dataloader()) != tokens(augmented.train_dataloader())
     for name in ("val_dataloader", "train_sample_dataloader"):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from experiments.reproductions.setups import NetworkSetup, Start
-from lightning_modules.config import ModelConfig
+from lightning_modules.config import ModelConfig, Positions
 from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.transformer.context import Context
 
@@ -35,15 +35,15 @@ def all_real(inputs: Tensor) -> Context:
     return Context(torch.ones(inputs.shape[:2], dtype=torch.bool))
 
 
-def model_config(start: Start, variant: str, layers: int, seed: int, positions: str = "none") -> ModelConfig:
+def model_config(start: Start, variant: str, layers: int, seed: int, positions: Positions = "none") -> ModelConfig:
     """Return the configuration of an undropped network."""
     return ModelConfig(
         variant=variant,
         layers=layers,
         width=start.width,
         heads=start.heads,
-        initialisation=start.initialisation,  # type: ignore[arg-type]  # Start checked the name
-        positions=positions,  # type: ignore[arg-type]  # NetworkSetup checked the name
+        initialisation=start.initialisation,
+        positions=positions,
         dropout=0.0,
         seed=seed,
     )

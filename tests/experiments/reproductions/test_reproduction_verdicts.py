@@ -100,16 +100,20 @@ def inside(condition: Condition) -> float:
     """Return a value within the bounds."""
     lower = condition.at_least if condition.at_least is not None else condition.above
     upper = condition.at_most if condition.at_most is not None else condition.below
-    if lower is None or upper is None:
-        return upper - 1e-9 * abs(upper) - 1e-12 if upper is not None else lower + 1  # type: ignore[operator]  # one is there
-    return (lower + upper) / 2
+    if upper is None:
+        assert lower is not None, "a condition has a bound"
+        return lower + 1
+    return upper - 1e-9 * abs(upper) - 1e-12 if lower is None else (lower + upper) / 2
 
 
 def outside(condition: Condition) -> float:
     """Return a value beyond the bounds."""
     upper = condition.at_most if condition.at_most is not None else condition.below
     lower = condition.at_least if condition.at_least is not None else condition.above
-    return upper + 1 if upper is not None else lower - 1  # type: ignore[operator]  # one is there
+    if upper is not None:
+        return upper + 1
+    assert lower is not None, "a condition has a bound"
+    return lower - 1
 
 
 @pytest.mark.parametrize("claim", load_claims(), ids=lambda claim: claim.id)
