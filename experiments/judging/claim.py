@@ -91,7 +91,7 @@ class Claim:
     """Name of the file."""
 
     number: int
-    """Place in the list of claims."""
+    """The claim of the article; several files may test it, in different settings."""
 
     section: str
     """Section of the article that makes the claim."""
@@ -209,7 +209,7 @@ def load_claims(ids: Sequence[str] = (), folder: Path = CLAIMS) -> list[Claim]:
     for name in ids:
         reject_unknown("claim", name, sorted(files))
     claims = [Claim.parse(name, read_yaml(path)) for name, path in files.items() if not ids or name in ids]
-    return sorted(claims, key=lambda claim: claim.number)
+    return sorted(claims, key=lambda claim: (claim.number, claim.id))
 
 
 def _names(schema: type) -> set[str]:
