@@ -9,13 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
 
+from experiments.records.gradient_ratio import EXPLODING, VANISHING, log_gradient_ratios
 from experiments.records.record import Record
 from experiments.statistics.censoring import Time
 
-VANISHING, EXPLODING = 1e-3, 1e3
-"""Ratio of the first block's gradient norm to the last one's beyond which the gradient vanishes or explodes."""
-DECADES = 12.0
-"""Largest imbalance that is told apart, in powers of ten: a gradient that underflows to zero is no further off."""
 RARE_SHARE = 0.8
 """A class is rare if its support is below this share of the mean support."""
 Value = float | Time | dict[str, float] | tuple[bool, ...] | None
@@ -136,41 +133,23 @@ def budget(record: Record, unit: str) -> int:
     return int(steps if unit == "step" else tokens)
 
 
-def gradient_imbalances(record: Record) -> list[float]:
-    """Return ``log₁₀(first block's gradient norm / last block's)`` at every kept step; what is undefined is left out.
-
-    The blocks stand between the embedding and the head. Zero in the first block counts as twelve powers of ten.
-    """
-    found = []
-    for norms in (record.history.get("gradient_norms") or {}).get("blocks", []):
-        if len(norms) < 4:  # fewer than two blocks have no ratio
-            continue
-        first, last = norms[1], norms[-2]
-        if first is None or not last or not math.isfinite(first) or not math.isfinite(last):
-            continue
-        found.append(max(-DECADES, min(DECADES, math.log10(first / last))) if first > 0 else -DECADES)
-    return found
-
-
 def gradient_imbalance_at_start(records: Sequence[Record], target: float | None) -> Value:
     """Return ``|log₁₀ ratio|`` at the first step, the untrained network: powers of ten between first and last block."""
-    record = only(records)
-    steps = (record.history.get("gradient_norms") or {}).get("step", [])
-    found = gradient_imbalances(record)
-    return abs(found[0]) if found and steps[0] == 1 else None
+    ratio = log_gradient_ratios(only(records)).get(1)
+    return None if ratio is None else abs(ratio)
 
 
 def gradient_imbalance_in_training(records: Sequence[Record], target: float | None) -> Value:
     """Return the median of ``|log₁₀ ratio|`` over the kept steps."""
-    found = gradient_imbalances(only(records))
-    return median(map(abs, found)) if found else None
+    found = log_gradient_ratios(only(records))
+    return median(map(abs, found.values())) if found else None
 
 
 def pathological_gradient_share(records: Sequence[Record], target: float | None) -> Value:
     """Return the share of kept steps whose gradient vanishes (ratio below 1e-3) or explodes (above 1e3)."""
-    found = gradient_imbalances(only(records))
+    found = log_gradient_ratios(only(records))
     low, high = math.log10(VANISHING), math.log10(EXPLODING)
-    return fmean(not low <= ratio <= high for ratio in found) if found else None
+    return fmean(not low <= ratio <= high for ratio in found.values()) if found else None
 
 
 def failures(records: Sequence[Record], target: float | None) -> Value:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.records.naming import cell_name
 from experiments.reporting.curves import first_steps, gradient_band
+from experiments.reporting.gradient_ratio import ratio_figure
 from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.probed import DRAWN as PROBED
@@ -36,6 +37,8 @@ def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
                 figure = draw_along(number, rows)
                 if figure is not None:
                     written.append(save_png(figure, folder / f"{name}_{number.rsplit('.', 1)[-1]}.png"))
+        if any(row.swept for row in rows) and (figure := ratio_figure(rows)) is not None:
+            written.append(save_png(figure, folder / "gradient_ratio.png"))
         by_setting = list(_by_setting(rows))
         for suffix, members in by_setting if len(by_setting) <= MOST_SETTINGS else [by_setting[0], by_setting[-1]]:
             for name, draw in FIGURES.items():

@@ -29,6 +29,7 @@ REPORT_FILE = "report.md"
 FIGURE_CAPTIONS = {
     "macro_f1_by": "Mean test macro F1 along a swept value, with its 95 % t-interval over seeds; lines: baselines.",
     "failures_by": "Share of runs that collapsed or diverged along a swept value.",
+    "gradient_ratio": "Gradient norm of the first block over the last one's while training, at every setting.",
     "macro_f1": "Test macro F1 of every seed, with the mean and its 95 % t-interval.",
     "learning_curves": "Macro F1 on training and validation rows while training; dotted: what claims ask for.",
     "loss_curves": "Training and validation loss, mean and range over seeds.",

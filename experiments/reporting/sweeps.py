@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +60,7 @@ def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
         if name not in row.swept:
             continue
         others = {other: value for other, value in row.swept.items() if other != name}
-        labels = short_names(others)
-        title = ", ".join(f"{labels[other].replace('_', ' ')} {spell(others[other])}" for other in sorted(others))
-        found.setdefault(title, {}).setdefault(row.condition, []).append(row)
+        found.setdefault(spoken_setting(others), {}).setdefault(row.condition, []).append(row)
     panels = []
     for title, conditions in found.items():
         curves = []
@@ -72,6 +70,12 @@ def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
             curves.append(Curve(ordered[0].title, condition, values, ordered))
         panels.append(Panel(title, curves, lines))
     return panels
+
+
+def spoken_setting(swept: Mapping[str, Any]) -> str:
+    """Return swept values for reading, such as ``gradient clip val 1, layers 6``."""
+    labels = short_names(swept)
+    return ", ".join(f"{labels[name].replace('_', ' ')} {spell(swept[name])}" for name in sorted(swept))
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
