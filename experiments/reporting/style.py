@@ -22,7 +22,7 @@ DOTS_PER_INCH = 150
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line style of a variant."""
+    """Colour, marker and line style of a condition."""
 
     color: str
     marker: str
@@ -44,6 +44,19 @@ LOOKS = {
     "deepnorm": Look(PALETTE[0], ">", LINES[3]),
     "depth_scaled_post_ln": Look(PALETTE[5], "d", LINES[3]),
     "article_original": Look(PALETTE[7], "*", LINES[3]),
+    "post_ln_xavier": Look(PALETTE[0], "o", LINES[0]),
+    "post_ln_random": Look(PALETTE[0], "D", LINES[1]),
+    "no_norm_xavier": Look(PALETTE[2], "v", LINES[0]),
+    "no_norm_random": Look(PALETTE[2], "P", LINES[1]),
+    "sgd": Look(PALETTE[4], "o", LINES[1]),
+    "momentum": Look(PALETTE[1], "s", LINES[1]),
+    "rmsprop": Look(PALETTE[6], "^", LINES[0]),
+    "adam": Look(PALETTE[0], "v", LINES[0]),
+    "rows_10": Look(PALETTE[5], "o", LINES[0]),
+    "rows_30": Look(PALETTE[4], "s", LINES[0]),
+    "rows_100": Look(PALETTE[0], "^", LINES[0]),
+    "rows_10_augmented": Look(PALETTE[5], "D", LINES[1]),
+    "rows_100_augmented": Look(PALETTE[0], "P", LINES[1]),
     "bag_of_embeddings": Look(GREY, "h", LINES[2]),
     "tfidf_logistic_regression": Look("#000000", "|", LINES[3]),
 }

@@ -29,10 +29,8 @@ from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to
 from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
 from experiments.reporting.sections import data_section, protocol_section, settings_section
-from experiments.reporting.style import LOOKS, look_of, printable
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
 from experiments.reporting.tuning import trial_outcomes, tuning_table
-from lightning_modules.variants import VARIANTS
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
@@ -324,17 +322,6 @@ def test_swept_grids_get_a_figure_per_setting(tmp_path: Path) -> None:
     )
     names = {path.name for path in (tmp_path / "r" / "figures").iterdir()}
     assert {"macro_f1.png", "loss_curves_layers=2.png", "confusion_layers=6.png"} <= names
-
-
-def test_no_two_variants_look_alike() -> None:
-    assert set(VARIANTS) <= set(LOOKS)
-    assert len({(look.color, look.marker) for look in LOOKS.values()}) == len(LOOKS)
-    assert look_of("a later variant") == look_of("a later variant")
-
-
-def test_class_names_that_the_font_lacks_become_numbers() -> None:
-    assert printable(["torch", "été"]) == ["torch", "été"]
-    assert printable(["体育", "finance"]) == ["0", "1"]
 
 
 def test_hostile_class_names_stay_within_their_cells() -> None:

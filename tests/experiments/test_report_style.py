@@ -1,0 +1,29 @@
+"""A reader tells conditions apart in every figure, also in print, and finds a variant by the same look in all."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.paths import GRIDS
+from experiments.planning.grid import Grid
+from experiments.records.naming import BASELINES
+from experiments.reporting.style import LOOKS, look_of, printable
+from lightning_modules.variants import VARIANTS
+
+
+def test_no_two_variants_look_alike() -> None:
+    names = {*VARIANTS, *BASELINES}
+    assert names <= set(LOOKS)
+    assert len({(look_of(name).color, look_of(name).marker) for name in names}) == len(names)
+    assert look_of("a later variant") == look_of("a later variant")
+
+
+@pytest.mark.parametrize("grid", sorted(path.stem for path in GRIDS.glob("*.yaml")))
+def test_curves_of_one_grid_differ_in_colour_or_line(grid: str) -> None:
+    conditions = {condition.name for condition in Grid.load(grid, {}).conditions}
+    assert len({(look_of(name).color, str(look_of(name).line)) for name in conditions}) == len(conditions)
+
+
+def test_class_names_that_the_font_lacks_become_numbers() -> None:
+    assert printable(["torch", "été"]) == ["torch", "été"]
+    assert printable(["体育", "finance"]) == ["0", "1"]
