@@ -58,7 +58,10 @@ class ModelConfig:
 
     initialisation: Initialisation = "xavier"
     """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
-    Embeddings start with sd 0.02, with ``random`` sd 1."""
+    Biases start at zero, with ``random`` at PyTorch's own draw."""
+
+    embedding_std: float | None = None
+    """Standard deviation of the embeddings at the start; null for 0.02, or with ``random`` for PyTorch's 1."""
 
     initialisation_gain: float = 1.0
     """Factor on the initial weight matrices of the blocks."""
@@ -127,7 +130,11 @@ class ModelConfig:
         for name in ("learning_rate", "initialisation_gain"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive")
-
+        if self.embedding_std is not None and not self.embedding_std > 0:
+            raise ConfigurationError(
+                f"model.embedding_std is {self.embedding_std}; it must be positive, or null for the "
+                "spread that model.initialisation comes with"
+            )
         if self.feed_forward_width is not None and self.feed_forward_width < 1:
             raise ConfigurationError(
                 f"model.feed_forward_width is {self.feed_forward_width}; "

@@ -125,8 +125,9 @@ class RunConfig:
             del data[name]
         if data["augmentation"] == "none":
             del data["augmentation"]  # so that runs from before the option keep their hash
-        if not identity["model"]["compile"]:
-            del identity["model"]["compile"]  # for the same reason
+        for name in ("compile", "embedding_std"):
+            if not identity["model"][name]:
+                del identity["model"][name]  # for the same reason
         for corpus in EMBEDDED_CORPORA:
             if corpus != self.data.corpus:
                 del data[corpus]

@@ -48,6 +48,8 @@ LOOKS = {
     "post_ln_random": Look(PALETTE[0], "D", LINES[1]),
     "no_norm_xavier": Look(PALETTE[2], "v", LINES[0]),
     "no_norm_random": Look(PALETTE[2], "P", LINES[1]),
+    "post_ln_random_matrices": Look(PALETTE[5], "s", LINES[2]),
+    "no_norm_random_matrices": Look(PALETTE[4], "^", LINES[2]),
     "sgd": Look(PALETTE[4], "o", LINES[1]),
     "momentum": Look(PALETTE[1], "s", LINES[1]),
     "rmsprop": Look(PALETTE[6], "^", LINES[0]),

@@ -94,7 +94,7 @@ def build_network(
                 pooling=POOLINGS[config.pooling](),
                 head=nn.Linear(config.width, number_of_classes),
             )
-            initialise_embeddings(network, config.initialisation)
+            initialise_embeddings(network, config.initialisation, config.embedding_std)
             initialise(network.blocks, config.initialisation, config.initialisation_gain)
             scale_branches(network.blocks, BRANCH_GAINS[config.scheme.branch_gain](max(1, config.depth)))
             initialise(network.head, config.initialisation)

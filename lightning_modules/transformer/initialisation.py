@@ -66,14 +66,16 @@ def draw(matrix: Tensor, kind: str, gain: float) -> None:
 
 
 @torch.no_grad()
-def initialise_embeddings(root: nn.Module, kind: str) -> None:
-    """Draw every embedding table below ``root``; the row of the padding token stays zero.
+def initialise_embeddings(root: nn.Module, kind: str, std: float | None = None) -> None:
+    """Draw every embedding table below ``root`` from N(0, std²); the row of the padding token stays zero.
 
-    The standard deviation is 1, PyTorch's default, with ``random``, and 0.02 otherwise (as BERT, arXiv:1810.04805):
+    Without ``std`` it is 1, PyTorch's default, with ``random``, and 0.02 otherwise (as BERT, arXiv:1810.04805):
     the smaller the start, the sooner a rate that suits the blocks has moved an embedding.
     """
+    if std is None:
+        std = 1.0 if kind == "random" else GAUSSIAN_SD
     for module in root.modules():
         if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=1.0 if kind == "random" else GAUSSIAN_SD)
+            nn.init.normal_(module.weight, std=std)
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()

@@ -44,6 +44,11 @@ def test_options_of_another_corpus_and_the_cache_do_not_change_the_hash() -> Non
     assert changed.hash() == RunConfig().hash()
 
 
+def test_embeddings_count_in_the_hash_only_where_their_spread_is_chosen() -> None:
+    chosen = RunConfig().with_values({"model.embedding_std": 0.02})
+    assert chosen.hash() != RunConfig().hash() and "embedding_std" not in RunConfig().identity()["model"]
+
+
 def test_probes_decide_no_number_and_do_not_change_the_hash() -> None:
     probed = RunConfig().with_values({"probes.every_n_steps": 10, "probes.rows": 4})
     assert probed.hash() == RunConfig().hash() and "probes" not in probed.identity()

@@ -54,6 +54,14 @@ def test_embeddings_have_their_own_spread_and_padding_is_zero(kind, expected):
     assert torch.count_nonzero(tokens[0]) == 0
 
 
+@pytest.mark.parametrize("kind", ["xavier", "random"])
+def test_the_spread_of_embeddings_can_be_chosen_without_touching_the_matrices(kind):
+    usual, chosen = (make_network(initialisation=kind, embedding_std=std, **WIDE) for std in (None, 0.3))
+    assert chosen.embedding.tokens.weight[1:].std().item() == pytest.approx(0.3, rel=0.06)
+    pairs = zip(usual.blocks.parameters(), chosen.blocks.parameters(), strict=True)
+    assert all(one.equal(other) for one, other in pairs)
+
+
 def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator_as_it_was():
     torch.manual_seed(1)
     first = make_network(seed=3)

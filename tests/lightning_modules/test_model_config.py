@@ -22,6 +22,7 @@ from lightning_modules.errors import ConfigurationError
         ({"heads": 6}, "model.heads is 6, which does not divide model.width 64; the nearest that does is (4|8)"),
         ({"width": 0}, "model.width is 0"),
         ({"layers": -1}, "model.layers is -1"),
+        ({"embedding_std": 0.0}, "model.embedding_std is 0.0; it must be positive, or null"),
         ({"feed_forward_width": 0}, "model.feed_forward_width is 0"),
         ({"dropout": 1.0}, "model.dropout"),
         ({"warmup_fraction": -0.1}, "model.warmup_fraction"),
