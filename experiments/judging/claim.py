@@ -111,6 +111,9 @@ class Claim:
     parts: tuple[Part, ...] = ()
     """All must be confirmed; none where arithmetic decides."""
 
+    disclosure: Text | None = None
+    """What was known when the claim was written, or changed after results had been seen; None: nothing."""
+
     arithmetic: bool = False
     """Decided by the numbers that the article printed, without a run."""
 
@@ -126,7 +129,8 @@ class Claim:
         if missing:
             raise ExperimentError(f"{where} has no {missing[0]}")
         values: dict[str, Any] = {key: content[key] for key in own if key in content and key != "parts"}
-        values |= {key: _text(f"{where}: {key}", content[key]) for key in ("claim", "delta_reason", "refuted_by")}
+        texts = [key for key in ("claim", "delta_reason", "refuted_by", "disclosure") if key in content]
+        values |= {key: _text(f"{where}: {key}", content[key]) for key in texts}
         inherited = {key: content[key] for key in part_keys - {"id", "title"} if key in content}
         entries = values_of(content, "parts", f"{where}: ", optional=True)
         parts = tuple(parse_part(where, {**inherited, **dict(entry)}) for entry in entries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from experiments.judging.verdict_files import FOLDER
 from experiments.judging.wording import Phrases
 from experiments.records.naming import cell_name
 from experiments.reporting.render import EMPTY, Grid, mean_and_sd, rounded, to_markdown
+
+BOUNDS = ("lower_bound", "upper_bound")
+"""Doubts of pairs that only bound an effect."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class EffectTables:
         if interval is not None:
             weakest = f" ({measurement.weakest})" if measurement.weakest else ""
             judged = [
-                rounded(interval.mean) + weakest,
-                f"[{rounded(interval.low)}, {rounded(interval.high)}]",
+                bound_sign(measurement.comparison.doubts) + rounded(interval.mean) + weakest,
+                f"[{end(interval.low, measurement.part.delta)}, {end(interval.high, measurement.part.delta)}]",
                 p_value(effect.adjusted.p_value),
                 p_value(measurement.sign_flip_p_value),
             ]
@@ -78,9 +81,14 @@ class EffectTables:
     def verdict(self, effect: Effect) -> str:
         """Return a verdict with its reason."""
         say, measurement, reason = self.phrases, effect.measurement, effect.verdict.reason
-        if not reason:
+        doubts = measurement.comparison.doubts
+        bounds = sum(doubts.get(name, 0) for name in BOUNDS)
+        if not reason and not bounds:
             return say[effect.verdict.name]
-        count = measurement.comparison.doubts.get(reason, 0)
+        if not reason:
+            bounded = say["bounded"].format(count=bounds, pairs=measurement.pairs)
+            return f"{say[effect.verdict.name]} ({bounded})"
+        count = doubts.get(reason, 0)
         said = say[reason].format(found=measurement.found, planned=measurement.planned, count=count)
         return f"{say[effect.verdict.name]} ({said})"
 
@@ -95,7 +103,7 @@ class EffectTables:
         by_seed = self.results / FOLDER / f"{effect.measurement.claim.id}.csv"
         behind = (
             ("by_seed", [by_seed]),
-            ("table", [folder / measure.table, folder / "report.md"]),
+            ("table", [folder / name for name in measure.tables]),
             ("figure", figures),
         )
         found = []
@@ -131,8 +139,26 @@ def digits_of(shown: Shown) -> int:
     return 0 if MEASURES[shown.metric].kind == "time" else 3
 
 
+def bound_sign(doubts: Collection[str]) -> str:
+    """Return ``≥ `` where pairs bound an effect from below alone, ``≤ `` where from above alone, else nothing."""
+    from_below, from_above = (name in doubts for name in BOUNDS)
+    if from_below == from_above:
+        return ""
+    return "≥ " if from_below else "≤ "
+
+
+def end(value: float, delta: float) -> str:
+    """Return an interval's end for reading, with more digits where rounding would put it on 0 or δ."""
+    text = rounded(value)
+    if value not in (0, delta) and text in (rounded(0.0), "−0.000", rounded(delta)):
+        return f"{value:.5f}".replace("-", "−")
+    return text
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value for reading; a dash where there is none."""
     if value is None:
         return EMPTY
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if value < 0.001:
+        return "< 0.001"
+    return f"{value:.4f}" if 0.0495 <= value < 0.0505 else f"{value:.3f}"

@@ -61,9 +61,10 @@ def compose(judgements: Sequence[Judgement]) -> Figure:
     for index, label in enumerate(grid[0].get_yticklabels()):
         label.set_fontweight("bold" if index in headings else "normal")
     add_legend(figure)
-    counts = {name: sum(effect.verdict.name == name for effect in effects) for name in COLORS}
+    deciding = [effect for effect in effects if effect.measurement.is_confirmatory]
+    counts = {name: sum(effect.verdict.name == name for effect in deciding) for name in COLORS}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
-    headline(figure, f"Of {len(effects)} effects (a part of a claim on a corpus): {said}")
+    headline(figure, f"Of {len(deciding)} effects that decide (a part of a claim on a corpus): {said}")
     return figure
 
 
@@ -127,6 +128,7 @@ def add_legend(figure: Figure) -> None:
     handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis"))
     title = (
         "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim\n"
-        "lines: adjusted t-intervals over paired seeds; empty rows: runs are missing or too few pairs are usable"
+        "lines: adjusted intervals over paired seeds, lower end by Holm, upper end at the strictest level\n"
+        "empty rows: runs are missing or too few pairs are usable"
     )
     figure.legend(handles=handles, title=title, loc="outside lower center", ncols=5)

@@ -27,7 +27,7 @@ class Effect:
     interval: Interval | None
     """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest."""
     detectable: float | None
-    """Smallest effect that so many seeds with this spread show with 80 % power at that level."""
+    """Smallest effect that so many seeds with this spread show with 80 % power at that level; none for shares."""
     verdict: Verdict
 
 
@@ -94,7 +94,8 @@ def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
     if member.pairs >= FEWEST_PAIRS:
         interval = interval_of(member, adjusted)
         sds = [component.spread().sd or 0.0 for component in member.components]
-        detectable = smallest_detectable_effect(max(sds), member.pairs, adjusted.level)
+        if member.comparison.outcomes is None:  # the exact interval of outcomes is wider than the t-interval
+            detectable = smallest_detectable_effect(max(sds), member.pairs, adjusted.level)
     verdict = judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.comparison.doubts)
     if verdict.name == "refuted" and is_equivalent(member, adjusted.strictest):
         verdict = Verdict("refuted", "equivalent")

@@ -14,10 +14,13 @@ from experiments.judging.quantities import (
     generalisation_gap,
     gradient_imbalance_at_start,
     gradient_imbalance_in_training,
+    gradient_log_ratio_at_start,
+    gradient_log_ratio_in_training,
     pathological_gradient_share,
     rare_class_lead,
     test_score,
     time_to_target,
+    vanishing_gradient_share,
 )
 from experiments.records.record import Record
 
@@ -32,8 +35,8 @@ class Measure:
     title: Mapping[str, str]
     effect: Mapping[str, str]
     """Name and unit of the effect: the difference between the two sides."""
-    table: str = "summary.md"
-    """Table of a grid's report that holds the measure, or the score beside it."""
+    tables: tuple[str, ...] = ("summary.md", "report.md")
+    """Tables of a grid's report that hold the measure, or the score beside it; the first that is there is linked."""
     figures: tuple[str, ...] = ("macro_f1.png", "macro_f1_by_*.png")
     """Figures of a grid's report that show the measure, as patterns; the first that is there is linked."""
     best: float | None = None
@@ -56,9 +59,10 @@ DECADE = ("powers of ten", "数量级（10 的幂）")
 DOUBLINGS = ("log₂ of the ratio (1: half the time)", "比值的 log₂（1 表示时间减半）")
 CURVES: dict[str, Any] = {"figures": ("learning_curves*.png", "loss_curves*.png"), "needs_target": True}
 GAP: dict[str, Any] = {**CURVES, "best": 0.0, "may_lack": True}
-GRADIENTS: dict[str, Any] = {"figures": ("gradient_ratio.png", "gradient_norms*.png"), "best": 0.0}
+GRADIENTS: dict[str, Any] = {"tables": (), "figures": ("gradient_ratio.png", "gradient_norms*.png"), "best": 0.0}
+SHOWN_GRADIENTS: dict[str, Any] = {**GRADIENTS, "best": None}
 FAILURES: dict[str, Any] = {"figures": ("failures_by_*.png",), "best": 0.0}
-CLASSES: dict[str, Any] = {"table": "per_class.md", "figures": ("confusion*.png",)}
+CLASSES: dict[str, Any] = {"tables": ("per_class.md",), "figures": ("confusion*.png",)}
 SCORE: dict[str, Any] = {"best": 1.0}
 MEASURES: dict[str, Measure] = {
     "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏平均 F1"), POINTS, **SCORE),
@@ -102,6 +106,33 @@ MEASURES: dict[str, Measure] = {
         pathological_gradient_share,
         "value",
         ("share of steps that vanish or explode", "梯度消失或爆炸的步数占比"),
+        POINTS,
+        **GRADIENTS,
+    ),
+    "gradient_log_ratio_at_start": _measure(
+        gradient_log_ratio_at_start,
+        "value",
+        (
+            "log₁₀ first/last block at step 1 (below 0: the first gets less)",
+            "第 1 步首末块梯度比的 log₁₀（负值：首块较小）",
+        ),
+        DECADE,
+        **SHOWN_GRADIENTS,
+    ),
+    "gradient_log_ratio_in_training": _measure(
+        gradient_log_ratio_in_training,
+        "value",
+        (
+            "log₁₀ first/last block, median over training (below 0: the first gets less)",
+            "训练全程首末块梯度比 log₁₀ 的中位数（负值：首块较小）",
+        ),
+        DECADE,
+        **SHOWN_GRADIENTS,
+    ),
+    "vanishing_gradient_share": _measure(
+        vanishing_gradient_share,
+        "value",
+        ("share of steps that vanish", "梯度消失的步数占比"),
         POINTS,
         **GRADIENTS,
     ),

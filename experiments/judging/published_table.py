@@ -68,11 +68,13 @@ def contradictions() -> list[Contradiction]:
             Contradiction(
                 "predictions",
                 {
-                    "en": "In every class recall is below precision, so Σ n·R/P, the number of predictions, would be "
-                    "smaller than the number of rows. No single-label classifier can produce that on any test set, "
-                    "whatever the class sizes.",
-                    "zh": "每个类的召回率都低于精确率，因此预测总数 Σ n·R/P 会少于样本数。无论各类样本数如何，"
-                    "任何单标签分类器在任何测试集上都不可能得到这样的结果。",
+                    "en": "In every class the printed recall is below the printed precision (section 7.3.2; no more "
+                    "of the two enters), so Σ n·R/P, the number of predictions, would be smaller than the number of "
+                    "rows. No classifier that gives every row one class can produce that on any test set, whatever the "
+                    "class sizes; one that abstains on some rows could.",
+                    "zh": "每个类印出的召回率都低于印出的精确率（第 7.3.2 节；推导只用到这一点），因此预测总数 Σ n·R/P "
+                    "会少于样本数。无论各类样本数如何，凡是给每个样本指定一个类的分类器，在任何测试集上都不可能得到这样的结果；"
+                    "允许拒答的分类器则有可能。",
                 },
             )
         )
@@ -140,5 +142,7 @@ def nearest_settings(results: Path, count: int = 5) -> list[Neighbour]:
 def condition_of(row: Mapping[str, str]) -> str:
     """Return the condition of a row of ``summary.csv`` with its swept values, the columns up to the first of size."""
     swept = list(takewhile(lambda name: name not in ("norms", "accuracy"), list(row)[1:]))
-    values = ", ".join(f"{name}={row[name]}" for name in swept if row[name])
-    return f"{row['variant']} ({values})" if values else row["variant"]
+    if not any(row[name] for name in swept):
+        return row["variant"]
+    values = ", ".join(f"{name}={row[name] or 'none'}" for name in swept)
+    return f"{row['variant']} ({values})"

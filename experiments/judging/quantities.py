@@ -145,6 +145,23 @@ def gradient_imbalance_in_training(records: Sequence[Record], target: float | No
     return median(map(abs, found.values())) if found else None
 
 
+def gradient_log_ratio_at_start(records: Sequence[Record], target: float | None) -> Value:
+    """Return the log₁₀ ratio at the first step with its sign: below 0 the first block gets less gradient."""
+    return log_gradient_ratios(only(records)).get(1)
+
+
+def gradient_log_ratio_in_training(records: Sequence[Record], target: float | None) -> Value:
+    """Return the median of the log₁₀ ratio over the kept steps, with its sign."""
+    found = log_gradient_ratios(only(records))
+    return median(found.values()) if found else None
+
+
+def vanishing_gradient_share(records: Sequence[Record], target: float | None) -> Value:
+    """Return the share of kept steps whose gradient vanishes (ratio below 1e-3)."""
+    found = log_gradient_ratios(only(records))
+    return fmean(ratio < math.log10(VANISHING) for ratio in found.values()) if found else None
+
+
 def pathological_gradient_share(records: Sequence[Record], target: float | None) -> Value:
     """Return the share of kept steps whose gradient vanishes (ratio below 1e-3) or explodes (above 1e3)."""
     found = log_gradient_ratios(only(records))

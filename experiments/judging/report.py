@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.judging.claim import Claim
 from experiments.judging.effect_tables import EffectTables
 from experiments.judging.judge import Judgement
 from experiments.judging.measures import MEASURES
@@ -74,7 +75,7 @@ class Writer:
             [
                 str(judgement.claim.number),
                 judgement.claim.claim[self.language],
-                judgement.claim.section,
+                self.place(judgement.claim),
                 f"[{say[judgement.verdict.name]}](#{judgement.claim.id})",
                 self.counts(judgement),
             ]
@@ -95,22 +96,37 @@ class Writer:
         lines = [
             f'<a id="{claim.id}"></a>',  # where the overview's verdict leads
             f"## {claim.number}. {claim.claim[self.language]}",
-            f"**{say[judgement.verdict.name]}** ({say['section']} {claim.section}; `{claim.id}`)",
-            f"{say['would_refute']}: {claim.refuted_by[self.language]}",
-            f"{say['why_delta']}: {claim.delta_reason[self.language]}",
+            f"**{say[judgement.verdict.name]}** ({say['section']} {self.place(claim)}; `{claim.id}`)",
+            f"{say['would_refute']}{say['colon']}{claim.refuted_by[self.language]}",
+            f"{say['why_delta']}{say['colon']}{claim.delta_reason[self.language]}",
+            *([f"{say['disclosure']}{say['colon']}{claim.disclosure[self.language]}"] if claim.disclosure else []),
         ]
         if claim.arithmetic:
             return "\n\n".join([*lines, *self.arithmetic()])
         units = dict.fromkeys(
-            f"{MEASURES[part.metric].title[self.language]}: {MEASURES[part.metric].effect[self.language]}"
+            f"{MEASURES[part.metric].title[self.language]}{say['colon']}{MEASURES[part.metric].effect[self.language]}"
             for part in claim.parts
         )
-        lines.append(f"{say['measured']}: {'; '.join(units)}.")
+        lines.append(f"{say['measured']}{say['colon']}{'; '.join(units)}{say['stop']}")
+        if levels := self.levels(judgement):
+            lines.append(f"{say['levels']}{say['colon']}{levels}{say['stop']}")
         tables = EffectTables(self.language, say, self.results)
         lines += tables.write(judgement.confirmatory)
         if judgement.replications:
             lines += [f"### {say['replications']}", *tables.write(judgement.replications)]
         return "\n\n".join(lines)
+
+    def place(self, claim: Claim) -> str:
+        """Return where the article makes a claim: a section's number, or its code."""
+        return self.phrases.get(claim.section, claim.section)
+
+    def levels(self, judgement: Judgement) -> str:
+        """Return the validation score that speed and overfitting are measured at, by corpus; empty where none is."""
+        asking = [
+            effect.measurement for effect in judgement.effects if MEASURES[effect.measurement.part.metric].needs_target
+        ]
+        known = {member.corpus: member.results.target for member in asking if member.results.target is not None}
+        return ", ".join(f"{corpus} {rounded(target)}" for corpus, target in known.items())
 
     def arithmetic(self) -> list[str]:
         """Return what arithmetic says about the published table, and which of our settings come near it."""

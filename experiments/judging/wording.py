@@ -12,7 +12,8 @@ ENGLISH: Phrases = {
     "introduction": (
         "The article (残差连接与层归一化, residual connections and layer normalisation in large language models) "
         "asserts what follows and shows one table without a baseline, a seed or a spread. Each claim was written down "
-        "as a hypothesis in `experiments/claims` (metric, direction, δ = smallest effect of interest) before its runs. "
+        "as a hypothesis in `experiments/claims` (metric, direction, δ = smallest effect of interest) before its runs; "
+        "what was known or changed after results had been seen stands with the claim. "
         "`python -m experiments.claims report` rewrites this page from the records alone."
     ),
     "verdicts": "Verdicts",
@@ -52,7 +53,12 @@ ENGLISH: Phrases = {
     "treatment_lost": "{count} seed(s) of which the treatment alone diverged",
     "control_lost": "{count} seed(s) of which the control alone diverged",
     "no_room": "no room: the control is within δ of the best possible value",
-    "equivalent": "equal within ±δ",
+    "equivalent": "δ is ruled out either way",
+    "bounded": "{count} of {pairs} pairs only bound the effect",
+    "disclosure": "Known or changed after results had been seen",
+    "levels": "Level of macro F1 that this is measured at (90 % of TF-IDF's on validation)",
+    "colon": ": ",
+    "stop": ".",
     "would_refute": "What would refute it",
     "why_delta": "Why this δ",
     "measured": "The effect is measured in",
@@ -64,7 +70,7 @@ ENGLISH: Phrases = {
         "our settings these come nearest to its accuracy 0.83 and mean F1 0.798:"
     ),
     "no_neighbours": "No results of ours are committed yet.",
-    "forest": "Effects with their Holm-adjusted intervals in units of δ: right of 1 matters, left of 0 speaks against.",
+    "forest": "Effects with their adjusted intervals in units of δ: right of 1 matters, left of 0 speaks against.",
     "without_runs": "No run is recorded yet on {parts}.",
     "grid": "grid",
     "condition": "condition",
@@ -77,8 +83,8 @@ CHINESE: Phrases = {
     "title": "逐条检验文章的论断",
     "introduction": (
         "文章《残差连接与层归一化》提出下列论断，却只给出一张没有基线、种子和离散程度的表格。每条论断在运行之前都写成 "
-        "`experiments/claims` 中的假设（指标、方向、δ 即最小有意义效应）。`python -m experiments.claims report` "
-        "仅凭运行记录重写本页。"
+        "`experiments/claims` 中的假设（指标、方向、δ 即最小有意义效应）；看过结果之后才知道或修改的，均在该论断处"
+        "注明。`python -m experiments.claims report` 仅凭运行记录重写本页。"
     ),
     "verdicts": "结论",
     "how": "如何阅读结论",
@@ -105,7 +111,7 @@ CHINESE: Phrases = {
     "control": "对照组",
     "measure": "指标",
     "confirmed": "证实",
-    "refuted": "否证",
+    "refuted": "证伪",
     "inconclusive": "未定",
     "not run": "未运行",
     "missing": "已有 {found} / {planned} 次运行",
@@ -117,8 +123,14 @@ CHINESE: Phrases = {
     "treatment_lost": "{count} 个种子只有处理组发散",
     "control_lost": "{count} 个种子只有对照组发散",
     "no_room": "没有余地：对照组已在最佳值的 δ 之内",
-    "equivalent": "在 ±δ 内相等",
-    "would_refute": "何种结果会否证它",
+    "equivalent": "两个方向上均排除了 δ",
+    "bounded": "{pairs} 对中有 {count} 对只给出效应的界",
+    "disclosure": "看过结果之后才知道或修改的",
+    "levels": "测量所在的宏 F1 水平（TF-IDF 验证集宏 F1 的 90%）",
+    "colon": "：",
+    "stop": "。",
+    "its code": "文章代码",
+    "would_refute": "何种结果会证伪它",
     "why_delta": "为何取此 δ",
     "measured": "效应的单位",
     "replications": "重复实验（不影响结论）",
@@ -129,7 +141,7 @@ CHINESE: Phrases = {
         "最接近的是："
     ),
     "no_neighbours": "尚无已提交的结果。",
-    "forest": "各效应及其 Holm 校正区间，以 δ 为单位：1 右侧有意义，0 左侧与论断相反。",
+    "forest": "各效应及其校正区间，以 δ 为单位：1 右侧有意义，0 左侧与论断相反。",
     "without_runs": "尚无运行记录：{parts}。",
     "grid": "网格",
     "condition": "条件",

@@ -15,7 +15,7 @@ import yaml
 from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.judging.claim import Claim, Part, Side
-from experiments.judging.effect_tables import EffectTables
+from experiments.judging.effect_tables import EffectTables, end, p_value
 from experiments.judging.evidence import GridResults
 from experiments.judging.judge import Judgement, judge, judge_member
 from experiments.judging.report import write_report
@@ -272,6 +272,10 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     assert found["fast"].verdict == Verdict("refuted"), "a bound is never said to be equal"
     assert found["none"].verdict.reason == "few_seeds" and found["none"].measurement.excluded == SEEDS
     assert found["none"].measurement.shown[0].treatment.count == 0, "the budget is no time of arrival"
+    tables = EffectTables("en", PHRASES["en"], tmp_path)
+    assert tables.effect_row(found["slow"])[2].startswith("≥ ") and tables.effect_row(found["fast"])[2].startswith("≤ ")
+    assert tables.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
+    assert tables.verdict(found["both"]) == "confirmed"
     assert found["early"].verdict.name == "confirmed"
     assert found["late"].verdict.name == "refuted"
 
@@ -347,16 +351,17 @@ def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: 
 @pytest.mark.parametrize(
     ("metric", "table", "figure"),
     [
-        ("gradient_imbalance_at_start", "summary", "gradient_norms_learning_rate=0.001"),
+        ("gradient_imbalance_at_start", None, "gradient_ratio"),
+        ("vanishing_gradient_share", None, "gradient_norms_learning_rate=0.001"),
         ("steps_to_target", "summary", "learning_curves"),
-        ("gradient_imbalance_in_training", "summary", "gradient_norms_learning_rate=0.001"),
+        ("gradient_imbalance_in_training", None, "gradient_norms_learning_rate=0.001"),
         ("failure_share", "summary", "failures_by_learning_rate"),
         ("class_precision_recall_f1", "per_class", "confusion"),
         ("macro_f1", "summary", "macro_f1_by_layers"),
     ],
 )
 def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
-    grid: Grid, tmp_path: Path, metric: str, table: str, figure: str
+    grid: Grid, tmp_path: Path, metric: str, table: str | None, figure: str
 ) -> None:
     results = results_of(grid, tmp_path, [])
     (results.folder / "figures").mkdir(parents=True)
@@ -366,7 +371,36 @@ def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
         (results.folder / "figures" / f"{name}.png").touch()
     (effect,) = judged(results, part(metric=metric)).effects
     links = EffectTables("en", PHRASES["en"], tmp_path).links(effect)
-    assert links == f"[table](toy/listops/{table}.md), [figure](toy/listops/figures/{figure}.png)"
+    expected = [f"[table](toy/listops/{table}.md)"] if table else []  # no table holds gradients
+    assert links == ", ".join([*expected, f"[figure](toy/listops/figures/{figure}.png)"])
+
+
+def test_what_was_known_before_a_claim_was_written_stands_with_it(grid: Grid, tmp_path: Path) -> None:
+    known = claim(part(), disclosure={"en": "Seen in a pilot.", "zh": "试验中已见。"})
+    for path, said in zip(
+        write_report(judge([known], lambda *_: results_of(grid, tmp_path, [])), tmp_path)[:2],
+        ("results had been seen: Seen in a pilot.", "修改的：试验中已见。"),
+        strict=True,
+    ):
+        assert said in path.read_text(encoding="utf-8")
+
+
+def test_an_end_that_rounds_to_nothing_or_to_delta_shows_on_which_side_it_lies() -> None:
+    assert [end(value, 0.01) for value in (0.00004, -0.00004, 0.0, 0.00996, 0.01, 0.5)] == [
+        "0.00004",
+        "−0.00004",
+        "0.000",
+        "0.00996",
+        "0.010",
+        "0.500",
+    ]
+    assert [p_value(value) for value in (0.0496, 0.0504, 0.2, 0.0001, None)] == [
+        "0.0496",
+        "0.0504",
+        "0.200",
+        "< 0.001",
+        "–",
+    ]
 
 
 def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid: Grid, tmp_path: Path) -> None:

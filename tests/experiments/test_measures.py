@@ -71,8 +71,12 @@ def test_the_imbalance_is_in_powers_of_ten_between_the_first_and_the_last_block(
     assert compute("gradient_imbalance_at_start", record) == pytest.approx(4)
     assert compute("gradient_imbalance_in_training", record) == pytest.approx(1)
     assert compute("pathological_gradient_share", record) == pytest.approx(1 / 3)
+    assert compute("gradient_log_ratio_at_start", record) == pytest.approx(-4)
+    assert compute("gradient_log_ratio_in_training", record) == pytest.approx(0)
+    assert compute("vanishing_gradient_share", record) == pytest.approx(1 / 3)
     exploding = with_gradients([1.0, 1e4, 1.0, 1.0], [1.0, 999.0, 1.0, 1.0])
     assert compute("pathological_gradient_share", exploding) == 0.5
+    assert compute("vanishing_gradient_share", exploding) == 0
 
 
 def test_a_gradient_of_zero_is_far_off_and_an_undefined_one_is_left_out() -> None:
