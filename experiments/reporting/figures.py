@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,12 +19,14 @@ from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from experiments.reporting.sweeps import DRAWN, swept_numbers
+from experiments.reporting.sweeps import DRAWN, spoken_setting, swept_numbers
 
 MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
 MOST_SETTINGS = 4
 """Settings up to which each has figures of its own; of more, the first and the last have."""
+ROOM_FOR_WORDS = 9
+"""Places on the axis of blocks up to which the embedding's is spelled out."""
 
 
 def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -40,10 +44,13 @@ def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
         if any(row.swept for row in rows) and (figure := ratio_figure(rows)) is not None:
             written.append(save_png(figure, folder / "gradient_ratio.png"))
         by_setting = list(_by_setting(rows))
-        for suffix, members in by_setting if len(by_setting) <= MOST_SETTINGS else [by_setting[0], by_setting[-1]]:
+        for swept, members in by_setting if len(by_setting) <= MOST_SETTINGS else [by_setting[0], by_setting[-1]]:
+            suffix = f"_{cell_name(swept, {}, 'final')}" if swept else ""
             for name, draw in FIGURES.items():
                 figure = draw(members)
                 if figure is not None:
+                    if swept:
+                        headline(figure, f"{figure.get_suptitle()}\n{spoken_setting(swept)}")
                     written.append(save_png(figure, folder / f"{name}{suffix}.png"))
     return written
 
@@ -70,7 +77,7 @@ def macro_f1_figure(rows: Sequence[Row]) -> Figure:
     axes.set_xlim(max(left, 0.0), min(right, 1.0))  # an interval over few seeds can reach beyond what F1 can be
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("macro F1 on the test split")
-    axes.set_title("Test macro F1: seeds (dots), their mean and 95 % t-interval", loc="left")
+    headline(figure, "Test macro F1: seeds (dots), their mean and 95 % t-interval")
     return figure
 
 
@@ -91,7 +98,10 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
         axes.fill_between(place, band.low, band.high, color=look.color, alpha=0.15, lw=0)
         axes.plot(place, band.mean, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.4, label=row.label)
     axes.set_yscale("log")
-    axes.set_xticks(range(longest + 1), ["embedding", *(str(block) for block in range(longest - 1)), "head"])
+    axes.set_xticks(
+        range(longest + 1),
+        ["embedding" if longest <= ROOM_FOR_WORDS else "emb.", *(str(block) for block in range(longest - 1)), "head"],
+    )
     axes.set_xlabel("block")
     axes.set_ylabel("gradient norm before clipping (L2)")
     steps = sorted(
@@ -113,10 +123,10 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
 }
 
 
-def _by_setting(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield a file-name suffix and the rows for each setting of the swept values; unswept rows join all of them."""
+def _by_setting(rows: Sequence[Row]) -> Iterator[tuple[dict[str, Any], list[Row]]]:
+    """Yield each setting of the swept values with its rows, which are named without it; unswept rows join all."""
     settings_ = {cell_name(row.swept, {}, "final"): row.swept for row in rows if row.swept}
     if not settings_:
-        yield "", list(rows)
-    for cell, swept in settings_.items():
-        yield f"_{cell}", [row for row in rows if not row.swept or row.swept == swept]
+        yield {}, list(rows)
+    for swept in settings_.values():
+        yield swept, [replace(row, swept={}) for row in rows if not row.swept or row.swept == swept]

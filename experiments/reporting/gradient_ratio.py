@@ -61,6 +61,6 @@ def _finding(rows: Sequence[Row]) -> str:
     setting = spoken_setting(row.swept)
     where = f"{row.title} ({setting})" if setting else row.title
     return (
-        f"First block's gradient over the last one's: furthest from 1 for {where}: {10**ratio:.2g}\n"
+        f"First block's gradient over the last one's, median of steps: furthest from 1 for {where}: {10**ratio:.2g}\n"
         "lines: geometric mean over seeds; bands: their range; dotted: limits of vanishing and exploding"
     )

@@ -91,7 +91,9 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
         for row in panel.lines:
             _draw_line(axes, row)
         _finish(axes, panel, "macro F1 on the test split")
-    explanation = "lines: mean over seeds; bands: its 95 % t-interval; without markers: baselines"
+    bands = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
+    lines = "lines: mean over seeds; bands: its 95 % t-interval" if bands else "lines: one seed"
+    explanation = f"{lines}; without markers: baselines"
     _label(figure, grid[0], _spoken(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
     return figure
 
@@ -154,20 +156,25 @@ def _label(figure: Figure, axes: Axes, x: str, text: str) -> None:
 
 
 def _finding(name: str, panels: Sequence[Panel]) -> str:
-    """Return the best and the worst condition at the greatest value of the first panel, as a sentence."""
-    greatest = max(value for curve in panels[0].curves for value in curve.values)
+    """Return the best and the worst condition at the greatest value, in the panel where they differ most."""
+    greatest = max(value for panel in panels for curve in panel.curves for value in curve.values)
     where = f"at {_spoken_value(name, greatest)}"
-    ends: list[tuple[float, str]] = []
-    for curve in panels[0].curves:
-        mean = curve.rows[-1].test("macro_f1").mean
-        if curve.values[-1] == greatest and mean is not None:
-            ends.append((mean, curve.label))
-    if not ends:
+    found: list[tuple[list[tuple[float, str]], str]] = []
+    for panel in panels:
+        ends = [
+            (mean, curve.label)
+            for curve in panel.curves
+            if curve.values[-1] == greatest and (mean := curve.rows[-1].test("macro_f1").mean) is not None
+        ]
+        if ends:
+            found.append((ends, f"{where}, {panel.title}," if panel.title else where))
+    if not found:
         return f"no run {where} has a score"
+    ends, place = max(found, key=lambda entry: max(entry[0])[0] - min(entry[0])[0])
     (worst, loser), (best, winner) = min(ends), max(ends)
     if len(ends) == 1:
-        return f"{winner} reaches {rounded(best, 2)} {where}"
-    return f"{where} {winner} reaches {rounded(best, 2)}, {loser} {rounded(worst, 2)}"
+        return f"{winner} reaches {rounded(best, 2)} {place}".rstrip(",")
+    return f"{place} {winner} reaches {rounded(best, 2)}, {loser} {rounded(worst, 2)}"
 
 
 def _ending(rows: Sequence[Row]) -> str:

@@ -61,6 +61,19 @@ def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None
     assert "95 % t-interval" in figure.get_suptitle()
 
 
+def test_of_several_panels_the_title_speaks_of_the_widest_contrast_and_names_it() -> None:
+    alike = sweep("pre_ln", "post_ln", **{"model.beta2": 0.9})
+    apart = sweep("pre_ln", "no_residual", **{"model.beta2": 0.99})
+    figure = score_figure("model.layers", rows_of([*alike, *apart]))
+    assert figure is not None and "at 24 layers, beta2 0.99, Pre-LN reaches" in figure.get_suptitle()
+
+
+def test_one_seed_has_no_bands_to_explain() -> None:
+    figure = score_figure("model.layers", rows_of([r for r in sweep("pre_ln", "no_residual") if r.seed == 0]))
+    assert figure is not None
+    assert "lines: one seed" in figure.get_suptitle() and "bands" not in figure.get_suptitle()
+
+
 def test_failures_are_drawn_only_where_there_are_any() -> None:
     assert failure_figure("model.layers", rows_of(sweep("pre_ln"))) is None
     figure = failure_figure("model.layers", rows_of(sweep("pre_ln", "no_residual")))
