@@ -30,7 +30,8 @@ SUMMARY_CAPTION = (
     "t-interval of mean macro F1. Means are over the runs that have scores: diverged runs have none and stand in their "
     "column; collapsed runs count in the means. Steps to target: median optimiser steps until validation macro F1 "
     "reached 90 % of the TF-IDF baseline's, read at validations (one that reached it before the first counts as that "
-    "one), empty where more than half of the seeds never reached it. Generalisation gap: macro F1 on a fixed sample of training rows minus macro F1 on validation."
+    "one), empty where more than half of the seeds never reached it. Generalisation "
+    "gap: macro F1 on a fixed sample of training rows minus macro F1 on validation."
 )
 PER_CLASS_CAPTION = (
     "Test scores per class, mean ± standard deviation over seeds. Accuracy is one-vs-rest, (TP + TN) / N, which "
