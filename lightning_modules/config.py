@@ -169,6 +169,15 @@ class ModelConfig:
         return self.layers if fixed is None else fixed
 
 
+OPTIMIZER_FIELDS: dict[str, tuple[str, ...]] = {
+    "sgd": (),
+    "momentum": ("momentum",),
+    "rmsprop": ("momentum",),
+    "adam": ("beta1", "beta2"),
+    "adamw": ("beta1", "beta2"),
+}
+"""Fields that an optimiser reads beside those that all do; others are ignored (``optimization.build_optimizer``)."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "activation": get_args(Activation),
     "positions": get_args(Positions),

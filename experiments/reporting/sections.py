@@ -10,9 +10,10 @@ from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF, order_conditions, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
-from experiments.reporting.render import Grid, escape_markdown, plural, to_markdown
+from experiments.reporting.render import EMPTY, Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
 from experiments.reporting.tuning import chosen_edges, is_further
+from lightning_modules.config import OPTIMIZER_FIELDS
 
 SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
@@ -65,10 +66,12 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
 
 def settings_section(rows: Sequence[Row]) -> str:
     """Return the settings that all conditions share, and a table of those that differ."""
-    flat = {row.label: _flatten(row.records[0].config_as_built) for row in rows if row.condition != TFIDF}
+    flat = {row.label: _settings(row.records[0]) for row in rows if row.condition != TFIDF}
     names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))
     spelled = {name: [_value(values.get(name)) for values in flat.values()] for name in names}
-    shared = [f"`{name}` {values[0]}" for name, values in spelled.items() if values and len(set(values)) == 1]
+    shared = [
+        f"`{name}` {values[0]}" for name, values in spelled.items() if len(set(values)) == 1 and values[0] != EMPTY
+    ]
     differing = [name for name, values in spelled.items() if len(set(values)) > 1]
     text = f"<details><summary>Settings that all conditions share</summary>\n\n{', '.join(shared)}\n\n</details>"
     if differing:
@@ -145,6 +148,16 @@ def _choices(rows: Sequence[Row]) -> list[str]:
 
 def _environment(record: Record) -> dict[str, Any]:
     return {name: value for name, value in record.environment.items() if name != "git_branch"}
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    """Return a run's settings by dotted name; a dash for those that its optimiser ignores."""
+    flat = _flatten(record.config_as_built)
+    read = OPTIMIZER_FIELDS.get(flat.get("model.optimizer", ""))
+    if read is None:
+        return flat
+    ignored = {f"model.{name}" for fields in OPTIMIZER_FIELDS.values() for name in fields if name not in read}
+    return {name: EMPTY if name in ignored else value for name, value in flat.items()}
 
 
 def _flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -272,6 +272,18 @@ def test_the_settings_show_the_depth_that_was_built() -> None:
     ]
 
 
+def test_settings_that_an_optimiser_ignores_are_not_shown_as_its_own() -> None:
+    records = [make_record(name, 0) for name in ("post_ln", "pre_ln")]
+    for record, optimizer in zip(records, ("sgd", "momentum"), strict=True):
+        record.config["model"] |= {"optimizer": optimizer, "momentum": 0.9, "beta1": 0.9}
+    text = settings_section(make_rows(evidence_of(*records), DESCRIPTION))
+    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
+    names = [name.strip() for name in cells["variant"]]
+    momentum = {title: row[names.index("model.momentum")].strip() for title, row in cells.items()}
+    assert (momentum["Post-LN"], momentum["Pre-LN"]) == ("–", "0.9")
+    assert "beta1" not in text
+
+
 def test_what_cleaning_took_away_is_told_where_the_record_holds_it() -> None:
     record = make_record("post_ln", 0)
     assert "removed" not in data_section(record, DESCRIPTION)

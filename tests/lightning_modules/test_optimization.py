@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic_batches import make_network
 
-from lightning_modules.config import Decay, ModelConfig, OptimizerName
+from lightning_modules.config import OPTIMIZER_FIELDS, Decay, ModelConfig, OptimizerName
 from lightning_modules.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
 
 
@@ -104,3 +104,14 @@ def test_adamw_decays_weights_apart_from_the_gradient():
     module.weight.grad = torch.zeros(1, 1)
     optimizer.step()
     assert module.weight.item() == pytest.approx(start * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_FIELDS)
+def test_an_optimiser_reads_the_fields_that_are_named_and_no_others(name):
+    def settings(**changes):
+        optimizer = build_optimizer(ModelConfig(optimizer=name, **changes), torch.nn.Linear(2, 2))
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+        return type(optimizer), groups
+
+    read = {field for field in ("momentum", "beta1", "beta2") if settings(**{field: 0.5}) != settings()}
+    assert read == set(OPTIMIZER_FIELDS[name])
