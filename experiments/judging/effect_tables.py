@@ -71,12 +71,18 @@ class EffectTables:
             measurement.corpus,
             *judged,
             str(measurement.pairs),
-            str(measurement.excluded),
+            self.left_out(effect),
             rounded(measurement.part.delta),
             rounded(effect.detectable),
             self.verdict(effect),
             self.links(effect),
         ]
+
+    def left_out(self, effect: Effect) -> str:
+        """Return how many pairs are left out, and for how many of them one side alone is the reason."""
+        say, lacking = self.phrases, effect.measurement.lacking
+        alone = [f"{say['only']} {say[side]} {count}" for side, count in lacking.items() if count]
+        return f"{effect.measurement.excluded} ({', '.join(alone)})" if alone else str(effect.measurement.excluded)
 
     def verdict(self, effect: Effect) -> str:
         """Return a verdict with its reason."""

@@ -83,6 +83,17 @@ class Measurement:
         return self.seeds - self.pairs
 
     @property
+    def lacking(self) -> dict[str, int]:
+        """Recorded seeds of which one side alone has no value, by that side."""
+        sides = {"treatment": self.comparison.treatment, "control": self.comparison.control}
+        both = sides["treatment"].keys() & sides["control"].keys()
+        missing = {name: {seed for seed in both if side[seed] is None} for name, side in sides.items()}
+        return {
+            "treatment": len(missing["treatment"] - missing["control"]),
+            "control": len(missing["control"] - missing["treatment"]),
+        }
+
+    @property
     def is_complete(self) -> bool:
         """Whether every planned run is recorded."""
         return self.found == self.planned

@@ -153,6 +153,7 @@ def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid:
     lost = diverged(scored(grid, 0.05), "no_norm", 7)
     effect = judged(results_of(grid, tmp_path / "some", lost), part()).effects[0]
     assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
+    assert EffectTables("en", PHRASES["en"], tmp_path).left_out(effect) == "3 (only control 3)"
     few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
     assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
     assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
