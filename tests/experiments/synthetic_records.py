@@ -12,6 +12,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 from experiments.records.files import write_record
 from experiments.records.naming import run_name
 from experiments.records.record import Outcome, Record, Scores
+from experiments.records.store import Evidence
+from experiments.reporting.rows import Description, Row, make_rows
 
 CLASSES = ["torch", "numpy", "pandas"]
 ROWS = 120
@@ -191,3 +193,13 @@ def write_runs(runs_folder: Path, records: list[Record] | None = None) -> Path:
     for record in make_records() if records is None else records:
         write_run(runs_folder, record)
     return runs_folder
+
+
+def evidence_of(*records: Record) -> Evidence:
+    """Return evidence of records alone, without predictions and timings."""
+    return Evidence(list(records), pd.DataFrame(), pd.DataFrame())
+
+
+def rows_of(*records: Record) -> list[Row]:
+    """Return the rows of a report on records."""
+    return make_rows(evidence_of(*records), Description(arguments="toy", title="Toy", purpose="To test."))

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from synthetic_records import SEEDS, make_record, make_records, write_runs
+from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
 from experiments.records.errors import RecordError
-from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
 from experiments.reporting.learning import learning_figure
@@ -62,12 +61,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def lines_of(table: Table) -> list[dict[str, str]]:
     return [dict(zip(table.data.columns, line, strict=True)) for line in table.data.rows]
-
-
-def evidence_of(*records: Record) -> Evidence:
-    import pandas as pd
-
-    return Evidence(list(records), pd.DataFrame(), pd.DataFrame())
 
 
 @pytest.mark.parametrize("name", GOLDEN_FILES)

@@ -6,25 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from synthetic_records import make_record
+from synthetic_records import make_record, rows_of
 
 from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.figures import draw_figures
 from experiments.reporting.gradient_ratio import ratio_figure
-from experiments.reporting.rows import Description, Row, make_rows
-
-DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 
 
 def with_ratios(condition: str, seed: int, rate: float, *ratios: float) -> Record:
     record = make_record(condition, seed, swept={"model.learning_rate": rate}, tuned={})
     blocks = [[5.0, ratio, 2.0, 1.0, 5.0] for ratio in ratios]
     return replace(record, history={"gradient_norms": {"step": list(range(1, len(ratios) + 1)), "blocks": blocks}})
-
-
-def rows_of(*records: Record) -> list[Row]:
-    return make_rows(Evidence(list(records), predictions=None, timings=None), DESCRIPTION)  # type: ignore[arg-type]
 
 
 def test_every_setting_has_a_panel_with_the_geometric_mean_over_seeds() -> None:

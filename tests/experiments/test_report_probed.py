@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_records import make_record, write_runs
+from synthetic_records import make_record, rows_of, write_runs
 
 from experiments.records.record import Record
 from experiments.records.store import Evidence
@@ -24,7 +24,7 @@ from experiments.reporting.probed import (
     probe_band,
 )
 from experiments.reporting.report import write_report
-from experiments.reporting.rows import Description, Row, make_rows
+from experiments.reporting.rows import Description
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 BLOCKS, STEPS = 5, [0, 10, 20]
@@ -46,10 +46,6 @@ def probed(condition: str, seed: int, level: float) -> Record:
     record = make_record(condition, seed, tuned={})
     record.history["probes"] = probes_of(level)
     return record
-
-
-def rows_of(*records: Record) -> list[Row]:
-    return make_rows(Evidence(list(records), predictions=None, timings=None), DESCRIPTION)  # type: ignore[arg-type]  # neither is drawn
 
 
 def test_by_depth_a_measure_of_the_stream_begins_at_the_embedding_and_one_of_blocks_at_the_first_block() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_records import make_record, write_runs
+from synthetic_records import make_record, rows_of, write_runs
 
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.findings import findings
 from experiments.reporting.report import write_report
-from experiments.reporting.rows import Description, make_rows
+from experiments.reporting.rows import Description
 from experiments.reporting.sweeps import failure_figure, panels_along, score_figure, swept_numbers
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
@@ -28,12 +28,8 @@ def sweep(*conditions: str, **more: object) -> list[Record]:
     return [*records, make_record("tfidf_logistic_regression", 0)]
 
 
-def rows_of(records: list[Record]) -> list:
-    return make_rows(Evidence(records, predictions=None, timings=None), DESCRIPTION)  # type: ignore[arg-type]
-
-
 def test_curves_run_along_the_swept_number_and_baselines_are_lines() -> None:
-    (panel,) = panels_along("model.layers", rows_of(sweep("pre_ln", "no_residual")))
+    (panel,) = panels_along("model.layers", rows_of(*sweep("pre_ln", "no_residual")))
     assert [(curve.condition, curve.values) for curve in panel.curves] == [
         ("pre_ln", [1.0, 6.0, 24.0]),
         ("no_residual", [1.0, 6.0, 24.0]),
@@ -43,17 +39,17 @@ def test_curves_run_along_the_swept_number_and_baselines_are_lines() -> None:
 
 def test_other_swept_values_get_a_panel_each() -> None:
     records = [*sweep("pre_ln", **{"model.beta2": 0.9}), *sweep("pre_ln", **{"model.beta2": 0.99})]
-    titles = [panel.title for panel in panels_along("model.layers", rows_of(records))]
+    titles = [panel.title for panel in panels_along("model.layers", rows_of(*records))]
     assert titles == ["beta2 0.9", "beta2 0.99"]
 
 
 def test_two_values_are_no_curve_and_words_are_no_number() -> None:
     records = [make_record("pre_ln", 0, swept={"model.layers": n, "model.decay": "linear"}) for n in (1, 2)]
-    assert swept_numbers(rows_of(records)) == []
+    assert swept_numbers(rows_of(*records)) == []
 
 
 def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None:
-    rows = rows_of(sweep("pre_ln", "no_residual"))
+    rows = rows_of(*sweep("pre_ln", "no_residual"))
     figure = score_figure("model.layers", rows)
     best, worst = (row.test("macro_f1").mean for row in rows if row.swept.get("model.layers") == 24)
     expected = f"at 24 layers Pre-LN reaches {best:.2f}, No residual {worst:.2f}"
@@ -64,19 +60,19 @@ def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None
 def test_of_several_panels_the_title_speaks_of_the_widest_contrast_and_names_it() -> None:
     alike = sweep("pre_ln", "post_ln", **{"model.beta2": 0.9})
     apart = sweep("pre_ln", "no_residual", **{"model.beta2": 0.99})
-    figure = score_figure("model.layers", rows_of([*alike, *apart]))
+    figure = score_figure("model.layers", rows_of(*alike, *apart))
     assert figure is not None and "at 24 layers, beta2 0.99, Pre-LN reaches" in figure.get_suptitle()
 
 
 def test_one_seed_has_no_bands_to_explain() -> None:
-    figure = score_figure("model.layers", rows_of([r for r in sweep("pre_ln", "no_residual") if r.seed == 0]))
+    figure = score_figure("model.layers", rows_of(*(r for r in sweep("pre_ln", "no_residual") if r.seed == 0)))
     assert figure is not None
     assert "lines: one seed" in figure.get_suptitle() and "bands" not in figure.get_suptitle()
 
 
 def test_failures_are_drawn_only_where_there_are_any() -> None:
-    assert failure_figure("model.layers", rows_of(sweep("pre_ln"))) is None
-    figure = failure_figure("model.layers", rows_of(sweep("pre_ln", "no_residual")))
+    assert failure_figure("model.layers", rows_of(*sweep("pre_ln"))) is None
+    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual")))
     assert figure is not None and (
         "Of 12 runs 6 collapsed and 0 diverged; most of all No residual, 6 of 6" in figure.get_suptitle()
     )
@@ -88,14 +84,14 @@ def test_conditions_that_fail_equally_often_are_all_named() -> None:
         for depth in DEPTHS
         for seed in (0, 1)
     ]
-    figure = failure_figure("model.layers", rows_of([*sweep("pre_ln", "no_residual"), *diverged]))
+    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual"), *diverged))
     assert figure is not None
     title = figure.get_suptitle()
     assert "Of 18 runs 6 collapsed and 6 diverged; most of all No residual, 6 of 6; No norm, 6 of 6" in title
 
 
 def test_the_outcome_is_counted_by_condition_over_the_swept_values() -> None:
-    *_, outcome = findings(rows_of(sweep("pre_ln", "no_residual")))
+    *_, outcome = findings(rows_of(*sweep("pre_ln", "no_residual")))
     assert outcome == "Of 13 final runs, 6 collapsed (No residual, 6 of 6)."
 
 
