@@ -246,7 +246,8 @@ def test_two_equal_variants_are_seldom_confirmed(seeds: int) -> None:
         names = []
         for member, adjusted in zip(members, holm([m.p_value for m in members]), strict=True):
             effect = member.spread(1 - adjusted.level)
-            interval = Interval(effect.mean, effect.low, effect.high)  # type: ignore[arg-type]  # three seeds at least
+            assert effect.mean is not None and effect.low is not None and effect.high is not None
+            interval = Interval(effect.mean, effect.low, effect.high)
             names.append(judge_interval(interval, 1e-9, pairs=seeds).name)
         confirmed += "confirmed" in names
     assert confirmed / families <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / families)

@@ -46,7 +46,8 @@ def test_one_value_has_no_spread_and_none_has_nothing() -> None:
 def test_the_interval_covers_the_mean_as_often_as_it_says(seeds: int, confidence: float) -> None:
     experiments = np.random.default_rng(seeds).normal(0.7, 0.02, size=(2000, seeds))
     results = [spread(values.tolist(), confidence) for values in experiments]
-    covered = np.mean([result.low <= 0.7 <= result.high for result in results])  # type: ignore[operator]  # n is at least 3
+    ends = [(result.low, result.high) for result in results]
+    covered = np.mean([low is not None and high is not None and low <= 0.7 <= high for low, high in ends])
     error = math.sqrt(confidence * (1 - confidence) / len(experiments))
     assert covered == pytest.approx(confidence, abs=3 * error), (
         "three standard errors of a share over 2,000 experiments"
@@ -64,9 +65,10 @@ def test_the_paired_p_value_is_scipys_and_below_a_level_exactly_where_the_interv
     assert difference.p_value == pytest.approx(stats.ttest_rel(first + values, first).pvalue, abs=1e-6)
     for level in (0.05, 0.2):
         interval = difference.spread(1 - level)
-        excludes = interval.low > 0 or interval.high < 0  # type: ignore[operator]  # two values at least
-        if abs(difference.p_value - level) > 1e-9:  # type: ignore[operator]  # two values at least
-            assert excludes == (difference.p_value < level)  # type: ignore[operator]  # two values at least
+        assert interval.low is not None and interval.high is not None and difference.p_value is not None
+        excludes = interval.low > 0 or interval.high < 0
+        if abs(difference.p_value - level) > 1e-9:
+            assert excludes == (difference.p_value < level)
 
 
 def test_sign_flips_cannot_go_below_what_the_seeds_allow() -> None:

@@ -1,6 +1,7 @@
 """Tuning: equal budgets, seeds of its own, and a choice on validation alone."""
 
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -51,9 +52,9 @@ def test_unknown_names_are_refused() -> None:
 
 
 @given(st.permutations([0.2, 0.5, 0.9]), st.randoms())
-def test_the_best_on_validation_is_chosen_in_whatever_order_records_come(scores: list[float], order: object) -> None:
+def test_the_best_on_validation_is_chosen_in_whatever_order_records_come(scores: list[float], order: Random) -> None:
     records = [trial(rate, score) for rate, score in zip(RATES, scores, strict=True)]
-    order.shuffle(records)  # type: ignore[attr-defined]  # a random.Random
+    order.shuffle(records)
     assert choose(TRIALS, records) == TRIALS[scores.index(0.9)]
 
 
