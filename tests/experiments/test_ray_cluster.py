@@ -29,7 +29,7 @@ os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as Ray spells it: its
 
 from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
 
-from experiments.running.engines.ray_cluster import RayEngine  # noqa: E402
+from experiments.running.engines.ray_cluster import RayEngine  # noqa: E402  # which imports Ray too
 
 STORE = 80 * 2**20
 PATIENCE = 300
