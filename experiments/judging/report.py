@@ -12,7 +12,7 @@ from experiments.judging.effect_tables import EffectTables
 from experiments.judging.judge import Judgement
 from experiments.judging.measures import MEASURES
 from experiments.judging.published_table import contradictions, nearest_settings
-from experiments.judging.verdict_files import write_by_seed, write_overview
+from experiments.judging.verdict_files import write_verdict_files
 from experiments.judging.wording import PHRASES, Phrases, rules
 from experiments.records.files import write_atomically
 from experiments.reporting.render import EMPTY, Grid, rounded, to_markdown
@@ -32,9 +32,8 @@ def write_report(judgements: Sequence[Judgement], results: Path) -> list[Path]:
     from experiments.judging.forest import draw_forest
 
     figure = draw_forest(judgements, results / FOREST)
-    written = [path for path in (write_by_seed(judgement, results) for judgement in judgements) if path is not None]
+    written = write_verdict_files(judgements, results)
     pages = []
-    written.insert(0, write_overview(judgements, results))
     for language, name in FILES.items():
         text = Writer(language, PHRASES[language], results, has_forest=figure is not None).compose(judgements)
         write_atomically(results / name, text.encode())

@@ -18,6 +18,20 @@ FOLDER = "verdicts"
 COLUMNS = ["part", "corpus", "measure", "seed", "treatment", "control"]
 
 
+def write_verdict_files(judgements: Sequence[Judgement], results: Path) -> list[Path]:
+    """Write the overview and the numbers of every claim with recorded runs; remove tables of claims without.
+
+    Raises:
+        RecordError: where a file cannot be written.
+    """
+    written = [write_overview(judgements, results)]
+    written += [path for path in (write_by_seed(judgement, results) for judgement in judgements) if path is not None]
+    for path in (results / FOLDER).glob("*.csv"):
+        if path not in written:
+            path.unlink()
+    return written
+
+
 def write_overview(judgements: Sequence[Judgement], results: Path) -> Path:
     """Write every claim's verdict, and how many of its parts on confirmatory corpora went which way.
 
@@ -38,7 +52,7 @@ def write_overview(judgements: Sequence[Judgement], results: Path) -> Path:
 def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
     """Write what a claim's measures are on both sides, for all seeds that are recorded.
 
-    Returns None where no run is recorded; a file of runs that are there no longer is removed.
+    Returns None where no run is recorded.
 
     A cell is empty where a run has no value. ``<30`` is a time before the first validation at step 30, ``>500`` one
     beyond the budget; shares of failed runs are over the swept values of a seed.
@@ -47,10 +61,9 @@ def write_by_seed(judgement: Judgement, results: Path) -> Path | None:
         RecordError: where the file cannot be written.
     """
     rows = [row for effect in judgement.effects for row in rows_of(effect)]
-    path = results / FOLDER / f"{judgement.claim.id}.csv"
     if not rows:
-        path.unlink(missing_ok=True)
         return None
+    path = results / FOLDER / f"{judgement.claim.id}.csv"
     write_atomically(path, to_csv(Grid(COLUMNS, rows)).encode())
     return path
 

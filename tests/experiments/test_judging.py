@@ -345,6 +345,9 @@ def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: 
     written = write_report([judged(recorded, part())], tmp_path)
     by_seed = tmp_path / "verdicts" / "norms.csv"
     assert by_seed in written and by_seed.is_file()
+    renamed = by_seed.rename(by_seed.with_stem("its_former_name"))
+    write_report([judged(recorded, part())], tmp_path)
+    assert by_seed.is_file() and not renamed.exists()
     written = write_report([judged(gone, part())], tmp_path)
     assert by_seed not in written and not by_seed.exists()
 
