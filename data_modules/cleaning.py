@@ -7,8 +7,12 @@ import re
 import unicodedata
 from collections import Counter
 
-ELEMENT_WITHOUT_TEXT = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+ELEMENTS_WITHOUT_TEXT = {
+    name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
+    for name in ("script", "style")
+}
+"""What opens and what closes an element whose content is no text."""
+COMMENT = (re.compile("<!--"), re.compile("-->"))
 TAG = re.compile(
     r"</?(?:a|abbr|address|article|aside|audio|b|blockquote|body|br|button|caption|center|cite|code|col|dd|del|details"
     r"|div|dl|dt|em|embed|fieldset|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins"
@@ -39,7 +43,9 @@ def clean_text(text: str, counts: Counter[str] | None = None) -> str:
     for _ in range(MAXIMUM_PASSES):
         before = text
         if "<" in text:
-            text = TAG.sub(" ", COMMENT.sub(" ", ELEMENT_WITHOUT_TEXT.sub(" ", text)))
+            for opener, closer in (*ELEMENTS_WITHOUT_TEXT.values(), COMMENT):
+                text = without_spans(text, opener, closer)
+            text = TAG.sub(" ", text)
             if text != before:
                 found.add("html_tags")
         if "&" in text:
@@ -59,3 +65,15 @@ def clean_text(text: str, counts: Counter[str] | None = None) -> str:
     if counts is not None:
         counts.update(found)
     return single
+
+
+def without_spans(text: str, opener: re.Pattern[str], closer: re.Pattern[str]) -> str:
+    """Return ``text`` with a space for everything from an opener to the next closer; what nothing closes stays.
+
+    The time is linear in the text: one expression for the whole span would look for a closer from every opener.
+    """
+    kept, start = [], 0
+    while (opened := opener.search(text, start)) and (closed := closer.search(text, opened.end())):
+        kept.append(text[start : opened.start()])
+        start = closed.end()
+    return " ".join([*kept, text[start:]])

@@ -107,16 +107,20 @@ def corpus_of(grid: str, corpus: str) -> str:
 
 def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
     """Judge from the records; write the report in both languages, or print what was asked for."""
-    from experiments.judging.claim import check_sides, load_claims
+    from experiments.judging.claim import load_claims
     from experiments.judging.console import print_effects, print_verdicts
     from experiments.judging.evidence import GridResults
     from experiments.judging.judge import judge
     from experiments.judging.report import write_report
+    from experiments.judging.sides import check_sides
     from experiments.planning.grid import Grid
 
     @cache
     def results_of(grid: str, corpus: str) -> GridResults:
-        return GridResults(Grid.load(grid, {"data": {"corpus": corpus_of(grid, corpus)}}), results)
+        found = GridResults(Grid.load(grid, {"data": {"corpus": corpus_of(grid, corpus)}}), results)
+        for note in found.notes:
+            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        return found
 
     needed(load_claims(names), corpora)  # refuses unknown names before anything is read
     claims = load_claims()

@@ -68,6 +68,8 @@ def check(variants: Sequence[str], runs: Sequence[str], steps: int, options: dic
         reject_unknown("variant", variant, VARIANTS)
     if steps < 0:
         raise ExperimentError(f"--steps is {steps}; it cannot be negative")
+    if steps and dict(flatten(options)).get("model.compile"):
+        raise ExperimentError("--steps probes blocks that model.compile translates as a whole; leave out one of them")
     fixed = [name for name, _ in flatten(options) if name != "probes.rows"]
     if runs and (fixed or steps):
         raise ExperimentError(f"{f'--{fixed[0]}' if fixed else '--steps'} belongs to variants; a run has its settings")

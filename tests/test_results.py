@@ -1,5 +1,6 @@
 """What is committed under `results` carries its evidence: every table can be rebuilt and checked from it."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from rich.console import Console
 
 from experiments.ablation import report
 from experiments.benchmarking.settings import PATTERN, write_settings
+from experiments.claims import report as judge_claims
+from experiments.judging.report import FILES
 from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
 from experiments.records.predictions import PREDICTIONS_FILE, disagreements
@@ -50,6 +53,18 @@ def test_recorded_scores_are_those_of_the_committed_predictions(folder: Path) ->
     evidence = Evidence.gather(folder / "absent", folder)
     assert evidence.finals
     assert disagreements(evidence.finals, evidence.predictions) == []
+
+
+@pytest.mark.slow
+def test_the_report_of_the_claims_is_rebuilt_from_committed_records(tmp_path: Path) -> None:
+    for folder in FOLDERS:
+        copy = tmp_path / folder.parent.name / folder.name
+        shutil.copytree(folder, copy)
+    judge_claims([], [], tmp_path, Console(quiet=True))
+    pages = [RESULTS / name for name in FILES.values()] + sorted((RESULTS / "verdicts").iterdir())
+    assert len(pages) > 10
+    assert [str(p) for p in pages if p.read_bytes() != (tmp_path / p.relative_to(RESULTS)).read_bytes()] == []
+    assert len(list((tmp_path / "verdicts").iterdir())) == len(pages) - 2
 
 
 def test_the_overview_of_settings_is_rebuilt_from_the_committed_rounds(tmp_path: Path) -> None:

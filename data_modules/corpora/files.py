@@ -83,7 +83,13 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
 def _separated_pieces(path: Path, separator: str) -> Iterator[pd.DataFrame]:
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
     with pd.read_csv(path, sep=separator, chunksize=PIECE, **options) as reader:
-        yield from reader
+        for piece in reader:
+            if not isinstance(piece.index, pd.RangeIndex):  # pandas takes a field without a column for the rows' names
+                raise DataError(
+                    f"{path.name}: the first row has more fields than the header has names; put a text that contains "
+                    "the separator into double quotes"
+                )
+            yield piece
 
 
 READERS: dict[str, Callable[[Path], Iterator[pd.DataFrame]]] = {

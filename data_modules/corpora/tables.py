@@ -87,14 +87,29 @@ def _as_text(piece: pd.DataFrame, columns: dict[str, str], *, indexed: bool) -> 
     frame["text"] = ["" if _is_missing(text) else str(text) for text in frame["text"]]
     frame["label"] = [_label_text(label, indexed=indexed) for label in frame["label"]]
     if "group" in frame:
+        missing = sum(_is_missing(group) or not str(group).strip() for group in frame["group"])
+        if missing:
+            raise DataError(
+                f"{missing} row(s) have no group in the column {columns['group']!r} (data.group_column); rows that "
+                "belong to no group need one of their own each"
+            )
         frame["group"] = frame["group"].astype(str)
     return frame
 
 
 def _indices(labels: pd.Series, index: dict[str, int]) -> NDArray[np.int64]:
     """Return the class index of every label, piece by piece, since a mapping makes a Python object of every cell."""
-    found = (labels.iloc[start : start + PIECE].map(index) for start in range(0, len(labels), PIECE))
-    return np.concatenate([np.empty(0, dtype=np.int64), *(part.to_numpy(dtype=np.int64) for part in found)])
+    indices: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(labels), PIECE):
+        piece = labels.iloc[start : start + PIECE]
+        found = piece.map(index)
+        if found.isna().any():
+            unknown = sorted(set(piece[found.isna()]))
+            raise DataError(
+                f"there is no class of index {', '.join(unknown[:5])}; the classes are 0 to {len(index) - 1}"
+            )
+        indices.append(np.asarray(found, dtype=np.int64))
+    return np.concatenate(indices)
 
 
 def _is_missing(value: Any) -> bool:

@@ -45,9 +45,11 @@ class GridResults:
 
     def __init__(self, grid: Grid, results: Path) -> None:
         self.grid = grid
-        local, _ = local_records(runs_folder(results, grid.name, grid.corpus))
+        local, unreadable = local_records(runs_folder(results, grid.name, grid.corpus))
         self.folder = tables_folder(results, grid.name, grid.corpus)
-        records, self.notes = merge_records(local.values(), read_committed(self.folder))
+        records, left_out = merge_records(local.values(), read_committed(self.folder))
+        self.notes = [f"{grid.name} on {grid.corpus}: {note}" for note in (*unreadable, *left_out)]
+        """What was left out and why, for the person who reads the terminal."""
         self.runs = final_runs(grid, records)
         self.recorded = {run_key(record): record for record in records}
         self.finals = [record for run in self.runs if (record := self.record_of(run)) is not None]

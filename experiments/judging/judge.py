@@ -10,9 +10,8 @@ from experiments.judging.evidence import GridResults
 from experiments.judging.measurement import Measurement, measure
 from experiments.judging.published_table import contradictions
 from experiments.statistics.multiplicity import Adjusted, Interval, holm, intersection_union_interval
-from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
-from experiments.statistics.seeds import FEWEST_PAIRS
-from experiments.statistics.verdicts import Verdict, judge_all, judge_interval
+from experiments.statistics.power import POWER, equivalence_p_value, smallest_detectable_effect
+from experiments.statistics.verdicts import FEWEST_SEEDS, Verdict, judge_all, judge_interval
 
 Results = Callable[[str, str], GridResults]
 """Returns what is recorded of a grid (first argument) on a corpus (second)."""
@@ -25,9 +24,10 @@ class Effect:
     measurement: Measurement
     adjusted: Adjusted
     interval: Interval | None
-    """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest."""
+    """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest, which several
+    components share out. None for fewer than three pairs."""
     detectable: float | None
-    """Smallest effect that so many seeds with this spread show with 80 % power at that level; none for shares."""
+    """Smallest effect that so many seeds with this spread show with 80 % power at that level; None for shares."""
     verdict: Verdict
 
 
@@ -91,11 +91,9 @@ def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
     if not member.is_complete:
         return Effect(member, adjusted, None, None, Verdict("not run", "missing"))
     interval = detectable = None
-    if member.pairs >= FEWEST_PAIRS:
+    if member.pairs >= FEWEST_SEEDS:
         interval = interval_of(member, adjusted)
-        sds = [component.spread().sd or 0.0 for component in member.components]
-        if member.comparison.outcomes is None:  # the exact interval of outcomes is wider than the t-interval
-            detectable = smallest_detectable_effect(max(sds), member.pairs, adjusted.level)
+        detectable = detectable_effect(member, adjusted.level)
     verdict = judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.comparison.doubts)
     if verdict.name == "refuted" and is_equivalent(member, adjusted.strictest):
         verdict = Verdict("refuted", "equivalent")
@@ -103,10 +101,25 @@ def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
 
 
 def interval_of(member: Measurement, adjusted: Adjusted) -> Interval:
-    """Return [l, u]: l at the member's Holm level, u at the strictest, because one refuted part refutes a claim."""
+    """Return [l, u]: l at the member's Holm level, u at the strictest, because one refuted part refutes a claim.
+
+    Of several components one that falls short refutes, so each has its share of u's level.
+    """
     interval = intersection_union_interval(member.components, adjusted.level, adjusted.strictest)
     outcomes = member.comparison.outcomes
     return interval if outcomes is None else outcomes.widened(interval, adjusted.level, adjusted.strictest)
+
+
+def detectable_effect(member: Measurement, level: float) -> float | None:
+    """Return the effect that, true of every component, so many seeds would show with 80 % power or more.
+
+    All K components must be shown, and each is missed with a chance of at most 20 %/K. None for shares of runs, whose
+    exact interval is wider than the t-interval.
+    """
+    if member.comparison.outcomes is not None:
+        return None
+    widest = max(component.spread().sd or 0.0 for component in member.components)
+    return smallest_detectable_effect(widest, member.pairs, level, 1 - (1 - POWER) / len(member.components))
 
 
 def is_equivalent(member: Measurement, level: float) -> bool:

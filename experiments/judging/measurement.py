@@ -68,9 +68,9 @@ class Measurement:
 
     @property
     def weakest(self) -> str:
-        """Name of the component with the smallest mean; empty where there is one effect only."""
+        """Name of the component with the smallest mean; empty where there is one effect only, or none."""
         means = {name: fmean(each.values) for name, each in zip(self.comparison.names, self.components, strict=True)}
-        return min(means, key=means.__getitem__)
+        return min(means, key=means.__getitem__, default="")
 
     @property
     def pairs(self) -> int:

@@ -40,7 +40,7 @@ class Measure:
     figures: tuple[str, ...] = ("macro_f1.png", "macro_f1_by_*.png")
     """Figures of a grid's report that show the measure, as patterns; the first that is there is linked."""
     best: float | None = None
-    """Value that cannot be surpassed: where the control is within δ of it, no treatment could gain δ."""
+    """Best value to hope for: where the control is within δ of it, no treatment is asked to gain δ."""
     needs_target: bool = False
     """Whether the measure asks for the TF-IDF baseline's score."""
     may_lack: bool = False

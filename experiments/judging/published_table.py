@@ -127,9 +127,14 @@ class Neighbour:
 
 
 def nearest_settings(results: Path, count: int = 5) -> list[Neighbour]:
-    """Return the conditions in the committed summaries (``results/<grid>/<corpus>/summary.csv``) that come nearest."""
+    """Return the conditions in the summaries (``results/<grid>/<corpus>/summary.csv``) that come nearest.
+
+    Grids with overrides (``quick+layers=12``) and the meaningless numbers of ``smoke`` do not count.
+    """
     found = []
     for path in sorted(results.glob("*/*/summary.csv")):
+        if path.parts[-3] == "smoke" or "+" in path.parts[-3]:
+            continue
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["accuracy"] and row["macro_f1"]]
         for row in rows:

@@ -60,8 +60,8 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
     """Return train minus validation macro-F1 where train macro-F1 first reaches the target, the same for all variants.
 
     Both curves are taken as straight between two validations, so that no variant is measured further along than
-    another; a run that is beyond the target at its first validation is measured there. None for a run that never
-    reaches it: at equal epochs, models that learn nothing have the smallest gap.
+    another. None for a run that never reaches it (at equal epochs, models that learn nothing have the smallest gap) and
+    for one that is beyond it at its first validation already, whose gap at the target was not seen.
     """
     history = only(records).history.get("validation") or {}
     curves = zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False)
@@ -70,10 +70,9 @@ def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> V
     if crossed is None or target is None:
         return None
     place, share = crossed
-    train, validation = points[place]
     if place == 0:
-        return train - validation
-    earlier = points[place - 1][1]
+        return None
+    earlier, validation = points[place - 1][1], points[place][1]
     return target - (earlier + share * (validation - earlier))
 
 

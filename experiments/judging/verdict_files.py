@@ -74,7 +74,8 @@ def rows_of(effect: Effect) -> Iterator[list[str]]:
     treatment, control = measurement.comparison.treatment, measurement.comparison.control
     for seed in sorted(treatment.keys() | control.keys()):
         sides = [cells(side.get(seed)) for side in (treatment, control)]
-        for component in dict.fromkeys(name for side in sides for name in side):
+        components = dict.fromkeys(name for side in sides for name in side if name) or [""]
+        for component in components:
             what = f"{measurement.part.metric}: {component}" if component else measurement.part.metric
             values = [side.get(component, "") for side in sides]
             yield [measurement.part.id, measurement.corpus, what, str(seed), *values]

@@ -13,7 +13,7 @@ ENGLISH: Phrases = {
         "The article (残差连接与层归一化, residual connections and layer normalisation in large language models) "
         "asserts what follows and shows one table without a baseline, a seed or a spread. Each claim was written down "
         "as a hypothesis in `experiments/claims` (metric, direction, δ = smallest effect of interest) before its runs; "
-        "what was known or changed after results had been seen stands with the claim. "
+        "what was known when a claim was written, or changed after results had been seen, stands with it. "
         "`python -m experiments.claims report` rewrites this page from the records alone."
     ),
     "verdicts": "Verdicts",
@@ -53,10 +53,10 @@ ENGLISH: Phrases = {
     "lower_bound": "in {count} pair(s) only a lower bound of the effect is known",
     "treatment_lost": "{count} seed(s) of which the treatment alone diverged",
     "control_lost": "{count} seed(s) of which the control alone diverged",
-    "no_room": "no room: the control is within δ of the best possible value",
+    "no_room": "no room: the control is within δ of the best value to hope for",
     "equivalent": "δ is ruled out either way",
     "bounded": "{count} of {pairs} pairs only bound the effect",
-    "disclosure": "Known or changed after results had been seen",
+    "disclosure": "Known when it was written, or changed after results had been seen",
     "levels": "Level of macro F1 that this is measured at (90 % of TF-IDF's on validation)",
     "colon": ": ",
     "stop": ".",
@@ -84,8 +84,8 @@ CHINESE: Phrases = {
     "title": "逐条检验文章的论断",
     "introduction": (
         "文章《残差连接与层归一化》提出下列论断，却只给出一张没有基线、种子和离散程度的表格。每条论断在运行之前都写成 "
-        "`experiments/claims` 中的假设（指标、方向、δ 即最小有意义效应）；看过结果之后才知道或修改的，均在该论断处"
-        "注明。`python -m experiments.claims report` 仅凭运行记录重写本页。"
+        "`experiments/claims` 中的假设（指标、方向、δ 即最小有意义效应）；写下时已知的结果，或看过结果之后所作的修改，"
+        "均在该论断处注明。`python -m experiments.claims report` 仅凭运行记录重写本页。"
     ),
     "verdicts": "结论",
     "how": "如何阅读结论",
@@ -124,10 +124,10 @@ CHINESE: Phrases = {
     "lower_bound": "{count} 对中只知效应的下界",
     "treatment_lost": "{count} 个种子只有处理组发散",
     "control_lost": "{count} 个种子只有对照组发散",
-    "no_room": "没有余地：对照组已在最佳值的 δ 之内",
+    "no_room": "没有余地：对照组已在可期望的最佳值的 δ 之内",
     "equivalent": "两个方向上均排除了 δ",
     "bounded": "{pairs} 对中有 {count} 对只给出效应的界",
-    "disclosure": "看过结果之后才知道或修改的",
+    "disclosure": "写下时已知的结果，或看过结果之后所作的修改",
     "levels": "测量所在的宏 F1 水平（TF-IDF 验证集宏 F1 的 90%）",
     "colon": "：",
     "stop": "。",

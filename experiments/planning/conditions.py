@@ -13,6 +13,7 @@ from experiments.planning.parser import SECTIONS, checked_value, validated_secti
 from experiments.planning.run_config import RunConfig
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
+from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF
 from lightning_modules.variants import VARIANTS
 
@@ -68,10 +69,11 @@ def build_conditions(
             refuse_loaders(config)
             title = entry.get("title", "")
             built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
-    base = RunConfig(**validated_sections(merge(*layers, overrides, nest(cells[0]))), threads=threads)
     for name in values_of(content, "baselines", optional=True):
         reject_unknown("baseline", str(name), BASELINES)
-        built.append(Condition(name=name, config=base, baseline=True))
+        for swept, cell in data_cells(cells):
+            config = RunConfig(**validated_sections(merge(*layers, overrides, nest(cell))), threads=threads)
+            built.append(Condition(name=name, config=config, swept=swept, baseline=True))
     return built
 
 
@@ -102,6 +104,18 @@ def sweep_cells(sweep: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[
         for name in sweep
     }
     return [dict(zip(checked, values, strict=True)) for values in product(*checked.values())]
+
+
+def data_cells(cells: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
+    """Return the swept settings of the data, each once, with the first cell that has them.
+
+    A baseline without a network depends on nothing else that a grid can sweep.
+    """
+    found: dict[str, tuple[dict[str, Any], Mapping[str, Any]]] = {}
+    for cell in cells:
+        swept = {name: value for name, value in cell.items() if name.startswith("data.")}
+        found.setdefault(canonical_json(swept), (swept, cell))
+    return list(found.values())
 
 
 def refuse_hidden(

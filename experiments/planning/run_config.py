@@ -117,6 +117,7 @@ class RunConfig:
         """
         identity = self.as_dict()
         del identity["seed_everything"], identity["probes"]
+        identity["trainer"]["accelerator"] = "auto"  # where a run was made decides no setting
         data = identity["data"]
         data["corpus"] = self.data.slug
         if data["tokenizer"].startswith(("/", "./", "../", "~")):

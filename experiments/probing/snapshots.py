@@ -64,7 +64,7 @@ def probe_variant(config: RunConfig, steps: int) -> tuple[list[Snapshot], str]:
         raise ExperimentError(
             f"--steps is {steps}, and training ends after {longest} (trainer.max_epochs {config.trainer.max_epochs})"
         )
-    probes, guard = Probes(config.probes.every_n_steps or steps, config.probes.rows), DivergenceGuard()
+    probes, guard = Probes(config.probes.every_n_steps or steps, config.probes.rows, steps), DivergenceGuard()
     settings = asdict(config.trainer) | {"max_steps": steps, "limit_val_batches": 0, "enable_progress_bar": False}
     build_bare_trainer(settings, [guard, probes]).fit(module, datamodule=data)
     found = snapshots_of(probes.as_record(), names)

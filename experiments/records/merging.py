@@ -65,8 +65,9 @@ def merge_records(
 
 
 def without_paths(record: Record) -> Record:
-    """Return the record with paths in its configuration and data shortened to their last part."""
-    return replace(record, config=_shorten(record.config), data=_shorten(record.data))
+    """Return the record with paths in its configuration and the source of its data shortened to their last part."""
+    data = {name: _shorten(value) if name == "source" else value for name, value in record.data.items()}
+    return replace(record, config=_shorten(record.config), data=data)
 
 
 def _shorten(value: Any) -> Any:

@@ -100,7 +100,7 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     axes.set_yscale("log")
     axes.set_xticks(
         range(longest + 1),
-        ["embedding" if longest <= ROOM_FOR_WORDS else "emb.", *(str(block) for block in range(longest - 1)), "head"],
+        ["embedding" if longest <= ROOM_FOR_WORDS else "emb.", *(str(block) for block in range(1, longest)), "head"],
     )
     axes.set_xlabel("block")
     axes.set_ylabel("gradient norm before clipping (L2)")

@@ -9,7 +9,7 @@ from experiments.records.naming import TFIDF
 from experiments.records.record import Status
 from experiments.reporting.render import interval, mean_and_sd, plural, rounded
 from experiments.reporting.rows import Row
-from experiments.reporting.tables import paired_difference
+from experiments.reporting.tables import macro_f1_difference
 from experiments.statistics.seeds import Spread
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
@@ -30,7 +30,7 @@ def _leader(rows: Sequence[Row]) -> list[str]:
     ]
     if len(ranked) > 1:
         second = ranked[1]
-        difference = paired_difference(best, second)
+        difference = macro_f1_difference(best, second)
         sentences.append(
             f"Next comes {second.label}: {_with_interval(second.test('macro_f1'))}. {_verdict(difference)}"
         )
@@ -52,7 +52,7 @@ def _against_tfidf(rows: Sequence[Row]) -> list[str]:
     sentences = []
     for baseline in (row for row in rows if row.condition == TFIDF and row.scored):
         level = _mean(baseline)
-        others = [row for row in rows if row.condition != TFIDF and (not baseline.swept or row.swept == baseline.swept)]
+        others = [row for row in rows if row.condition != TFIDF and baseline.applies_to(row.swept)]
         above = [row.label for row in others if (low := row.test("macro_f1").low) is not None and low > level]
         below = [row.label for row in others if (high := row.test("macro_f1").high) is not None and high < level]
         sentences.append(

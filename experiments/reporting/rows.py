@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,10 @@ class Row:
         names = short_names(self.swept)
         values = ", ".join(f"{names[name]} {spell(self.swept[name])}" for name in sorted(self.swept))
         return f"{self.title} ({values})" if values else self.title
+
+    def applies_to(self, swept: Mapping[str, Any]) -> bool:
+        """Tell whether this row's swept values are all in ``swept``: always, where it has none."""
+        return is_part(self.swept, swept)
 
     @property
     def scored(self) -> list[tuple[int, Scores]]:
@@ -130,6 +134,11 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
     ]
 
 
+def is_part(some: Mapping[str, Any], all_: Mapping[str, Any]) -> bool:
+    """Tell whether every swept value of ``some`` is in ``all_``."""
+    return all(name in all_ and all_[name] == value for name, value in some.items())
+
+
 def swept_names(records: list[Record]) -> list[str]:
     """Return the dotted names of everything that was swept."""
     return sorted({name for record in records for name in record.swept})
@@ -143,15 +152,8 @@ def tuned_names(records: list[Record]) -> list[str]:
 def target_of(finals: list[Record], swept: dict[str, Any]) -> float | None:
     """Return 90 % of TF-IDF's validation macro-F1, the level that ``steps_to_target`` asks for.
 
-    The baseline at the same swept values speaks, where there is one. None without a baseline.
+    The baseline speaks that was fitted on the same data: all that it is swept over has these values. None without one.
     """
-    baselines = [record for record in finals if record.condition == TFIDF and record.validation]
-    choices: list[Callable[[Record], bool]] = [
-        lambda record: record.swept == swept,
-        lambda record: all(swept.get(name) == value for name, value in record.swept.items()),
-    ]
-    for fits in choices:
-        scores = [record.validation.macro_f1 for record in baselines if record.validation and fits(record)]
-        if scores:
-            return TARGET_SHARE * sum(scores) / len(scores)
-    return None
+    baselines = [record for record in finals if record.condition == TFIDF and is_part(record.swept, swept)]
+    scores = [record.validation.macro_f1 for record in baselines if record.validation]
+    return TARGET_SHARE * sum(scores) / len(scores) if scores else None

@@ -52,9 +52,15 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
     """Return how the runs were made and how their settings were chosen."""
     trained = [row for row in rows if row.condition != TFIDF]
     seeds = sorted({record.seed for row in trained for record in row.records})
+    shared = all({record.seed for record in row.records} == set(seeds) for row in trained)
+    pairing = (
+        "the same for all conditions: differences are paired"
+        if shared
+        else "not all of them in every row: differences are paired over the seeds that both sides have"
+    )
     epochs = sorted({record.config["trainer"]["max_epochs"] for row in trained for record in row.records})
     lines = [
-        f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), the same for all conditions: differences are paired.",
+        f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), {pairing}.",
         f"- Epochs: {_numbers(epochs)}. The checkpoint with the best validation macro F1 is scored on the test split, "
         "once; tuning trials never read that split.",
         "- An interval is the 95 % t-interval of the mean over seeds; with one run there is none.",

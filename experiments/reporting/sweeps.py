@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves at one setting of everything else that is swept, and the rows that are not swept at all."""
+    """The curves at one setting of everything else that is swept, and the rows that do not depend on the number."""
 
     title: str
     curves: list[Curve]
@@ -43,26 +43,32 @@ class Panel:
 
 
 def swept_numbers(rows: Sequence[Row]) -> list[str]:
-    """Return the dotted names of swept numbers with at least three values."""
-    values: dict[str, set[float]] = {}
+    """Return the dotted names of swept settings that have at least three values, all of them numbers."""
+    values: dict[str, set[Any]] = {}
     for row in rows:
         for name, value in row.swept.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                values.setdefault(name, set()).add(float(value))
-    return sorted(name for name, found in values.items() if len(found) >= FEWEST_VALUES)
+            values.setdefault(name, set()).add(value)
+    return sorted(name for name, found in values.items() if len(found) >= FEWEST_VALUES and all(map(_is_number, found)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
     """Sort the rows into panels and curves along the swept number ``name``."""
-    lines = [row for row in rows if not row.swept]
     found: dict[str, dict[str, list[Row]]] = {}
+    settings: dict[str, dict[str, Any]] = {}
     for row in rows:
         if name not in row.swept:
             continue
         others = {other: value for other, value in row.swept.items() if other != name}
-        found.setdefault(spoken_setting(others), {}).setdefault(row.condition, []).append(row)
+        title = spoken_setting(others)
+        settings.setdefault(title, others)
+        found.setdefault(title, {}).setdefault(row.condition, []).append(row)
     panels = []
     for title, conditions in found.items():
+        lines = [row for row in rows if name not in row.swept and row.applies_to(settings[title])]
         curves = []
         for condition, members in conditions.items():
             ordered = sorted(members, key=lambda row: row.swept[name])
@@ -100,9 +106,9 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
 
 def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
     """Draw the share of runs that collapsed or diverged along a swept number; None where none did."""
-    if not any(_failures(row) for row in rows):
-        return None
     panels = panels_along(name, rows)
+    if not any(_failures(row) for panel in panels for curve in panel.curves for row in curve.rows):
+        return None
     figure, grid = make_panels(len(panels), width=5.6, height=3.0, share=True)
     for axes, panel in zip(grid, panels, strict=True):
         for place, curve in enumerate(panel.curves):

@@ -9,7 +9,7 @@ from experiments.records.naming import BASELINES, short_names, spell
 from experiments.records.record import METRICS, Status
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
-from experiments.statistics.seeds import Spread, spread
+from experiments.statistics.seeds import Spread, paired_difference
 from lightning_modules.variants import VARIANTS
 
 OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
@@ -30,8 +30,8 @@ SUMMARY_CAPTION = (
     "t-interval of mean macro F1. Means are over the runs that have scores: diverged runs have none and stand in their "
     "column; collapsed runs count in the means. Steps to target: median optimiser steps until validation macro F1 "
     "reached 90 % of the TF-IDF baseline's, read at validations (one that reached it before the first counts as that "
-    "one), empty where more than half of the seeds never reached it. Generalisation "
-    "gap: macro F1 on a fixed sample of training rows minus macro F1 on validation."
+    "one; the report of the claims reads between validations instead), empty where more than half of the seeds never "
+    "reached it. Generalisation gap: macro F1 on a fixed sample of training rows minus macro F1 on validation."
 )
 PER_CLASS_CAPTION = (
     "Test scores per class, mean ± standard deviation over seeds. Accuracy is one-vs-rest, (TP + TN) / N, which "
@@ -141,7 +141,7 @@ def effects_table(rows: Sequence[Row]) -> Table:
         parent = parent_of(row, rows)
         if parent is None:
             continue
-        effect = paired_difference(row, parent)
+        effect = macro_f1_difference(row, parent)
         values = [_said(row.swept.get(name)) for name in names]
         data.append([row.condition, *values, parent.condition, str(effect.count), *_all(effect)])
         reading.append(
@@ -168,10 +168,10 @@ def parent_of(row: Row, rows: Sequence[Row]) -> Row | None:
     return None
 
 
-def paired_difference(row: Row, other: Row) -> Spread:
+def macro_f1_difference(row: Row, other: Row) -> Spread:
     """Return the spread of ``row`` minus ``other`` in test macro-F1 over the seeds that both have scores for."""
-    others = dict(other.scored)
-    return spread([scores.macro_f1 - others[seed].macro_f1 for seed, scores in row.scored if seed in others])
+    first, second = ({seed: scores.macro_f1 for seed, scores in side.scored} for side in (row, other))
+    return paired_difference(first, second).spread()
 
 
 def _swept(rows: Sequence[Row]) -> list[str]:

@@ -14,10 +14,11 @@ MARGIN = 0.02
 def majority_macro_f1(class_counts: Sequence[int]) -> float:
     """Return the macro-F1 of always answering the most frequent class.
 
-    With share p of that class its precision is p and its recall 1, so its F1 is 2p/(1+p); the other classes have 0.
+    With share p of that class its precision is p and its recall 1, so its F1 is 2p/(1+p); the other classes have 0. A
+    class without rows, which is never answered either, takes no part in the mean.
     """
     share = max(class_counts) / sum(class_counts)
-    return 2 * share / (1 + share) / len(class_counts)
+    return 2 * share / (1 + share) / sum(count > 0 for count in class_counts)
 
 
 def prior_entropy(class_counts: Sequence[int]) -> float:

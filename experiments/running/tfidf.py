@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
     """Fit the baseline on the training rows and score it; it has no seed and no history.
 
     Words and word pairs for corpora that are split into words, characters and character pairs for those that are
-    split into characters; terms in at least two training rows; sublinear term frequency.
+    split into characters; terms in at least two training rows (in one, where none is in two); sublinear
+    term frequency.
     """
     data = TextDataModule(**{name: getattr(run.config.data, name) for name in run.config.data.__dataclass_fields__})
     texts = read_texts(data, final=run.stage == "final")
@@ -37,7 +39,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
         min_df=2,
         sublinear_tf=True,
     )
-    features = {"train": vectorizer.fit_transform(texts["train"][0])}
+    features = {"train": fit_terms(vectorizer, texts["train"][0])}
     features |= {split: vectorizer.transform(rows) for split, (rows, _) in texts.items() if split != "train"}
     model, inverse_penalty = choose_penalty(features, {split: labels for split, (_, labels) in texts.items()})
     predictions = {
@@ -61,6 +63,14 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
     )
     split = "test" if run.stage == "final" else "validation"
     return Concluded(record, predictions[split], groups_of(data, split, predictions[split])), {}
+
+
+def fit_terms(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:
+    """Fit the vectorizer and return the features, (N, terms); with terms of one row where none stands in two."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError:
+        return vectorizer.set_params(min_df=1).fit_transform(texts)
 
 
 def read_texts(data: TextDataModule, *, final: bool) -> Texts:

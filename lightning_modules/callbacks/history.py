@@ -47,14 +47,16 @@ class History(Callback):
         """Count tokens and, at the first and at logged steps, append a point of the training curves."""
         assert isinstance(pl_module, TextClassifier)
         self.tokens += total(trainer, int(batch["attention_mask"].sum()))
-        is_first = trainer.global_step == 1 and not self.train["step"]
-        if not (pl_module.was_logged_step or is_first):
+        step = trainer.global_step
+        if step == 0 or step in self.train["step"][-1:]:  # several batches may share an optimiser step
+            return
+        if not (pl_module.was_logged_step or (step == 1 and not self.train["step"])):
             return
         gradient_norm = pl_module.gradient_norm
         self.add_train_point(
-            step=trainer.global_step,
+            step=step,
             tokens=self.tokens,
-            loss=mean(trainer, outputs["loss"]),
+            loss=mean(trainer, outputs["loss"]) * trainer.accumulate_grad_batches,  # Lightning has divided it
             learning_rate=self._learning_rate,
             gradient_norm=None if gradient_norm is None else float(gradient_norm),
         )

@@ -21,7 +21,7 @@ Depths = list[float | None]
 
 
 class Probes(Callback):
-    """Measure the network at step 0 and after every ``every_n_steps`` optimiser steps.
+    """Measure the network at step 0, after every ``every_n_steps`` optimiser steps and after ``last_step``.
 
     The rows are always the same, the first of the data module's training sample, and dropout is off. No number of the
     training depends on whether it is probed. TensorBoard shows ``probe/<measure>/block_00`` and so on, and
@@ -31,6 +31,7 @@ class Probes(Callback):
     Args:
         every_n_steps: optimiser steps between two measurements.
         rows: training rows to measure on.
+        last_step: a step to measure after in any case, where training ends there.
 
     Attributes:
         steps: optimiser steps before each measurement.
@@ -40,12 +41,13 @@ class Probes(Callback):
         ConfigurationError: a number is below 1, or the data module has no training sample.
     """
 
-    def __init__(self, every_n_steps: int, rows: int = 32) -> None:
+    def __init__(self, every_n_steps: int, rows: int = 32, last_step: int | None = None) -> None:
         for name, value in (("every_n_steps", every_n_steps), ("rows", rows)):
             if value < 1:
                 raise ConfigurationError(f"probes.{name} is {value}; it must be at least 1")
         self.every_n_steps = every_n_steps
         self.rows = rows
+        self.last_step = last_step
         self.steps: list[int] = []
         self.values: dict[str, list[Depths]] = {}
         self._batch: Batch = {}
@@ -64,7 +66,7 @@ class Probes(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Keep the weights of the blocks where this step's update will be measured."""
         assert isinstance(pl_module, TextClassifier)
-        if (trainer.global_step + 1) % self.every_n_steps == 0:
+        if self._is_due(trainer.global_step + 1):
             weights = pl_module.network.blocks.parameters()
             self._weights_before = {parameter: parameter.detach().clone() for parameter in weights}
 
@@ -73,7 +75,7 @@ class Probes(Callback):
     ) -> None:
         """Measure after every ``every_n_steps`` optimiser steps, while the clock of the throughput stands still."""
         step = trainer.global_step
-        if step % self.every_n_steps or step in self.steps[-1:]:  # several batches may share an optimiser step
+        if not self._is_due(step) or step in self.steps[-1:]:  # several batches may share an optimiser step
             return
         clocks = [callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput)]
         for clock in clocks:
@@ -81,6 +83,9 @@ class Probes(Callback):
         self._probe(trainer, pl_module)
         for clock in clocks:
             clock.resume()
+
+    def _is_due(self, step: int) -> bool:
+        return step % self.every_n_steps == 0 or step == self.last_step
 
     def _probe(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TextClassifier)

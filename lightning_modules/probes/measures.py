@@ -95,7 +95,8 @@ def sublayer_measures(block: Sequence[SublayerObservation], attention_mask: Tens
     measures: dict[str, Tensor] = {}
     for seen in block:
         assert seen.update is not None, "the network has not run yet"
-        share = signal.update_share(seen.update, seen.stream_before(), attention_mask)
+        before, update = seen.sublayer.stream.terms(seen.stream_before(), seen.update)
+        share = signal.update_share(update, before, attention_mask)
         measures[f"update_share_{seen.sublayer.stream.place.role}"] = share
         if seen.query is not None and seen.key is not None:
             query, key = at_least_float32(seen.query), at_least_float32(seen.key)

@@ -22,7 +22,10 @@ def mean(x: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def update_share(update: Tensor, x: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return ``‖y‖_F / ‖x‖_F``: the size of what a sublayer writes, ``y`` ``(B, T, D)``, against the stream it read."""
+    """Return ``‖y‖_F / ‖x‖_F``: the size of what a sublayer adds, ``y`` ``(B, T, D)``, against what it is added to.
+
+    Both with the weights that the residual scheme gives them; without a residual connection, ``y`` replaces ``x``.
+    """
     return update[attention_mask].norm() / x[attention_mask].norm()
 
 

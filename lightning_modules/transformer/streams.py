@@ -89,6 +89,10 @@ class ResidualStream(nn.Module, ABC):
         """Return what the head sees, ``(B, T, D)``."""
         return state
 
+    def terms(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what of the stream ``x`` and of the sublayer's output ``y`` is added up, both ``(B, T, D)``."""
+        return x, y
+
     def extra_repr(self) -> str:
         """Show the place where the module is printed."""
         return f"{self.place.role} {self.place.index + 1} of {self.place.sublayers}"
@@ -129,6 +133,10 @@ class ReZero(ResidualStream):
         """Return ``post(state + α·y)``."""
         return self.post(state + self.branch_weight * y)
 
+    def terms(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``x`` and ``α·y``."""
+        return x, self.branch_weight * y
+
 
 class DeepNormResidual(ResidualStream):
     """A constant on the skip that grows with depth: ``state ← post(α·state + y)``, α = (2L)^¼ for L blocks.
@@ -147,6 +155,10 @@ class DeepNormResidual(ResidualStream):
         """Return ``post(α·state + y)``."""
         return self.post(self.skip_weight * state + y)
 
+    def terms(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``α·x`` and ``y``."""
+        return self.skip_weight * x, y
+
 
 class DepthScaledResidual(ResidualStream):
     """A constant on the branch that shrinks with depth: ``state ← post(state + y/√L)`` for L blocks.
@@ -163,6 +175,10 @@ class DepthScaledResidual(ResidualStream):
     def write(self, state: Tensor, y: Tensor) -> Tensor:
         """Return ``post(state + y/√L)``."""
         return self.post(state + self.branch_weight * y)
+
+    def terms(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``x`` and ``y/√L``."""
+        return x, self.branch_weight * y
 
 
 STREAMS: dict[str, type[ResidualStream]] = {

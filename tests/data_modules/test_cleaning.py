@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.cleaning import clean_text
+from data_modules.cleaning import clean_text, without_spans
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ from data_modules.cleaning import clean_text
         ("a\x00b\u200bc", "abc"),
         (" many\t\n spaces ", "many spaces"),
         ("<script>var x = 1;</script>text<!-- hidden -->", "text"),
+        ("<SCRIPT src='x'>a</script >b<style>c</STYLE>d", "b d"),
+        ("a<!-- b --> c --> d <!-- e", "a c --> d <!-- e"),
+        ("<script>a <!-- b <script> c", "<script>a <!-- b <script> c"),
         ("if a < b and c > d then <mask>", "if a < b and c > d then <mask>"),
         ("残差<b>连接</b>", "残差 连接"),
         ("<a href='x'>link</a> &#33; &unknownentity;", "link ! &unknownentity;"),
@@ -25,6 +29,12 @@ from data_modules.cleaning import clean_text
 )
 def test_markup_and_invisible_characters_go_and_text_stays(raw: str, clean: str) -> None:
     assert clean_text(raw) == clean
+
+
+@given(st.lists(st.sampled_from(["<!--", "-->", "-", "<!", "x", " "])).map("".join))
+def test_comments_end_where_a_lazy_expression_ends_them(text: str) -> None:
+    opener, closer = re.compile("<!--"), re.compile("-->")
+    assert without_spans(text, opener, closer) == re.sub("<!--.*?-->", " ", text)
 
 
 @given(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from tiny_runs import make, tiny_run
 
@@ -17,6 +18,7 @@ from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.execute import execute
 from experiments.running.failure import write_failure
 from experiments.running.locks import Busy, locked, record_mark
+from experiments.running.tfidf import fit_terms
 
 LEFT = {"config.yaml", "run.json", "metrics.csv", "predictions.parquet", "timing.csv", "best.ckpt"}
 
@@ -129,6 +131,14 @@ def test_a_baseline_is_a_run_without_a_network(cache: Path, tmp_path: Path) -> N
     assert record.model["norms"] == record.model["skips"] == 0
     assert record.test is not None and record.tuned["C"] > 0
     assert record.data["fingerprint"]
+
+
+def test_terms_of_a_single_row_count_only_where_no_term_is_in_two() -> None:
+    shared, unique = ["alpha beta", "beta gamma"], ["alpha beta", "gamma delta"]
+    for texts, terms in ((shared, {"beta"}), (unique, {"alpha", "beta", "gamma", "delta"})):
+        vectorizer = TfidfVectorizer(min_df=2)
+        assert fit_terms(vectorizer, texts).shape == (2, len(terms))
+        assert set(vectorizer.get_feature_names_out()) == terms
 
 
 def test_two_processes_never_make_the_same_run(cache: Path, tmp_path: Path) -> None:

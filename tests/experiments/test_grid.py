@@ -108,6 +108,17 @@ def test_an_override_takes_the_place_of_a_sweep(tmp_path: Path) -> None:
     assert all(run.config.data.listops.levels == run.swept["data.listops.levels"] for run in runs)
 
 
+def test_a_baseline_is_fitted_once_for_each_swept_text_and_no_more(tmp_path: Path) -> None:
+    sweep = {"model.layers": [1, 2], "data.max_train_rows": [500, 1000]}
+    fits = [run for run in final_runs(Grid.load(grid_file(tmp_path, sweep=sweep))) if run.baseline]
+    assert [(run.swept, run.config.data.max_train_rows) for run in fits] == [
+        ({"data.max_train_rows": 500}, 500),
+        ({"data.max_train_rows": 1000}, 1000),
+    ]
+    (fit,) = [run for run in final_runs(Grid.load(grid_file(tmp_path, sweep={"model.layers": [1, 2]}))) if run.baseline]
+    assert fit.swept == {}
+
+
 def test_swept_values_are_checked_together(tmp_path: Path) -> None:
     path = grid_file(tmp_path, model={"heads": 3}, conditions=["pre_ln"], sweep={"model.width": [48, 96]})
     assert {run.config.model.width for run in final_runs(Grid.load(path)) if not run.baseline} == {48, 96}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.judging.claim import Claim, Part, Side
@@ -129,6 +130,14 @@ def test_all_three_verdicts(grid: Grid, tmp_path: Path, difference: float, noise
     assert lower is not None and lower.mean == pytest.approx(-effect.interval.mean)
 
 
+def test_what_was_left_out_is_told(grid: Grid, tmp_path: Path) -> None:
+    results_of(grid, tmp_path, scored(grid, 0.05))
+    path = next(runs_folder(tmp_path, grid.name, grid.corpus).glob("*/*/*/run.json"))
+    path.write_text("{")
+    (note,) = GridResults(grid, tmp_path).notes
+    assert note.startswith("toy on listops: left out:") and str(path) in note
+
+
 def test_nothing_is_judged_before_every_planned_run_is_there(grid: Grid, tmp_path: Path) -> None:
     results = results_of(grid, tmp_path, scored(grid, 0.05)[:-8])
     (effect,) = judged(results, part()).effects
@@ -157,6 +166,7 @@ def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid:
     few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
     assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
     assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
+    assert few.interval is None and few.detectable is None
 
 
 @pytest.mark.parametrize(
@@ -231,6 +241,11 @@ def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
     every = part(metric="class_precision_recall_f1", test="intersection_union")
     all_rise = judged(results_of(grid, tmp_path / "all", records(dict.fromkeys(range(3), 0.95))), every).effects[0]
     assert all_rise.verdict.name == "confirmed"
+    sds = [float(np.std(component.values, ddof=1)) for component in all_rise.measurement.components]
+    assert all_rise.detectable is not None
+    experiments = np.random.default_rng(2).normal(all_rise.detectable, max(sds), size=(2000, SEEDS, len(sds)))
+    shown = (ttest_1samp(experiments, 0, axis=1).pvalue <= all_rise.adjusted.level).all(axis=1)
+    assert 0.8 - 2 * np.sqrt(0.8 * 0.2 / 2000) <= shown.mean() < 0.9
     assert len(all_rise.measurement.components) == 9 and all_rise.measurement.comparison.names[0] == "torch precision"
     one_falls = judged(results_of(grid, tmp_path / "one", records({0: 0.95, 1: 0.95, 2: 0.3})), every).effects[0]
     assert one_falls.verdict.name == "refuted"
@@ -340,6 +355,15 @@ def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: P
     assert table.count("listops") >= 2 and "No run" not in table + values
 
 
+def test_a_diverged_run_beside_scores_of_every_class_adds_no_row_without_a_name(grid: Grid, tmp_path: Path) -> None:
+    every = part(metric="class_precision_recall_f1", test="intersection_union")
+    results = results_of(grid, tmp_path, diverged(scored(grid, 0.05), "no_norm", 7))
+    write_report([judged(results, every)], tmp_path)
+    with (tmp_path / "verdicts" / "norms.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9 * SEEDS and all(":" in row["measure"] for row in rows)
+
+
 def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Path) -> None:
     recorded, gone = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "emptied")
     written = write_report([judged(recorded, part())], tmp_path)
@@ -383,7 +407,7 @@ def test_what_was_known_before_a_claim_was_written_stands_with_it(grid: Grid, tm
     known = claim(part(), disclosure={"en": "Seen in a pilot.", "zh": "试验中已见。"})
     for path, said in zip(
         write_report(judge([known], lambda *_: results_of(grid, tmp_path, [])), tmp_path)[:2],
-        ("results had been seen: Seen in a pilot.", "修改的：试验中已见。"),
+        ("results had been seen: Seen in a pilot.", "所作的修改：试验中已见。"),
         strict=True,
     ):
         assert said in path.read_text(encoding="utf-8")

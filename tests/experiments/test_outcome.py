@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 
 from experiments.running.outcome import judge, majority_macro_f1, prior_entropy
 
-COUNTS = st.lists(st.integers(1, 40), min_size=2, max_size=6)
+COUNTS = st.lists(st.integers(0, 40), min_size=2, max_size=6).filter(any)
 
 
 def judged(**changes: Any) -> str:

@@ -79,6 +79,12 @@ def test_training_first_shows_the_probes_of_a_run(cache: Path, tmp_path: Path) -
     assert float(rows[3]["update_ratio_attention_key"]) == probes["update_ratio_attention_key"][1][0] > 0
 
 
+def test_the_last_step_is_shown_whatever_lies_between(cache: Path, tmp_path: Path) -> None:
+    between = ["--steps", "5", "--probes.every_n_steps", "2"]
+    _, rows = look(cache, tmp_path, "pre_ln", *tiny(cache), "--model.layers", "1", *between)
+    assert list(dict.fromkeys(row["step"] for row in rows)) == ["0", "2", "4", "5"]
+
+
 def test_a_probed_run_has_the_record_of_an_unprobed_one(cache: Path, tmp_path: Path) -> None:
     run = tiny_run(cache)
     probed = replace(run, config=run.config.with_values({"probes.every_n_steps": 3, "probes.rows": 8}))
@@ -120,6 +126,7 @@ def test_a_trained_run_is_measured_at_its_chosen_weights(cache: Path, tmp_path: 
         (["pre_ln", "--model.lairs", "2"], "did you mean '--model.layers'"),
         (["pre_ln", "--probes.rows", "0"], "probes.rows is 0"),
         (["pre_ln", *TINY, "--steps", "1000"], "training ends after 10"),
+        (["pre_ln", "--steps", "5", "--model.compile", "true"], "leave out one of them"),
         (["--run", "x", "--model.layers", "2"], "--model.layers belongs to variants"),
         (["--run", "no/such/folder"], "does not exist"),
     ],

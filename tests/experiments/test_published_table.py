@@ -77,3 +77,7 @@ def test_the_nearest_of_our_settings_are_found(tmp_path: Path) -> None:
     found = [(near.corpus, near.condition) for near in nearest_settings(tmp_path, 2)]
     assert found == [("two", "c"), ("one", "b (layers=12)")]
     assert nearest_settings(tmp_path / "none") == []
+    for grid in ("smoke", "grid+layers=2"):
+        (tmp_path / grid / "one").mkdir(parents=True)
+        (tmp_path / grid / "one" / "summary.csv").write_text("variant,accuracy,macro_f1\nd,0.83,0.798\n")
+    assert [near.condition for near in nearest_settings(tmp_path, 1)] == ["c"], "neither counts"

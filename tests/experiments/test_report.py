@@ -22,6 +22,7 @@ from synthetic_records import SEEDS, evidence_of, make_record, make_records, wri
 from experiments.records.errors import RecordError
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
+from experiments.reporting.findings import findings
 from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
@@ -199,6 +200,25 @@ def test_the_target_comes_from_the_baseline_with_the_same_swept_values() -> None
     targets = {row.swept["data.max_train_rows"]: row.target for row in rows if row.condition == "post_ln"}
     assert targets[100] == pytest.approx(0.09)
     assert targets[1000] == pytest.approx(0.9 * 0.8388, abs=1e-3)
+
+
+def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
+    sizes = [{"data.max_train_rows": size} for size in (100, 1000)]
+    baselines = [make_record("tfidf_logistic_regression", 0, swept=size) for size in sizes]
+    for baseline in baselines:
+        assert baseline.test is not None
+        baseline.test.macro_f1 = 0.1
+    runs = [make_record("pre_ln", seed, swept={**sizes[0], "model.layers": 6}) for seed in SEEDS]
+    small, large = findings(make_rows(evidence_of(*runs, *baselines), DESCRIPTION))[-3:-1]
+    assert "wholly above it: Pre-LN (max_train_rows 100, layers 6); wholly below it: none" in small
+    assert "wholly above it: none; wholly below it: none" in large
+
+
+def test_the_protocol_says_where_not_all_rows_have_the_same_seeds() -> None:
+    whole, part = [make_record("pre_ln", seed) for seed in SEEDS], [make_record("post_ln", 0)]
+    for records, expected in ((whole, "the same for all conditions"), (whole + part, "not all of them in every row")):
+        evidence = evidence_of(*records)
+        assert expected in protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
 
 
 def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evidence) -> None:

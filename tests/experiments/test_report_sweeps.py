@@ -48,6 +48,20 @@ def test_two_values_are_no_curve_and_words_are_no_number() -> None:
     assert swept_numbers(rows_of(*records)) == []
 
 
+def test_a_number_that_is_switched_off_somewhere_has_no_curve() -> None:
+    clips = [None, 0.1, 1.0, 10.0]
+    rows = rows_of(*(make_record("pre_ln", 0, swept={"trainer.gradient_clip_val": clip}) for clip in clips))
+    assert swept_numbers(rows) == []
+
+
+def test_a_baseline_fitted_on_swept_data_is_a_line_in_the_panel_of_its_data() -> None:
+    sizes = (100, 1000)
+    records = [record for rows in sizes for record in sweep("pre_ln", **{"data.max_train_rows": rows})[:-1]]
+    baselines = [make_record("tfidf_logistic_regression", 0, swept={"data.max_train_rows": rows}) for rows in sizes]
+    panels = panels_along("model.layers", rows_of(*records, *baselines))
+    assert [[row.swept["data.max_train_rows"] for row in panel.lines] for panel in panels] == [[100], [1000]]
+
+
 def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None:
     rows = rows_of(*sweep("pre_ln", "no_residual"))
     figure = score_figure("model.layers", rows)
@@ -72,6 +86,8 @@ def test_one_seed_has_no_bands_to_explain() -> None:
 
 def test_failures_are_drawn_only_where_there_are_any() -> None:
     assert failure_figure("model.layers", rows_of(*sweep("pre_ln"))) is None
+    unswept = make_record("no_residual", 0)
+    assert failure_figure("model.layers", rows_of(*sweep("pre_ln"), unswept)) is None
     figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual")))
     assert figure is not None and (
         "Of 12 runs 6 collapsed and 0 diverged; most of all No residual, 6 of 6" in figure.get_suptitle()

@@ -55,6 +55,10 @@ def test_probes_decide_no_number_and_do_not_change_the_hash() -> None:
     assert probed.as_dict()["probes"] == {"every_n_steps": 10, "rows": 4}
 
 
+def test_the_device_decides_no_number_that_a_run_is_known_by() -> None:
+    assert RunConfig().with_values({"trainer.accelerator": "cpu"}).hash() == RunConfig().hash()
+
+
 def test_no_path_is_part_of_the_identity(tmp_path: Path) -> None:
     def config(folder: str) -> RunConfig:
         files = {"train_file": f"{folder}/rows.csv", "test_file": f"{folder}/more.csv", "cache_dir": folder}

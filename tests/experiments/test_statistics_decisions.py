@@ -149,15 +149,21 @@ def test_equivalence_is_that_of_statsmodels() -> None:
         equivalence_p_value(differences(*values), 0)
 
 
-@pytest.mark.parametrize(("pairs", "level"), [(5, 0.05), (10, 0.05), (10, 0.05 / 9)])
+@pytest.mark.parametrize("pairs", [2, 3, 5, 10])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 9, 0.05 / 30])
 def test_the_smallest_detectable_effect_is_found_in_80_of_100_experiments(pairs: int, level: float) -> None:
     effect = smallest_detectable_effect(0.02, pairs, level)
     assert effect is not None
-    assert TTestPower().power(effect / 0.02, pairs, level) == pytest.approx(0.8, abs=1e-4)
     experiments = np.random.default_rng(1).normal(effect, 0.02, size=(4000, pairs))
     assert np.mean(stats.ttest_1samp(experiments, 0, axis=1).pvalue <= level) == pytest.approx(0.8, abs=0.02)
     assert smallest_detectable_effect(0.02, 1, level) is None
     assert smallest_detectable_effect(0.0, pairs, level) is None, "seeds that agree tell nothing of the spread"
+
+
+@pytest.mark.parametrize(("pairs", "level", "power"), [(5, 0.05, 0.8), (10, 0.05 / 9, 0.8), (10, 0.05, 0.95)])
+def test_detectable_effects_are_those_of_statsmodels_where_it_has_them(pairs: int, level: float, power: float) -> None:
+    effect = smallest_detectable_effect(1.0, pairs, level, power)
+    assert effect == pytest.approx(TTestPower().solve_power(nobs=pairs, alpha=level, power=power), rel=1e-3)
 
 
 def test_times_that_were_not_reached_draw_the_ratio_towards_zero() -> None:

@@ -86,6 +86,18 @@ def test_scoring_training_rows_changes_no_number_of_the_training(precision):
         assert tracked.validation["train_macro_f1"][-1] == pytest.approx(last["macro_f1"])
 
 
+def test_batches_that_share_an_optimiser_step_share_a_point_of_the_curves():
+    history, text = History(), SyntheticText()
+    trainer = make_trainer(max_epochs=1, callbacks=[history], log_every_n_steps=1, accumulate_grad_batches=3)
+    module = make_classifier(dropout=0.0, learning_rate=1e-12)  # as good as standing still
+    trainer.fit(module, datamodule=text)
+    assert history.train["step"] == [1, 2]
+    assert None not in history.train["gradient_norm"]
+    last_of_each_step = (text.train_batches[2], text.train_batches[5])
+    losses = [float(module.training_loss(module(batch), batch["labels"])) for batch in last_of_each_step]
+    assert history.train["loss"] == pytest.approx(losses, rel=1e-4)
+
+
 def test_history_holds_the_first_the_logged_steps_and_every_validation():
     history = History()
     text = SyntheticText()

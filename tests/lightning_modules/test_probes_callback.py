@@ -94,6 +94,13 @@ def test_batches_that_share_an_optimiser_step_share_a_measurement():
     assert probes.steps == [0, 1, 2, 3, 4]
 
 
+def test_the_last_step_is_measured_where_it_is_asked_for():
+    probes = Probes(every_n_steps=5, last_step=12)
+    fit(probes)
+    assert probes.steps == [0, 5, 10, 12]
+    assert probes.values["update_ratio_attention_key"][-1][0] > 0
+
+
 class PullThePlug(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == 9:

@@ -71,6 +71,26 @@ def test_a_folder_is_read_with_its_class_names_and_groups(tmp_path: Path) -> Non
     assert sum(map(len, groups)) == len(set.union(*groups)) == 12
 
 
+def test_an_evaluation_label_without_a_class_is_named(tmp_path: Path) -> None:
+    rows = {"train": table(), "test": table(6, start=100)}
+    (tmp_path / "colours").mkdir()
+    for name, frame in rows.items():
+        index = frame["label"].map(list(CLASSES).index)
+        frame = frame.assign(label=index, label_text=frame["label"])
+        if name == "test":
+            frame.loc[0, ["label", "label_text"]] = [3, "violet"]
+        write(tmp_path / "colours" / f"{name}.jsonl", frame)
+    with pytest.raises(DataError, match="no class of index 3; the classes are 0 to 2"):
+        prepare(DataConfig(corpus=str(tmp_path / "colours"), near_duplicate_threshold=None))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_rows_without_a_group_are_counted_and_refused(suffix: str, tmp_path: Path) -> None:
+    frame = table().assign(author=[f"author {n // 3}" if n > 1 else None for n in range(60)])
+    with pytest.raises(DataError, match=r"2 row\(s\) have no group in the column 'author'"):
+        load(write(tmp_path / f"a.{suffix}", frame), group_column="author")
+
+
 def test_given_evaluation_rows_stay_and_their_training_copies_go(tmp_path: Path) -> None:
     train = pd.concat([table(), table(6, start=100)])
     test = pd.concat([table(6, start=100), table(6, start=100)])  # the copies within a given split stay as well
@@ -133,6 +153,8 @@ def file_of(folder: Path, content: bytes) -> str:
         (b"text,label\n,red\n,blue\n", "no training rows are left"),
         (b"words,label\na,red\n", "has no column 'text'.*its columns are: words, label"),
         (b"texts,label\na,red\n", "did you mean 'texts'"),
+        (b"text,label\na, b,red\nc, d,blue\n", "more fields than the header has names.*double quotes"),
+        (b"text,label\na, b,red\nc,blue\n", "more fields than the header has names"),
     ],
 )
 def test_an_unfit_file_gets_one_clear_sentence(content: bytes, message: str, tmp_path: Path) -> None:

@@ -51,6 +51,16 @@ def test_the_observed_stream_is_what_the_blocks_pass_on():
             torch.testing.assert_close(seen.stream_after(), written, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(("variant", "factor"), [("no_norm", 1), ("rezero", 0), ("deepnorm", 6**-0.25)])
+def test_the_share_of_an_update_counts_the_weights_that_a_scheme_gives_it(variant, factor):
+    network = make_network(torch.float64, variant=variant, layers=3)
+    with observed(network) as observation:
+        network(IDS, MASK)
+    first = observation.blocks[0][0]
+    share = factor * first.update[MASK].norm() / network.embedding(IDS)[MASK].norm()
+    assert measured(network)["update_share_attention"][0] == pytest.approx(float(share))
+
+
 def test_observed_queries_and_keys_explain_what_attention_put_out():
     network = make_network(torch.float64, variant="pre_ln")
     with observed(network) as observation:
