@@ -15,6 +15,11 @@ from data_modules.errors import DataError, reject_unknown
 EMBEDDED_CORPORA = ("docstrings", "listops")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
+TEXT_SETTINGS = (
+    "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "revision",
+    "docstrings", "listops",
+)  # fmt: skip
+"""Fields that decide which text is read."""
 SPLIT_SETTINGS = (
     "validation_fraction", "test_fraction", "split_seed", "clean", "deduplicate", "near_duplicate_threshold",
 )  # fmt: skip
@@ -170,6 +175,14 @@ class DataConfig:
         for name in ("validation_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise DataError(f"data.{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        for name in ("split_seed", "seed", "num_workers"):
+            if getattr(self, name) < 0:
+                raise DataError(f"data.{name} is {getattr(self, name)}; it cannot be negative")
+        if self.near_duplicate_threshold is not None and not 0 < self.near_duplicate_threshold <= 1:
+            raise DataError(
+                f"data.near_duplicate_threshold is {self.near_duplicate_threshold}; it must be above 0 and at most 1, "
+                "or null to keep near duplicates"
+            )
         if self.corpus in FILE_FORMATS and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
 

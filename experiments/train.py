@@ -166,12 +166,13 @@ class TrainCLI(LightningCLI):
             self.trainer.fit(**arguments)
             whole_module(self.trainer, self.model)
             return
-        from experiments.running.resuming import earlier_curves, is_inside, prepend_curves
+        from experiments.running.resuming import is_inside, prepend_curves, set_curves_aside
         from experiments.running.single import finish, occupied, prepare_folder
 
         with occupied(self.folder):
             resumes = self.resumed_step is not None and is_inside(arguments["ckpt_path"], self.folder)
-            curves = earlier_curves(self.folder, self.resumed_step or 0) if resumes else []
+            if resumes:
+                set_curves_aside(self.folder, self.resumed_step or 0)
             prepare_folder(self.run, self.folder, self.datamodule.corpus.fingerprint, resumes=resumes)
             try:
                 self.trainer.fit(**arguments)
@@ -183,7 +184,7 @@ class TrainCLI(LightningCLI):
                 )
                 raise SystemExit(130) from None
             finally:
-                prepend_curves(self.folder, curves)
+                prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
             finish(self.run, self.folder, self.trainer, whole_module(self.trainer, self.model), self.datamodule)
 

@@ -5,6 +5,7 @@ The attribute docstrings are the help text of ``python -m experiments.train fit 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -128,9 +129,9 @@ class ModelConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         for name in ("learning_rate", "initialisation_gain"):
-            if not getattr(self, name) > 0:
-                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive")
-        if self.embedding_std is not None and not self.embedding_std > 0:
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive and finite")
+        if self.embedding_std is not None and not 0 < self.embedding_std < math.inf:
             raise ConfigurationError(
                 f"model.embedding_std is {self.embedding_std}; it must be positive, or null for the "
                 "spread that model.initialisation comes with"
@@ -146,8 +147,8 @@ class ModelConfig:
                 "it must be at least 1, or null for trainer.max_epochs"
             )
         for name in ("weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it cannot be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be finite and not negative")
         for name in ("momentum", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")

@@ -10,6 +10,7 @@ from typing import Any
 from experiments.errors import ExperimentError
 from experiments.planning.names import flatten, merge, nest, reject_unknown
 from experiments.planning.parser import SECTIONS, checked_value, validated_sections
+from experiments.planning.refusals import refuse_fixed, refuse_hidden, refuse_loaders, refuse_other_texts
 from experiments.planning.run_config import RunConfig
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
@@ -61,6 +62,7 @@ def build_conditions(
         own = {section: mapping_of(entry, section) for section in SECTIONS}
         trials = tuning.trials_of(entry["name"], entry["variant"]) if tuning and entry.get("tune", True) else ()
         for swept in cells if entry.get("sweep", True) else [{}]:
+            refuse_fixed(swept, trials)
             refuse_hidden(entry["name"], own, swept, trials)
             variant = {"model": {"variant": entry["variant"]}}
             config = RunConfig(
@@ -74,6 +76,7 @@ def build_conditions(
         for swept, cell in data_cells(cells):
             config = RunConfig(**validated_sections(merge(*layers, overrides, nest(cell))), threads=threads)
             built.append(Condition(name=name, config=config, swept=swept, baseline=True))
+    refuse_other_texts([(condition.name, condition.config.data) for condition in built])
     return built
 
 
@@ -90,7 +93,7 @@ def parse_condition(entry: Any) -> dict[str, Any]:
     if "name" not in condition and "variant" not in condition:
         raise ExperimentError("a condition needs a variant")
     condition.setdefault("variant", condition.get("name"))
-    condition.setdefault("name", condition["variant"])
+    condition["name"] = str(condition.get("name", condition["variant"]))
     reject_unknown("variant", str(condition["variant"]), VARIANTS)
     return condition
 
@@ -116,41 +119,3 @@ def data_cells(cells: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any],
         swept = {name: value for name, value in cell.items() if name.startswith("data.")}
         found.setdefault(canonical_json(swept), (swept, cell))
     return list(found.values())
-
-
-def refuse_hidden(
-    name: str, own: Mapping[str, Any], swept: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
-) -> None:
-    """Raise :class:`ExperimentError` where a condition's own setting would be overwritten by a sweep or by tuning."""
-    for setting, _ in flatten(own):
-        if setting in swept:
-            raise ExperimentError(f"condition {name!r} sets {setting}, which the grid sweeps; only one of them can win")
-        if any(setting in trial for trial in trials):
-            raise ExperimentError(
-                f"condition {name!r} sets {setting}, which the grid tunes; give the condition `tune: false`"
-            )
-
-
-def refuse_loaders(config: RunConfig) -> None:
-    """Raise :class:`ExperimentError` where a run would start processes of its own, which a worker process may not."""
-    if config.trainer.devices > 1:
-        raise ExperimentError(
-            f"trainer.devices is {config.trainer.devices}; in a grid it must be 1, because the grid's workers are the "
-            "parallel processes (see --workers); `experiments.train` takes any number"
-        )
-    if config.data.num_workers:
-        raise ExperimentError(
-            f"data.num_workers is {config.data.num_workers}; in a grid it must be 0, because the grid's workers are "
-            "the parallel processes (see --workers); `experiments.train` takes any number"
-        )
-
-
-def refuse_tuned(conditions: Sequence[Condition], overrides: Mapping[str, Any]) -> None:
-    """Raise :class:`ExperimentError` where tuning would overwrite an override."""
-    for condition in conditions:
-        for name in dict(flatten(overrides)):
-            if any(name in trial for trial in condition.trials):
-                raise ExperimentError(
-                    f"{name} is tuned for condition {condition.name!r}, so it cannot be set; "
-                    "change tuning.spaces in a copy of the grid file"
-                )

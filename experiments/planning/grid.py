@@ -19,9 +19,10 @@ from typing import Any
 from data_modules.config import DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS
-from experiments.planning.conditions import Condition, build_conditions, condition_names, refuse_tuned
+from experiments.planning.conditions import Condition, build_conditions, condition_names
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
+from experiments.planning.refusals import refuse_tuned
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.records.naming import path_safe, short_names, spell
@@ -98,7 +99,7 @@ class Grid:
         for wanted in only or ():
             reject_unknown("condition", wanted, [condition.name for condition in built])
         kept = tuple(condition for condition in built if not only or condition.name in only)
-        refuse_tuned(kept, overrides)
+        refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
             name=path.stem + label(overrides),

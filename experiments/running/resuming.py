@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 
 from experiments.errors import ExperimentError
+from experiments.records.files import write_atomically
 from experiments.running.training import BEST, LAST
 
 CURVES_FILE = "metrics.csv"
+EARLIER_FILE = "metrics.earlier.csv"
+"""Curves from before a run went on, while it trains."""
 NAMED = {"last": LAST, "best": BEST}
 
 
@@ -72,25 +76,33 @@ def is_inside(path: str | Path, folder: Path) -> bool:
     return Path(path).resolve().parent == folder.resolve()
 
 
-def earlier_curves(folder: Path, step: int) -> list[dict[str, str]]:
-    """Return the rows of ``metrics.csv`` before an optimiser step; Lightning deletes the file when it starts."""
-    path = folder / CURVES_FILE
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("step") and int(row["step"]) < step]
+def set_curves_aside(folder: Path, step: int) -> None:
+    """Keep the rows of ``metrics.csv`` before an optimiser step in a file of their own; Lightning deletes it."""
+    rows = [row for row in joined_curves(folder) if row.get("step") and int(row["step"]) < step]
+    write_curves(folder / EARLIER_FILE, rows)
 
 
-def prepend_curves(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Put earlier rows before those that training wrote to ``metrics.csv`` since it went on."""
-    path = folder / CURVES_FILE
-    if not rows:
-        return
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [*rows, *csv.DictReader(file)]
-    names = sorted({name for row in rows for name in row})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+def prepend_curves(folder: Path) -> None:
+    """Put the rows that were set aside before those that training wrote to ``metrics.csv`` since it went on."""
+    if (folder / EARLIER_FILE).is_file():
+        write_curves(folder / CURVES_FILE, joined_curves(folder))
+        (folder / EARLIER_FILE).unlink()
+
+
+def joined_curves(folder: Path) -> list[dict[str, str]]:
+    """Return what was set aside and then the present curves, each row once, however an earlier process was ended."""
+    rows: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
+    for name in (EARLIER_FILE, CURVES_FILE):
+        if (folder / name).is_file():
+            with (folder / name).open(newline="", encoding="utf-8") as file:
+                rows |= {frozenset(cell for cell in row.items() if cell[1]): row for row in csv.DictReader(file)}
+    return list(rows.values())
+
+
+def write_curves(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as CSV with the columns of all of them, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, sorted({name for row in rows for name in row}), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -101,11 +101,16 @@ def test_a_sweep_makes_every_combination_once(
 
 
 def test_an_override_takes_the_place_of_a_sweep(tmp_path: Path) -> None:
-    path = grid_file(tmp_path, sweep={"model.layers": [2, 4], "data.listops.levels": [1, 2]})
+    path = grid_file(tmp_path, sweep={"model.layers": [2, 4], "data.max_train_rows": [500, 1000]})
     runs = [run for run in final_runs(Grid.load(path, {"model": {"layers": 3}})) if not run.baseline]
     assert {run.config.model.layers for run in runs} == {3}
-    assert {run.swept["data.listops.levels"] for run in runs} == {1, 2}
-    assert all(run.config.data.listops.levels == run.swept["data.listops.levels"] for run in runs)
+    assert {run.swept["data.max_train_rows"] for run in runs} == {500, 1000}
+    assert all(run.config.data.max_train_rows == run.swept["data.max_train_rows"] for run in runs)
+
+
+def test_a_number_may_name_a_condition(tmp_path: Path) -> None:
+    grid = Grid.load(grid_file(tmp_path, conditions=[{"name": 6, "variant": "pre_ln"}]))
+    assert {run.folder(Path()).parts[-3] for run in final_runs(grid) if not run.baseline} == {"6"}
 
 
 def test_a_baseline_is_fitted_once_for_each_swept_text_and_no_more(tmp_path: Path) -> None:
@@ -148,6 +153,11 @@ def test_what_is_tuned_or_swept_cannot_be_set_in_vain(tmp_path: Path) -> None:
         ({"conditions": ["pre_ln", "pre_ln"]}, "twice"),
         ({"conditions": [{"name": "a", "varant": "pre_ln"}]}, "'variant'"),
         ({"baselines": ["tfidf"]}, "tfidf_logistic_regression"),
+        ({"sweep": {"data.listops.levels": [1, 2]}}, "one text, so run the grid once for each"),
+        ({"sweep": {"model.variant": ["pre_ln", "plain"]}}, "variants are named under conditions"),
+        ({"sweep": {"data.stage": ["tune", "final"]}}, "a stage of their own"),
+        ({"conditions": ["pre_ln", {"name": "a", "variant": "plain", "data": {"corpus": "docstrings"}}]}, "one text"),
+        ({"tuning": {"spaces": {"default": {"data.clean": [True, False]}}}}, "different validation rows"),
         ({"model": {"layer": 2}}, "layers"),
         ({"seeds": 0}, "at least 1"),
         ({"sweep": {"model.layers": ["six"]}}, "int"),

@@ -49,11 +49,11 @@ def least_exponent(distances: Sequence[float]) -> float | None:
 def exponent_bound(distances: Sequence[float]) -> float | None:
     """Return what the exponent is at least: the smallest ``ln r(l+1) / ln r(l)`` with 1e-6 < r(l) < 0.3.
 
-    Where r(l+1) is rounding, about 2e-16, the true distance is smaller and the exponent larger. None where no block
-    lies in the window.
+    Where r(l+1) is rounding, about 2e-16, the true distance is smaller and the exponent larger; where it is exactly 0,
+    nothing is bounded. None where no block lies in the window.
     """
     return smallest_exponent((before, after) for before, after in itertools.pairwise(distances)
-                             if RESOLVED < before < LARGE)  # fmt: skip
+                             if RESOLVED < before < LARGE and after > 0)  # fmt: skip
 
 
 def smallest_exponent(pairs: Iterable[tuple[float, float]]) -> float | None:

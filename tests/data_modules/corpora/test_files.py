@@ -163,6 +163,23 @@ def test_an_unfit_file_gets_one_clear_sentence(content: bytes, message: str, tmp
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"near_duplicate_threshold": 70.0}, "data.near_duplicate_threshold is 70.0; it must be above 0 and at most 1"),
+        ({"near_duplicate_threshold": 0.0}, "or null to keep near duplicates"),
+        ({"split_seed": -1}, "data.split_seed is -1; it cannot be negative"),
+        ({"seed": -1}, "data.seed is -1"),
+        ({"num_workers": -1}, "data.num_workers is -1"),
+        ({"batch_size": 0}, "data.batch_size is 0; it must be at least 1"),
+        ({"test_fraction": 1.0}, "data.test_fraction is 1.0; it must lie between 0 and 1"),
+    ],
+)
+def test_a_number_out_of_range_is_refused_at_construction(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        DataConfig(**settings)
+
+
 def test_unfit_settings_get_one_clear_sentence(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", table())
     violet = write(tmp_path / "b.csv", table(6).assign(label="violet"))

@@ -70,6 +70,7 @@ def test_no_exponent_where_no_block_lies_in_the_window_and_a_bound_where_roundin
     bound = rank_collapse.exponent_bound([0.98, 0.31, 5e-6, 4e-16, 2e-16])
     assert bound == pytest.approx(math.log(4e-16) / math.log(5e-6))
     assert rank_collapse.exponent_bound([0.9, 0.8, 0.7]) is None
+    assert rank_collapse.exponent_bound([0.2, 0.0, 0.0]) is None, "a distance of exactly zero bounds nothing"
 
 
 def test_collapse_is_told_apart_by_stack_and_start() -> None:
@@ -113,6 +114,16 @@ def test_the_largest_deviation_is_over_all_depths() -> None:
     ]
     found = jacobian_isometry.quantities(DataFrame(rows))
     assert found["rezero_largest_deviation"] == 0.3 and found["rezero_deviation_at_64"] == 0.1
+
+
+def test_a_jacobian_that_is_not_finite_leaves_its_quantities_open() -> None:
+    rows = [
+        {"variant": "rezero", "layers": layers, "median": value, "largest_deviation": value}
+        for layers, value in ((1, 0.5), (12, math.nan))
+    ]
+    found = jacobian_isometry.quantities(DataFrame(rows))
+    assert found["rezero_largest_deviation"] is None and found["rezero_median_at_12"] is None
+    assert found["rezero_deviation_at_1"] == 0.5
 
 
 def test_variance_is_judged_at_the_first_start_and_depth() -> None:
