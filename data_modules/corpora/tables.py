@@ -37,7 +37,7 @@ def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> N
 def with_gaps(piece: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Return a piece of a table with columns of whole numbers that have gaps elsewhere as floats, as pandas has them.
 
-    A piece without a gap would otherwise have the group ``1`` where another has ``1.0``.
+    A piece without a gap would otherwise have the text ``1`` where another has ``1.0``.
     """
     return piece.astype(dict.fromkeys(columns, float))
 

@@ -81,9 +81,8 @@ def test_pieces_of_any_size_give_the_same_corpus_and_all_of_it_is_mapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "rows.parquet"
-    rows = [f"row {n} {'red' if n % 2 else 'blue'} {n % 50}" for n in range(200)]
-    groups = [float(n // 4) if n != 7 else None for n in range(200)]
-    pd.DataFrame({"text": rows, "label": np.arange(200) % 2, "group": pd.array(groups, dtype="Int64")}).to_parquet(path)
+    texts = pd.array([float(n) if n != 7 else None for n in range(200)], dtype="Int64")  # a gap in one piece of many
+    pd.DataFrame({"text": texts, "label": np.arange(200) % 2, "group": np.arange(200) // 4}).to_parquet(path)
     settings = {"corpus": "parquet", "train_file": str(path), "group_column": "group", "shuffle_words": True}
     found = []
     for size in (1000, 17):
