@@ -44,11 +44,12 @@ class Panel:
 
 def swept_numbers(rows: Sequence[Row]) -> list[str]:
     """Return the dotted names of swept settings that have at least three values, all of them numbers."""
-    values: dict[str, set[Any]] = {}
+    values: dict[str, list[Any]] = {}
     for row in rows:
         for name, value in row.swept.items():
-            values.setdefault(name, set()).add(value)
-    return sorted(name for name, found in values.items() if len(found) >= FEWEST_VALUES and all(map(_is_number, found)))
+            values.setdefault(name, []).append(value)
+    numbers = {name: set(found) for name, found in values.items() if all(map(_is_number, found))}
+    return sorted(name for name, found in numbers.items() if len(found) >= FEWEST_VALUES)
 
 
 def _is_number(value: Any) -> bool:

@@ -44,7 +44,8 @@ def test_other_swept_values_get_a_panel_each() -> None:
 
 
 def test_two_values_are_no_curve_and_words_are_no_number() -> None:
-    records = [make_record("pre_ln", 0, swept={"model.layers": n, "model.decay": "linear"}) for n in (1, 2)]
+    others = {"model.decay": "linear", "data.operators": ["MAX", "MIN"]}
+    records = [make_record("pre_ln", 0, swept={"model.layers": n, **others}) for n in (1, 2)]
     assert swept_numbers(rows_of(*records)) == []
 
 
