@@ -109,13 +109,30 @@ def draw_effect(axes: Axes, place: float, effect: Effect) -> None:
     inside = [max(-LIMIT, min(LIMIT, value)) for value in (low, mean, high)]
     axes.plot([inside[0], inside[2]], [place] * 2, color=color, lw=1.3, solid_capstyle="butt")
     if mean != inside[1]:
-        axes.plot(inside[1], place, ">" if mean > 0 else "<", color=color, ms=5)
+        draw_arrow(axes, place, mean, color)
         return
     for value, shown, marker in ((low, inside[0], "<"), (high, inside[2], ">")):
         if value != shown:
             axes.plot(shown, place, marker, color=color, ms=3.5)
     filled = color if effect.measurement.is_confirmatory else "white"
     axes.plot(inside[1], place, MARKERS[effect.verdict.name], color=color, mfc=filled, ms=4.5, mew=1)
+
+
+def draw_arrow(axes: Axes, place: float, mean: float, color: str) -> None:
+    """Draw a mean beyond the axis as an arrow at the edge, its value beside it."""
+    edge, outwards = (LIMIT, 1) if mean > 0 else (-LIMIT, -1)
+    axes.plot(edge, place, ">" if mean > 0 else "<", color=color, ms=5)
+    axes.annotate(
+        f"{mean:.0f}",
+        (edge, place),
+        xytext=(-5 * outwards, 0),
+        textcoords="offset points",
+        ha="right" if mean > 0 else "left",
+        va="center",
+        fontsize=6.5,
+        color=color,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+    )
 
 
 def add_legend(figure: Figure) -> None:
@@ -125,7 +142,7 @@ def add_legend(figure: Figure) -> None:
     handles = [Line2D([], [], color=COLORS[name], marker=MARKERS[name], lw=1.3, label=name) for name in COLORS]
     grey = COLORS["inconclusive"]
     handles.append(Line2D([], [], color=grey, marker="D", mfc="white", lw=0, label="hollow: a replication"))
-    handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis"))
+    handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis, with the mean"))
     title = (
         "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim\n"
         "lines: adjusted intervals over paired seeds, lower end by Holm, upper end at the strictest level\n"

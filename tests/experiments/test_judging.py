@@ -18,6 +18,7 @@ from synthetic_records import LABELS, make_record, scores_of
 from experiments.judging.claim import Claim, Part, Side
 from experiments.judging.effect_tables import EffectTables, end, p_value
 from experiments.judging.evidence import GridResults
+from experiments.judging.forest import compose
 from experiments.judging.judge import Judgement, judge, judge_member
 from experiments.judging.report import write_report
 from experiments.judging.wording import PHRASES
@@ -340,6 +341,17 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
         assert "![" in text and "figures/claims.png" in text
     assert written[2].read_bytes().startswith(b"\x89PNG")
     assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
+
+
+def test_the_figure_shows_an_effect_in_units_of_delta_and_names_the_mean_where_it_lies_beyond_the_axis(
+    grid: Grid, tmp_path: Path
+) -> None:
+    judgement = judged(results_of(grid, tmp_path, scored(grid, 0.05)), part(delta=0.025), part(id="far", delta=0.001))
+    mean = 0.05 + NOISE.mean()
+    panel = compose([judgement]).axes[0]
+    drawn = [float(x) for line in panel.lines if line.get_marker() == "o" for x in line.get_xdata()]
+    assert drawn == [pytest.approx(mean / 0.025)]
+    assert [text.get_text() for text in panel.texts] == [f"{mean / 0.001:.0f}"]
 
 
 def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: Path) -> None:
