@@ -105,11 +105,14 @@ def probe_runs(names: Sequence[str], config: RunConfig) -> list[Snapshot]:
     Raises:
         ExperimentError: where one is none, or their corpora differ.
     """
-    folders = [run_folder(name) for name in names]
-    from experiments.probing.snapshots import probe_run
+    folders = list(dict.fromkeys(run_folder(name) for name in names))
+    from experiments.probing.snapshots import probe_run, run_names
 
     with Console(stderr=True).status("probing"):
-        snapshots = [probe_run(folder, config.probes.rows) for folder in folders]
+        snapshots = [
+            probe_run(folder, config.probes.rows, name)
+            for folder, name in zip(folders, run_names(folders), strict=True)
+        ]
     for snapshot in snapshots:
         if snapshot.corpus != snapshots[0].corpus:
             raise ExperimentError(f"the runs are of different corpora, {snapshots[0].corpus} and {snapshot.corpus}")

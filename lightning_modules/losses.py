@@ -26,12 +26,17 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of logits ``(B, K)`` and labels ``(B,)``."""
-        return F.cross_entropy(logits, labels, self.weight, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(logits, labels, self._weight(logits), label_smoothing=self.label_smoothing)
 
     def by_row(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return weighted losses and weights of the rows, ``(B,)`` each: Σ losses / Σ weights is the batch's loss."""
-        losses = F.cross_entropy(logits, labels, self.weight, reduction="none", label_smoothing=self.label_smoothing)
-        return losses, torch.ones_like(losses) if self.weight is None else self.weight[labels]
+        weight = self._weight(logits)
+        losses = F.cross_entropy(logits, labels, weight, reduction="none", label_smoothing=self.label_smoothing)
+        return losses, torch.ones_like(losses) if weight is None else weight[labels]
+
+    def _weight(self, logits: Tensor) -> Tensor | None:
+        """Return the class weights in the logits' precision: double where a network is probed."""
+        return None if self.weight is None else self.weight.to(logits.dtype)
 
 
 class MeanSquaredError(nn.Module):

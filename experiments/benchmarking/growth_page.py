@@ -86,14 +86,21 @@ def draw(panel: Axes, growth: Growth) -> None:
     panel.set_yscale("log")
     panel.set_xticks(values, [f"{value:,}" for value in values])
     panel.minorticks_off()
-    low, high = panel.get_ylim()
-    ticks = [
-        tick for power in range(-2, 4) for tick in (10**power, 2 * 10**power, 5 * 10**power) if low <= tick <= high
-    ]
+    ticks = ticks_within(*panel.get_ylim())
     panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.set_xlabel(growth.axis.unit)
     panel.set_ylabel("seconds per run" if growth.axis.inverse else "seconds")
     panel.set_title(growth.axis.name)
+
+
+def ticks_within(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten from ``low`` to ``high``; every multiple where these are fewer than two."""
+    for digits in ((1, 2, 5), range(1, 10)):
+        ticks = [digit * 10.0**power for power in range(-2, 4) for digit in digits]
+        found = [tick for tick in ticks if low <= tick <= high]
+        if len(found) > 1:
+            break
+    return found
 
 
 def page(found: Sequence[Growth], config: RunConfig, options: Namespace, about: Mapping[str, str]) -> str:

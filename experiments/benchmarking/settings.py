@@ -27,6 +27,8 @@ class Setting:
     threads: int
     precision: str
     """Of our own sides."""
+    others_precision: str
+    """Of the other implementations; all of them where they differ."""
     machine: str
     speeds: Mapping[str, Sequence[float]]
     """Real tokens per second by side, in the order of the rounds."""
@@ -64,15 +66,16 @@ def read_setting(path: Path) -> Setting:
         own = next((row for row in rows if row["side"] in OWN_SIDES), rows[0])
         machine = f"{own['cpu']}, {own['cores']} cores, torch {own['torch']}, {own['date']}"
         sizes = (int(own["layers"]), int(own["width"]), int(own["threads"]))
-        return Setting(*sizes, own["precision"], machine, speeds)
+        others = dict.fromkeys(row["precision"] for row in rows if row["side"] not in OWN_SIDES)
+        return Setting(*sizes, own["precision"], " and ".join(others), machine, speeds)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ExperimentError(f"{path} is not a table of rounds that this benchmark wrote: {error!r}") from error
 
 
 def settings_grid(settings: Sequence[Setting]) -> Grid:
     """Return the table for reading, from one thread to many and from small to large."""
-    columns = ["layers", "width", "threads", "our precision", "ours", "real tokens/s", "fastest other", "real tokens/s"]
-    columns += ["ours ÷ other", *(f"ours ÷ {side}" for side in OTHER_BATCHES)]
+    columns = ["layers", "width", "threads", "our precision", "others'", "ours", "real tokens/s", "fastest other"]
+    columns += ["real tokens/s", "ours ÷ other", *(f"ours ÷ {side}" for side in OTHER_BATCHES)]
     rows = []
     for setting in sorted(settings, key=lambda setting: (setting.threads, setting.layers, setting.width)):
         ours, other = setting.reference, setting.fastest_other
@@ -81,7 +84,7 @@ def settings_grid(settings: Sequence[Setting]) -> Grid:
         sizes = (setting.layers, setting.width, setting.threads)
         sides = [cell for side in (ours, other) for cell in (side, f"{median(setting.speeds[side]):.0f}")]
         compared = [spelled(setting, side) for side in (other, *OTHER_BATCHES)]
-        rows.append([*map(str, sizes), setting.precision, *sides, *compared])
+        rows.append([*map(str, sizes), setting.precision, setting.others_precision, *sides, *compared])
     return Grid(columns, rows)
 
 
@@ -101,8 +104,10 @@ def page(settings: Sequence[Setting]) -> str:
         to_markdown(settings_grid(settings)).rstrip(),
         "One row for every table of sides beside this page (all sides, memory, utilisation). *Ours* is a run "
         "as every grid makes it: `workers` are as many single-thread runs at once as there are threads, `lightning` is "
-        "one. *Fastest other* is the fastest other implementation on the same length-grouped batches. Ratios are of "
-        "real tokens per second, medians within rounds with their interval from order statistics "
+        "one. *Fastest other* is the fastest other implementation on the same length-grouped batches, as it comes: "
+        "in the precision of the column *others'*, and with dropout on attention probabilities too where it has that, "
+        "while ours falls on the sublayers' outputs alone. Ratios are of real tokens per second, medians within "
+        "rounds with their interval from order statistics "
         f"({' or '.join(map(str, rounds))} rounds); {' and '.join(OTHER_BATCHES)} draw random batches, padded to their "
         "longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its batches "
         "hold more padding than an epoch's; each table says how much.",

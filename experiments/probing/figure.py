@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.probing.snapshots import Snapshot
-from experiments.reporting.probe_panels import PANELS, Panel, scale_logarithmically
+from experiments.reporting.probe_panels import (
+    PANELS,
+    Panel,
+    name_the_unseen,
+    scale_linearly,
+    scale_logarithmically,
+)
 from experiments.reporting.style import GREY, headline, look_of
 
 if TYPE_CHECKING:
@@ -68,6 +74,12 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
         )
     if panel.log:
         scale_logarithmically(axes)
+        values = {snapshots[-1].name: values_of(snapshots[-1], panel) for snapshots in subjects}
+        name_the_unseen(axes, values)
+        if not any((found > 0).any() for found in values.values()):
+            axes.set_yticks([])  # else an axis of no meaning
+    else:
+        scale_linearly(axes)
     if panel.reference is not None:
         axes.axhline(panel.reference, color=GREY, lw=0.8, ls=":", zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -75,8 +87,13 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
     axes.tick_params(which="both", labelsize=7.5)
 
 
+def values_of(snapshot: Snapshot, panel: Panel) -> np.ndarray:
+    """Return the values of a panel's measure by depth, NaN where there is none."""
+    return np.array([np.nan if v is None else v for v in snapshot.measures.get(panel.measure, [])], dtype=float)
+
+
 def points(snapshot: Snapshot, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
     """Return depths and values; on a log scale without values that are zero."""
-    values = np.array([np.nan if v is None else v for v in snapshot.measures.get(panel.measure, [])], dtype=float)
+    values = values_of(snapshot, panel)
     depths = np.arange(snapshot.blocks + 1)[snapshot.blocks + 1 - len(values) :]
     return depths, np.where(values > 0, values, np.nan) if panel.log else values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Snapshot:
     """Every probe of one network at one step."""
 
     name: str
-    """What is shown: a variant, or ``condition/cell/seed_n`` of a run."""
+    """What is shown: a variant, or ``condition/cell/seed_n`` of a run. Snapshots of one network share it."""
     condition: str
     """What decides its colour."""
     corpus: str
@@ -80,7 +80,16 @@ def snapshots_of(history: Mapping[str, Any], names: dict[str, str]) -> list[Snap
     ]
 
 
-def probe_run(folder: Path, rows: int) -> Snapshot:
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """Return ``condition/cell/seed_n`` of every run folder, with the folders before it that tell them apart."""
+    parts = [folder.absolute().parts for folder in folders]
+    longest = max(len(each) for each in parts)
+    lengths = (length for length in range(3, longest) if len({each[-length:] for each in parts}) == len(parts))
+    length = next(lengths, longest)
+    return ["/".join(each[-length:]) for each in parts]
+
+
+def probe_run(folder: Path, rows: int, name: str) -> Snapshot:
     """Measure the chosen checkpoint of a run folder on the first ``rows`` of the run's own training sample.
 
     Raises:
@@ -89,7 +98,7 @@ def probe_run(folder: Path, rows: int) -> Snapshot:
     trained = TrainedModel.load(folder)
     record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
     return Snapshot(
-        name="/".join(folder.absolute().parts[-3:]),
+        name=name,
         condition=record.condition if record else trained.module.config.variant,
         corpus=load_run_config(folder).data.slug,
         step=record.progress["best_step"] if record else None,

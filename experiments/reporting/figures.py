@@ -109,7 +109,7 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     )
     first, last = steps[0], steps[-1]
     when = f"step {first}" if first == last else f"steps {first} to {last}"
-    headline(figure, f"Gradient norm by block, {when} of training: mean and range over seeds (log scale)")
+    headline(figure, f"Gradient norm by block, {when} of training: geometric mean and range over seeds (log scale)")
     figure.legend(loc="outside right center")
     return figure
 

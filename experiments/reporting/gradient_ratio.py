@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from matplotlib.figure import Figure
 
-from experiments.records.gradient_ratio import EXPLODING, VANISHING, log_gradient_ratios
+from experiments.records.gradient_ratio import DECADES, EXPLODING, VANISHING, log_gradient_ratios
 from experiments.reporting.curves import Band, seed_band
 from experiments.reporting.panels import draw_band, make_panels
 from experiments.reporting.rows import Row
@@ -37,7 +37,7 @@ def ratio_figure(rows: Sequence[Row]) -> Figure | None:
         axes.set_yscale("log")
         axes.set_title(setting.replace(", ", "\n"), loc="left", fontsize=8)
     figure.supxlabel("optimiser steps", fontsize=9)
-    figure.supylabel("gradient norm before clipping, first / last block", fontsize=9)
+    figure.supylabel("gradient norm,\nfirst / last block", fontsize=9)
     labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
     headline(figure, _finding([row for curves in settings.values() for row, _ in curves]))
@@ -61,6 +61,13 @@ def _finding(rows: Sequence[Row]) -> str:
     setting = spoken_setting(row.swept)
     where = f"{row.title} ({setting})" if setting else row.title
     return (
-        f"First block's gradient over the last one's, median of steps: furthest from 1 for {where}: {10**ratio:.2g}\n"
-        "lines: geometric mean over seeds; bands: their range; dotted: limits of vanishing and exploding"
+        f"First block's gradient over the last one's before clipping, median of steps: {_spelled(ratio)} for {where}, "
+        "the furthest from 1\n"
+        "lines: geometric mean over seeds; bands: their range; dotted: vanishing, exploding"
     )
+
+
+def _spelled(exponent: float) -> str:
+    """Return ``10**exponent``; as a bound where records are cut off there."""
+    bound = {-DECADES: "at most ", DECADES: "at least "}.get(exponent, "")
+    return f"{bound}{10**exponent:.2g}"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from experiments.reporting.style import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_DECADES = 12
 """Decades that a log scale shows; what lies lower is rounding, and would flatten all other lines."""
+
+LEAST_SPAN = 0.01
+"""Least height of a linear panel."""
+NOTE_WIDTH = 34
+"""Characters of a note in a panel in one line."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,27 @@ PANELS = (
     Panel("update_ratio_feed_forward_hidden", "step / weight: W hidden", log=True),
     Panel("update_ratio_feed_forward_output", "step / weight: W output", log=True),
 )
+
+
+def scale_linearly(axes: Axes) -> None:
+    """Show at least ``LEAST_SPAN``: what varies by less is rounding. Numbers stand in full, without an offset."""
+    bottom, top = axes.get_ylim()
+    if top - bottom < LEAST_SPAN:
+        middle = (bottom + top) / 2
+        axes.set_ylim(middle - LEAST_SPAN / 2, middle + LEAST_SPAN / 2)
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
+def name_the_unseen(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
+    """Write into a log panel whose values are all 0 or below its axis: such a line would be missing without a word."""
+    known = {name: values[~np.isnan(values)] for name, values in lines.items()}
+    bottom = axes.get_ylim()[0]
+    zero = [name for name, values in known.items() if len(values) and not values.any()]
+    below = [name for name, values in known.items() if len(values) and (values < bottom).all() and name not in zero]
+    said = [f"{what}: {', '.join(names)}" for what, names in (("zero", zero), ("below", below)) if names]
+    if said:
+        text = fill("; ".join(said), NOTE_WIDTH)
+        axes.text(0.02, 0.02, text, transform=axes.transAxes, va="bottom", color=GREY, fontsize=7)
 
 
 def scale_logarithmically(axes: Axes) -> None:

@@ -12,12 +12,19 @@ from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.records.record import Record
 from experiments.reporting.curves import Band, band_of
-from experiments.reporting.probe_panels import PANELS, Panel, scale_logarithmically
+from experiments.reporting.probe_panels import (
+    PANELS,
+    Panel,
+    name_the_unseen,
+    scale_linearly,
+    scale_logarithmically,
+)
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, headline, look_of
 
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
 
 
 LEAST = 1e-12
+SPOKEN_MEAN = "mean (on log scales geometric, of what is above 0) and range over seeds"
 LABEL_WIDTH = 18
 """Characters of a panel's label in one line."""
 
@@ -91,8 +99,11 @@ def by_depth_figure(theme: Theme, rows: Sequence[Row]) -> Figure | None:
         Column(f"step {step}" + (" (before training)" if step == 0 else ""), partial(along_depth, step=step))
         for step in dict.fromkeys((first_step(probed), last))
     ]
-    figure = _draw(theme, probed, columns, "blocks below (0: the embedding)")
-    headline(figure, f"{theme.title} by depth, mean and range over seeds\n{finding(theme, probed, last)}")
+    measures = [name for name in theme.measures if not name.startswith("update_ratio")]  # that follows the rate
+    figure = _draw(measures, probed, columns, "blocks below (0: the embedding)")
+    if figure is None:
+        return None
+    headline(figure, f"{theme.title} by depth, {SPOKEN_MEAN}\n{finding(theme, probed, last)}")
     return figure
 
 
@@ -105,9 +116,11 @@ def by_step_figure(theme: Theme, rows: Sequence[Row]) -> Figure | None:
         Column(f"{name} block", partial(along_steps, share=share))
         for name, share in (("first", 0.0), ("middle", 0.5), ("last", 1.0))
     ]
-    figure = _draw(theme, probed, columns, "optimiser steps")
+    figure = _draw(theme.measures, probed, columns, "optimiser steps")
+    if figure is None:
+        return None
     text = finding(theme, probed, last_step(probed))
-    headline(figure, f"{theme.title} while training, mean and range over seeds\n{text}")
+    headline(figure, f"{theme.title} while training, {SPOKEN_MEAN}\n{text}")
     return figure
 
 
@@ -166,6 +179,12 @@ def probe_band(row: Row, panel: Panel, column: Column) -> Band | None:
     return band_of(values, geometric=panel.log)
 
 
+def values_of(row: Row, panel: Panel, column: Column) -> np.ndarray:
+    """Return every value of a measure in the runs of a row, NaN where there is none."""
+    found = [value for run in runs_of(row) for value in column.points(run, panel.measure).values()]
+    return np.array([np.nan if value is None else value for value in found], dtype=float)
+
+
 def finding(theme: Theme, rows: Sequence[Row], step: int) -> str:
     """Return the conditions with the greatest and the least value of the theme's leading measure, as a sentence."""
     column = Column("", partial(along_steps, share=0.0 if theme.lead_block == "first" else 1.0))
@@ -190,9 +209,11 @@ def panel_of(measure: str) -> Panel:
     return next(panel for panel in PANELS if panel.measure == measure)
 
 
-def _draw(theme: Theme, rows: Sequence[Row], columns: Sequence[Column], x_label: str) -> Figure:
-    panels = [panel_of(measure) for measure in theme.measures]
+def _draw(measures: Sequence[str], rows: Sequence[Row], columns: Sequence[Column], x_label: str) -> Figure | None:
+    panels = [panel_of(measure) for measure in measures]
     drawn = [panel for panel in panels if any(probe_band(row, panel, column) for row in rows for column in columns)]
+    if not drawn:
+        return None
     figure = Figure(figsize=(7.4, 1.4 * len(drawn) + 1.2), layout="constrained")
     grid = figure.subplots(len(drawn), len(columns), sharex=True, sharey="row", squeeze=False)
     for line, panel in zip(grid, drawn, strict=True):
@@ -200,6 +221,10 @@ def _draw(theme: Theme, rows: Sequence[Row], columns: Sequence[Column], x_label:
             _draw_panel(axes, panel, column, rows)
         if panel.log:
             scale_logarithmically(line[0])
+            for axes, column in zip(line, columns, strict=True):
+                name_the_unseen(axes, {row.title: values_of(row, panel, column) for row in rows})
+        else:
+            scale_linearly(line[0])
         line[0].set_ylabel(fill(panel.title, LABEL_WIDTH), fontsize=8)
     for axes, column in zip(grid[0], columns, strict=True):
         axes.set_title(column.title, loc="left", fontsize=9)

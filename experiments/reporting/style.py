@@ -105,8 +105,8 @@ def printable(names: list[str]) -> list[str]:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Put the sentence that says what a figure shows over all its panels."""
-    figure.suptitle(text, x=0.01, ha="left", fontsize=10)
+    """Put the sentence that says what a figure shows over all its panels, broken where the figure ends."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=10, wrap=True)
 
 
 def save_png(figure: Figure, path: Path) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_modules.probes import signal
 from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
@@ -42,19 +42,22 @@ def measure(
     *,
     weights_before: Mapping[Tensor, Tensor] | None = None,
 ) -> Measures:
-    """Measure ``network`` on one batch, forwards and backwards, in evaluation mode.
+    """Measure ``network`` on one batch, forwards and backwards, in evaluation mode and double precision.
 
-    Modes, weights, their ``.grad`` and PyTorch's generators are left as they were.
+    What is measured is a copy in float64: what vanishes with depth (distance to rank one, gradients, singular values)
+    would end at float32's rounding. Apple's GPUs have no float64, there it stays float32. The network itself, its
+    gradients and PyTorch's generators are left as they were.
 
     Args:
         network: in any mode.
         input_ids: ``(B, T)``.
         attention_mask: ``(B, T)`` bool, True at real tokens.
-        loss: maps logits ``(B, K)`` to the scalar whose gradients are measured.
+        loss: maps logits ``(B, K)``, of that precision, to the scalar whose gradients are measured.
         weights_before: the parameters before the latest optimiser step, for ``update_ratio_…``.
     """
     devices = [input_ids.device] if input_ids.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), evaluation_mode(network):
+    with torch.random.fork_rng(devices=devices):
+        original, network = network, precise_copy(network)
         with torch.enable_grad(), observed(network) as observation:
             value = loss(network(input_ids, attention_mask))
         measures = backward_measures(network, observation, value)
@@ -64,26 +67,20 @@ def measure(
             measures |= by_block(jacobian_measures(network, observation, attention_mask))
             if weights_before is not None:
                 measures |= by_block(
-                    [prefixed("update_ratio", update_ratios(b, weights_before)) for b in network.blocks.children()]
+                    [prefixed("update_ratio", update_ratios(b, weights_before)) for b in original.blocks.children()]
                 )
     return measures
 
 
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module below ``network`` into evaluation mode, and afterwards back into the mode it was in."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def precise_copy(network: ClassifierNetwork) -> ClassifierNetwork:
+    """Return a copy of a network in evaluation mode, in float64; in float32 where its device has no more."""
+    device = next(network.parameters()).device
+    return deepcopy(network).eval().to(torch.float32 if device.type == "mps" else torch.float64)
 
 
 def stream_measures(observation: Observation, attention_mask: Tensor) -> Measures:
     """Return what the stream looks like at every depth."""
-    streams = [at_least_float32(stream) for stream in observation.streams()]
+    streams = observation.streams()
     return {
         name: [float(function(stream, attention_mask)) for stream in streams]
         for name, function in STREAM_MEASURES.items()
@@ -99,8 +96,7 @@ def sublayer_measures(block: Sequence[SublayerObservation], attention_mask: Tens
         share = signal.update_share(update, before, attention_mask)
         measures[f"update_share_{seen.sublayer.stream.place.role}"] = share
         if seen.query is not None and seen.key is not None:
-            query, key = at_least_float32(seen.query), at_least_float32(seen.key)
-            probabilities = attention_probabilities(query, key, attention_mask)
+            probabilities = attention_probabilities(seen.query, seen.key, attention_mask)
             measures["attention_entropy"] = attention_entropy(probabilities, attention_mask)
             measures["attention_entropy_share"] = attention_entropy_share(probabilities, attention_mask)
         if seen.preactivation is not None:
@@ -139,11 +135,6 @@ def jacobian_measures(
         largest, median, smallest = float(values[0]), float(values.median()), float(values[-1])
         found.append({"jacobian_largest": largest, "jacobian_median": median, "jacobian_smallest": smallest})
     return found
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return ``x``, promoted where it is of half precision."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def prefixed(prefix: str, values: Mapping[str, Tensor]) -> dict[str, float]:

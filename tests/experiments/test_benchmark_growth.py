@@ -11,7 +11,7 @@ import torch
 from experiments import benchmark as command
 from experiments.benchmarking.generated_task import GeneratedTask
 from experiments.benchmarking.growth import AXES, Growth, measured
-from experiments.benchmarking.growth_page import growth_grid, sentence
+from experiments.benchmarking.growth_page import growth_grid, sentence, ticks_within
 from experiments.benchmarking.measure_growth import fitting, task_of
 from experiments.benchmarking.own_sides import train_with_a_plain_loop, train_with_lightning
 from experiments.planning.run_config import RunConfig
@@ -44,6 +44,11 @@ def test_two_sizes_are_judged_by_proportional_growth() -> None:
     halved, shared = growth("workers", {1: 10.0, 2: 5.0}), growth("workers", {1: 10.0, 2: 6.0})
     assert halved.deviation == pytest.approx(0) and halved.exponent == pytest.approx(-1)
     assert shared.deviation == pytest.approx(1 / 6) and not shared.is_straight
+
+
+def test_an_axis_has_at_least_two_numbers() -> None:
+    assert ticks_within(0.8, 12) == [1, 2, 5, 10]
+    assert ticks_within(2.2, 4.1) == [3, 4]
 
 
 def test_one_size_is_no_growth() -> None:

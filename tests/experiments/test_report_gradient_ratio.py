@@ -40,7 +40,14 @@ def test_the_title_names_what_strays_furthest_from_one_either_way() -> None:
     for rows, expected in ((vanishing, "0.0001"), (exploding, "1e+05")):
         figure = ratio_figure(rows)
         assert figure is not None
-        assert f"furthest from 1 for No residual (learning rate 0.001): {expected}\n" in figure.get_suptitle()
+        said = f"{expected} for No residual (learning rate 0.001), the furthest from 1\n"
+        assert said in figure.get_suptitle()
+
+
+def test_a_gradient_that_underflows_is_said_to_be_at_most_what_records_tell_apart() -> None:
+    figure = ratio_figure(rows_of(with_ratios("no_residual", 0, 0.001, 1e-14)))
+    assert figure is not None
+    assert ": at most 1e-12 for No residual" in figure.get_suptitle()
 
 
 def test_runs_without_gradient_norms_have_no_such_figure() -> None:

@@ -91,6 +91,23 @@ def test_what_was_measured_once_has_a_figure_by_depth_alone() -> None:
     assert by_step_figure(THEMES["signal"], rows_of(record)) is None
 
 
+def test_what_lies_below_a_log_axis_is_named_zero_included() -> None:
+    runs = [probed("pre_ln", 0, 1.0), probed("no_residual", 0, 1e-20), probed("post_ln", 0, 0.0)]
+    figure = by_depth_figure(THEMES["signal"], rows_of(*runs))
+    assert figure is not None
+    notes = {axes.get_ylabel(): [text.get_text() for text in axes.texts] for axes in figure.axes[::2]}
+    assert notes["stream: RMS"] == ["zero: Post-LN; below: No residual"]
+    assert notes["cosine between\ntokens"] == []
+
+
+def test_steps_over_weights_are_shown_by_step_alone_where_the_rates_schedule_can_be_seen() -> None:
+    rows = rows_of(probed("pre_ln", 0, 1.0))
+    figure = by_step_figure(THEMES["gradients"], rows)
+    assert figure is not None
+    assert [axes.get_ylabel().replace("\n", " ") for axes in figure.axes[::3]] == ["step / weight: W value"]
+    assert by_depth_figure(THEMES["gradients"], rows) is None
+
+
 def test_without_probes_nothing_is_drawn() -> None:
     rows = rows_of(make_record("pre_ln", 0), make_record("tfidf_logistic_regression", 0))
     assert not any(draw(rows) for draw in DRAWN.values())

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import headline
-from experiments.reproductions.figures.parts import Means, title_of
+from experiments.reproductions.figures.parts import Means, said, title_of
 from experiments.reproductions.setups import AdamStability
 
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ def draw(setup: AdamStability, rows: DataFrame, means: Means) -> Figure:
     figure.colorbar(image, ax=list(panels), label="macro F1 (test)")
     lost = {variant: int((~rows[rows.variant == variant].converged.astype(bool)).sum()) for variant in setup.variants}
     counts = " and ".join(f"{count} of {len(rows) // len(lost)} in {title_of(name)}" for name, count in lost.items())
-    headline(figure, f"Runs that do not converge (×): {counts}")
+    better = said(means["post_ln_share_of_wins"], ".0%")
+    headline(
+        figure,
+        f"Runs that do not converge (×): {counts}; where both do, {title_of(setup.variants[0])} is the better one in "
+        f"{better} of the settings",
+    )
     return figure
 
 

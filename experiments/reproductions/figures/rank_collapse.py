@@ -37,9 +37,11 @@ def draw(setup: RankCollapse, rows: DataFrame, means: Means) -> Figure:
     panels[0].text(12, 1e-16, "rounding of float64", ha="right", va="top", fontsize=7, color=GREY)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    first = setup.starts[0].name
     headline(
         figure,
-        f"Attention alone is {said(means['attention_after_4'], '.0e')} from rank one after 4 blocks; with skips it "
-        f"keeps {said(means['attention_skip_after_12'])} after 12",
+        f"Attention alone is {said(means['attention_after_4'], '.0e')} from rank one after 4 blocks ({first}); with "
+        f"skips it keeps {said(means['attention_skip_after_12'])} after 12, from the other start "
+        f"{said(means['xavier_attention_skip_after_12'])}",
     )
     return figure

@@ -25,9 +25,10 @@ def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     ratio, linearity = said(means["scaling_to_pre_ln"]), said(means["peri_ln_linearity"], ".3f")
+    deciding, blocks = setup.starts[0].name, setup.layers[0]
     headline(
         figure,
-        f"LayerNorm Scaling leaves {ratio} of Pre-LN's variance after {setup.layers[0]} blocks; "
-        f"Peri-LN grows linearly (R² {linearity})",
+        f"{deciding}: LayerNorm Scaling leaves {ratio} of Pre-LN's variance after {blocks} blocks; "
+        f"a line explains {linearity} of Peri-LN's course there\nDrawn: all {max(setup.layers)} blocks",
     )
     return figure

@@ -37,6 +37,18 @@ def test_every_variant_is_measured_at_every_depth(variant):
     assert bool(measures) == (depth > 0)
 
 
+def test_what_vanishes_is_not_lost_in_single_precision():
+    """Distances to rank one end near 1e-7 in float32 (Dong et al. 2021 measure in float64 for that reason)."""
+    network = make_network(variant="no_residual", layers=6)
+    precise_network = make_network(torch.float64, variant="no_residual", layers=6)
+    precise_network.load_state_dict(network.state_dict())
+    found, precise = measured(network), measured(precise_network)
+    assert found["rank_one_distance"][-1] < 1e-10
+    for name, values in precise.items():
+        assert found[name] == pytest.approx(values, rel=1e-12), name
+    assert next(network.parameters()).dtype == torch.float32
+
+
 def test_the_observed_stream_is_what_the_blocks_pass_on():
     network = make_network(variant="post_ln", layers=3)
     with observed(network) as observation:
