@@ -29,6 +29,7 @@ REPORT_FILE = "report.md"
 FIGURE_CAPTIONS = {
     "macro_f1_by": "Mean test macro F1 along a swept value, with its 95 % t-interval over seeds; lines: baselines.",
     "failures_by": "Share of runs that collapsed or diverged along a swept value.",
+    "trials_by": "Every tuning trial along a swept value and a tuned one; ×: collapsed or diverged; ring: chosen.",
     "gradient_ratio": "Gradient norm of the first block over the last one's while training, at every setting.",
     "macro_f1": "Test macro F1 of every seed, with the mean and its 95 % t-interval.",
     "learning_curves": "Macro F1 on training and validation rows while training; dotted: what claims ask for.",
@@ -67,6 +68,7 @@ def write_report(evidence: Evidence, folder: Path, description: Description) -> 
             written.
     """
     from experiments.reporting.figures import draw_figures
+    from experiments.reporting.trials import draw_trials
 
     rows = make_rows(evidence, description)
     if not rows:
@@ -79,7 +81,7 @@ def write_report(evidence: Evidence, folder: Path, description: Description) -> 
     written = evidence.save(folder)
     for table in tables:
         written += _write_table(folder, table)
-    figures = draw_figures(rows, folder / "figures")
+    figures = draw_figures(rows, folder / "figures") + draw_trials(evidence, rows, description, folder / "figures")
     report = folder / REPORT_FILE
     write_atomically(report, compose(evidence, rows, tables, figures, description).encode())
     written = [report, *written, *figures]

@@ -101,7 +101,7 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
     bands = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
     lines = "lines: mean over seeds; bands: its 95 % t-interval" if bands else "lines: one seed"
     explanation = f"{lines}; without markers: baselines"
-    _label(figure, grid[0], _spoken(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
+    _label(figure, grid[0], spoken_name(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
     return figure
 
 
@@ -119,7 +119,7 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
             axes.plot(curve.values, lifted, color=look.color, ls=look.line, marker=look.marker, ms=5, label=curve.label)
         axes.set_ylim(-0.06, 1.06)
         _finish(axes, panel, "share that collapsed or diverged")
-    _label(figure, grid[0], _spoken(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
+    _label(figure, grid[0], spoken_name(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
     return figure
 
 
@@ -165,7 +165,7 @@ def _label(figure: Figure, axes: Axes, x: str, text: str) -> None:
 def _finding(name: str, panels: Sequence[Panel]) -> str:
     """Return the best and the worst condition at the greatest value, in the panel where they differ most."""
     greatest = max(value for panel in panels for curve in panel.curves for value in curve.values)
-    where = f"at {_spoken_value(name, greatest)}"
+    where = f"at {spoken_value(name, greatest)}"
     found: list[tuple[list[tuple[float, str]], str]] = []
     for panel in panels:
         ends = [
@@ -202,14 +202,15 @@ def _failures(row: Row) -> int:
     return row.count("collapsed") + row.count("diverged")
 
 
-def _spoken(name: str) -> str:
+def spoken_name(name: str) -> str:
+    """Return ``learning rate`` for ``model.learning_rate``."""
     return name.rsplit(".", 1)[-1].replace("_", " ")
 
 
-def _spoken_value(name: str, value: float) -> str:
+def spoken_value(name: str, value: float) -> str:
     """Return ``24 layers`` where the name is that of a count, else ``learning rate 0.01``."""
     spelled = spell(int(value) if value.is_integer() else value)
-    return f"{spelled} {_spoken(name)}" if name.endswith("s") else f"{_spoken(name)} {spelled}"
+    return f"{spelled} {spoken_name(name)}" if name.endswith("s") else f"{spoken_name(name)} {spelled}"
 
 
 DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}
