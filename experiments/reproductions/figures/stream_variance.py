@@ -28,7 +28,7 @@ def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     deciding, blocks = setup.starts[0].name, setup.layers[0]
     headline(
         figure,
-        f"After {blocks} blocks ({deciding}) LayerNorm Scaling leaves {ratio} of Pre-LN's variance, and Peri-LN's course "
-        f"is a line (R² {linearity}); drawn to {max(setup.layers)} blocks",
+        f"After {blocks} blocks ({deciding}) LayerNorm Scaling leaves {ratio} of Pre-LN's variance, and Peri-LN's "
+        f"course is a line (R² {linearity}); drawn to {max(setup.layers)} blocks",
     )
     return figure
