@@ -47,6 +47,8 @@ def test_what_becomes_of_a_row_depends_on_seed_epoch_and_row_alone() -> None:
     assert int(together["attention_mask"][5].sum()) == length
     assert together["labels"].tolist() == list(range(12))
     assert batches[3, np.arange(12)]["input_ids"].tolist() != together["input_ids"].tolist()
+    reseeded = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=4)
+    assert reseeded[2, np.arange(12)]["input_ids"].tolist() != together["input_ids"].tolist()
 
 
 def test_the_order_of_rows_is_that_without_augmentation() -> None:

@@ -17,6 +17,8 @@ from data_modules.cleaning import clean_text, without_spans
         ("fish &amp; chips", "fish & chips"),
         ("&lt;b&gt;bold&lt;/b&gt; claim", "bold claim"),
         ("a\x00b\u200bc", "abc"),
+        ("👩\u200d🔬 می\u200cخواهم", "👩\u200d🔬 می\u200cخواهم"),
+        ("cafe\u0301 x² ½ Ａ", "café x² ½ Ａ"),
         (" many\t\n spaces ", "many spaces"),
         ("<script>var x = 1;</script>text<!-- hidden -->", "text"),
         ("<SCRIPT src='x'>a</script >b<style>c</STYLE>d", "b d"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_modules.errors import DataError
@@ -11,7 +11,8 @@ from data_modules.splits import cut, subset
 LABELS = st.lists(st.integers(0, 3), min_size=20, max_size=200).map(lambda labels: np.array(labels + [0, 1, 2, 3] * 2))
 
 
-@given(LABELS, st.floats(0.05, 0.6), st.integers(0, 5))
+@given(LABELS, st.floats(0.05, 0.95), st.integers(0, 5))
+@example(np.array([0, 1, 2, 3] * 2), 0.9, 0)
 def test_a_stratified_cut_takes_each_class_by_its_share_and_repeats_for_its_seed(labels, fraction, seed) -> None:
     chosen = cut(labels, None, fraction, seed)
     for label in range(4):
@@ -31,6 +32,14 @@ def test_no_group_is_cut_in_two_and_every_class_is_on_both_sides(rows, seed) -> 
     chosen = cut(labels, groups, 0.25, seed)
     assert not set(groups[chosen]) & set(groups[~chosen])
     assert set(labels[chosen]) == set(labels[~chosen]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_that_would_fill_much_of_a_split_is_left_out_of_it_where_others_can_fill_it(seed) -> None:
+    groups = np.array(["long"] * 30 + [f"short{row}" for row in range(70)])
+    labels = np.tile([0, 1], 50)
+    chosen = cut(labels, groups, 0.4, seed)
+    assert chosen.sum() == 40 and not chosen[groups == "long"].any()
 
 
 def test_a_class_with_one_row_cannot_be_cut() -> None:

@@ -65,7 +65,21 @@ def test_new_texts_are_encoded_as_the_corpus_was() -> None:
     assert batch["input_ids"].equal(expected["input_ids"]) and batch["rows"].equal(expected["rows"])
 
 
+def test_new_texts_are_left_as_they_are_where_the_corpus_was_not_cleaned() -> None:
+    data = module(clean=False)
+    (dressed,), (bare,) = data.text_batches(["<b>MAX</b>"]), data.text_batches(["MAX"])
+    assert dressed["attention_mask"].sum() > bare["attention_mask"].sum()
+
+
 def test_a_second_start_takes_the_encoded_rows_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = module().facts
     monkeypatch.setattr("data_modules.tokenization.learn", lambda *args: pytest.fail("learned a second time"))
     assert module().facts == facts
+
+
+@pytest.mark.parametrize("changes", [{"lowercase": False}, {"max_length": 4}, {"tokenizer": "char"}], ids=str)
+def test_other_settings_of_the_tokenizer_find_nothing_in_the_cache(changes: dict[str, Any]) -> None:
+    def encoded(data: TextDataModule) -> tuple[list[list[int]], int]:
+        return data.encoded.tokenizer.encode(["max 2"]), int(data.encoded.splits["train"].lengths.max())
+
+    assert encoded(module()) != encoded(module(**changes))

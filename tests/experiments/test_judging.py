@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from scipy.stats import ttest_1samp
+from scipy.stats import sem, t, ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.judging.claim import Claim, Part, Side
@@ -20,6 +20,7 @@ from experiments.judging.effect_tables import EffectTables, end, p_value
 from experiments.judging.evidence import GridResults
 from experiments.judging.forest import compose
 from experiments.judging.judge import Judgement, judge, judge_member
+from experiments.judging.measurement import compare
 from experiments.judging.report import write_report
 from experiments.judging.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
@@ -146,6 +147,13 @@ def test_nothing_is_judged_before_every_planned_run_is_there(grid: Grid, tmp_pat
     assert 0 < effect.measurement.found < effect.measurement.planned == 2 * SEEDS
 
 
+def test_a_seed_counts_once_all_its_runs_are_there(grid: Grid, tmp_path: Path) -> None:
+    records = [r for r in scored(grid, 0.05) if (r.seed, r.swept.get("model.learning_rate")) != (3, 0.01)]
+    side = results_of(grid, tmp_path, records).side(Side(condition="post_ln"))
+    assert (side.found, side.planned, side.is_complete) == (2 * SEEDS - 1, 2 * SEEDS, False)
+    assert sorted(side.records) == [seed for seed in range(SEEDS) if seed != 3]
+
+
 def test_a_run_of_other_settings_does_not_count(grid: Grid, tmp_path: Path) -> None:
     records = [replace(record, config_hash="0" * 16) for record in scored(grid, 0.05)]
     effect = judged(results_of(grid, tmp_path, records), part()).effects[0]
@@ -192,6 +200,9 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     (share,) = most.effects
     assert share.interval is not None and share.interval.mean == pytest.approx(0.8)
     assert (share.measurement.planned, share.verdict.name) == (4 * SEEDS, "confirmed")
+    always = diverged(scored(grid, 0.05), "no_norm", 0)
+    (certain,) = judged(results_of(grid, tmp_path / "always", always), failing_part()).effects
+    assert certain.measurement.p_value == pytest.approx(2 / 2 ** (2 * SEEDS)), "McNemar's: the t-test knows no chance"
     all_fail = diverged(diverged(scored(grid, 0.05), "no_norm", 0), "post_ln", 0)
     (same,) = judged(results_of(grid, tmp_path / "all", all_fail), failing_part()).effects
     assert same.interval is not None and same.interval.high > 0.1 > same.interval.low
@@ -223,6 +234,42 @@ def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_pa
     assert [effect.measurement.is_confirmatory for effect in beside] == [True, False, False]
     assert beside[0].adjusted == alone.adjusted
     assert beside[1].adjusted.p_value == pytest.approx(min(1, 2 * alone.adjusted.p_value))
+
+
+def test_lower_ends_have_the_levels_of_holm_and_upper_ends_that_of_the_whole_family(grid: Grid, tmp_path: Path) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.02))
+    effects = judged(results, *(part(id=str(index)) for index in range(4))).effects
+    values = 0.02 + NOISE
+    for level, effect in zip((0.05 / 4, 0.05 / 3, 0.05 / 2, 0.05), effects, strict=True):
+        low, high = (t.interval(1 - at, SEEDS - 1, values.mean(), sem(values)) for at in (level, 0.05 / 4))
+        assert effect.interval is not None
+        assert (effect.interval.low, effect.interval.high) == (pytest.approx(low[0]), pytest.approx(high[1]))
+
+
+@pytest.mark.parametrize(("p_value", "reason"), [(0.03, ""), (0.01, "equivalent")])
+def test_sides_are_called_equal_only_at_the_level_of_the_whole_family(
+    grid: Grid, tmp_path: Path, p_value: float, reason: str
+) -> None:
+    values = -0.01 + NOISE
+    delta = float(t.isf(p_value, SEEDS - 1) * sem(values) - values.mean())  # the test against -δ has this p-value
+    results = results_of(grid, tmp_path, scored(grid, -0.01))
+    effects = judged(results, *(part(id=str(index), delta=delta) for index in range(4))).effects
+    assert {effect.verdict for effect in effects} == {Verdict("refuted", reason)}
+
+
+def test_one_class_without_room_is_enough_to_forbid_a_refutation() -> None:
+    every = part(metric="class_precision_recall_f1", test="intersection_union")
+    sides = [{seed: {"full": 0.995, "poor": 0.5} for seed in range(SEEDS)} for _ in range(2)]
+    assert compare(every, *sides).doubts == {"no_room": SEEDS}
+    with_room = [{seed: {"full": 0.985, "poor": 0.5} for seed in range(SEEDS)} for _ in range(2)]
+    assert compare(every, *with_room).doubts == {}
+
+
+@pytest.mark.parametrize(("gap", "doubts"), [(0.02, {"no_room": SEEDS}), (0.3, {})])
+def test_what_is_best_at_zero_has_room_above_it(gap: float, doubts: dict[str, int]) -> None:
+    smaller = part(metric="generalisation_gap", direction="lower", delta=0.05)
+    sides = [dict.fromkeys(range(SEEDS), gap) for _ in range(2)]
+    assert compare(smaller, *sides).doubts == doubts
 
 
 def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_the_imbalance_is_in_powers_of_ten_between_the_first_and_the_last_block(
 
 def test_a_gradient_of_zero_is_far_off_and_an_undefined_one_is_left_out() -> None:
     assert compute("gradient_imbalance_at_start", with_gradients([1.0, 0.0, 1.0, 1.0])) == 12
+    assert compute("gradient_log_ratio_at_start", with_gradients([1.0, 1e-14, 1.0, 1.0])) == -12, "no further than zero"
+    assert compute("gradient_log_ratio_at_start", with_gradients([1.0, 1e14, 1.0, 1.0])) == 12
     assert compute("gradient_imbalance_at_start", with_gradients([1.0, 1.0, 0.0, 1.0])) is None
     assert compute("gradient_imbalance_in_training", with_gradients([1.0, math.inf, 1.0, 1.0])) is None
     assert compute("gradient_imbalance_in_training", with_gradients([1.0, 1.0, 1.0])) is None, "one block has no ratio"

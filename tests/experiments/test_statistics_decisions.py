@@ -210,7 +210,9 @@ def test_a_ratio_of_which_a_bound_is_known_never_overstates_a_difference(
         (Interval(0.05, 0.02, 0.08), Verdict("confirmed")),
         (Interval(0.005, 0.001, 0.009), Verdict("refuted")),
         (Interval(-0.05, -0.08, -0.02), Verdict("refuted")),
+        (Interval(0.01, 0.002, 0.018), Verdict("confirmed")),
         (Interval(0.005, 0.001, 0.02), Verdict("inconclusive", "small")),
+        (Interval(0.005, 0.0, 0.01), Verdict("inconclusive", "undecided")),
         (Interval(0.02, -0.01, 0.05), Verdict("inconclusive", "undecided")),
         (None, Verdict("inconclusive", "few_seeds")),
     ],
@@ -231,6 +233,8 @@ def test_doubts_and_few_seeds_judge_nothing() -> None:
         harm = Verdict("refuted") if doubt == "no_room" else Verdict("inconclusive", doubt)
         assert judge_interval(bad, 0.01, pairs=9, doubts=[doubt]) == harm
         assert judge_interval(good, 0.01, pairs=9, doubts=[doubt]) == Verdict("confirmed")
+    perhaps_harm = Interval(-0.003, -0.008, 0.002)
+    assert judge_interval(perhaps_harm, 0.01, pairs=9, doubts=["no_room"]) == Verdict("inconclusive", "no_room")
 
 
 def test_a_claim_needs_all_its_parts_and_falls_with_one() -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.callbacks import ConfusionMatrixPicture, DivergenceGuard, GradientNorms, History, Throughput
 from lightning_modules.callbacks.confusion_matrix import draw_confusion_matrix
+from lightning_modules.callbacks.divergence import divergence_reason
 from lightning_modules.callbacks.history import HistoryWithTrainScores
 from lightning_modules.evaluation import predict, score
 
@@ -173,6 +174,18 @@ def test_a_later_explosion_leaves_the_checkpoints_from_before(tmp_path):
         state = torch.load(path, weights_only=True)["state_dict"]
         assert all(value.isfinite().all() for value in state.values())
     assert (tmp_path / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm", "reason"),
+    [
+        (0.5, 2.0, ""),
+        (float("nan"), 2.0, "The loss became nan at step 7."),
+        (0.5, float("inf"), "The gradient norm became inf at step 7."),
+    ],
+)
+def test_a_loss_or_a_gradient_that_is_not_finite_is_divergence(loss, norm, reason):
+    assert divergence_reason(loss, norm, 7) == reason
 
 
 def test_a_healthy_run_is_left_alone():

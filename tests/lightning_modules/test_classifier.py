@@ -142,6 +142,12 @@ def test_the_schedule_spans_configured_epochs_whatever_is_left_to_do(schedule_ep
     assert rates == pytest.approx([1e-3 * (1 - step / expected) for step in range(6 * max_epochs)])
 
 
+def test_the_schedule_counts_optimiser_steps_where_batches_share_them():
+    module = make_classifier(decay="linear", warmup_fraction=0.0)
+    rates = fit(module, max_epochs=2, log_every_n_steps=1, accumulate_grad_batches=4).train["learning_rate"]
+    assert rates == pytest.approx([1e-3 * (1 - step / 4) for step in range(4)])  # of 6 batches the last 2 make a step
+
+
 def test_a_schedule_without_an_end_is_refused():
     with pytest.raises(ConfigurationError, match=r"model\.schedule_epochs must be set"):
         fit(make_classifier(), max_epochs=-1, max_steps=3)

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
+from synthetic_batches import make_batch, make_network
 
+from lightning_modules.transformer.context import Context
 from lightning_modules.transformer.dropout import Dropout, scaled_mask
 
 ROWS = 200_000
@@ -68,3 +70,13 @@ def test_half_precision_is_promoted_so_that_the_scale_is_exact():
     y = Dropout(0.1)(torch.ones(1000, dtype=torch.bfloat16))
     assert y.dtype == torch.float32
     assert torch.allclose(y[y > 0], torch.tensor(1 / 0.9), rtol=1e-4)
+
+
+def test_dropout_falls_on_what_the_norms_put_out():
+    network, batch = make_network(variant="peri_ln", dropout=0.5).train(), make_batch(16)
+    torch.manual_seed(6)
+    x = network.embedding(batch["input_ids"])
+    assert (x == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    for sublayer in (network.blocks[0].attention, network.blocks[0].feed_forward):
+        unmoved = sublayer(x, Context(batch["attention_mask"])) == x
+        assert unmoved.float().mean().item() == pytest.approx(0.5, abs=0.05)

@@ -26,9 +26,10 @@ def predictions_of(labels: list[int], predicted: list[int], classes: int) -> Pre
     return Predictions(np.arange(len(labels)), np.array(labels), probabilities, None)
 
 
+@pytest.mark.parametrize("settings", [{}, {"class_weights": "balanced", "label_smoothing": 0.1}])
 @pytest.mark.parametrize("stage", ["validation", "test"])
-def test_epoch_metrics_of_a_trainer_equal_scikit_learns(stage):
-    module, text, trainer = make_classifier(), SyntheticText(), make_trainer(max_epochs=2)
+def test_epoch_metrics_of_a_trainer_equal_scikit_learns(stage, settings):
+    module, text, trainer = make_classifier(**settings), SyntheticText(), make_trainer(max_epochs=2)
     trainer.fit(module, datamodule=text)
     if stage == "test":
         trainer.test(module, datamodule=text, verbose=False)

@@ -15,8 +15,9 @@ from lightning_modules.config import OPTIMIZER_FIELDS, Decay, ModelConfig, Optim
 from lightning_modules.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
 
 
-def test_norms_biases_and_embeddings_are_exempt_from_weight_decay():
-    network = make_network(variant="pre_ln")
+@pytest.mark.parametrize("variant", ["pre_ln", "rezero"])
+def test_norms_biases_embeddings_and_branch_weights_are_exempt_from_weight_decay(variant):
+    network = make_network(variant=variant)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     decayed, exempt = ({names[id(p)] for p in group["params"]} for group in parameter_groups(network, 0.1))
     matrices = ("query_key_value.weight", "output.weight", "hidden.weight", "head.weight")

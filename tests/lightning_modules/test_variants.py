@@ -12,6 +12,7 @@ from lightning_modules.errors import ConfigurationError
 from lightning_modules.transformer.context import Context
 from lightning_modules.transformer.counting import count
 from lightning_modules.transformer.norms import Norm
+from lightning_modules.transformer.pooling import MeanPooling
 from lightning_modules.transformer.streams import STREAMS
 from lightning_modules.variants import INPUT, OUTPUT, POST, PRE_LN, VARIANTS
 
@@ -154,10 +155,14 @@ def test_a_derived_variant_names_its_parent_and_changes_only_what_it_says():
     assert child.residual == PRE_LN.residual
 
 
-def test_a_norm_can_stand_in_one_kind_of_sublayer_only():
+def test_a_norm_can_stand_in_one_kind_of_sublayer_only(monkeypatch):
     child = PRE_LN.derive("hybrid", norm_sites=frozenset({"attention.post"}))
     assert child.norm_at(POST, "attention") == "layer_norm"
     assert child.norm_at(POST, "feed_forward") == "none"
+    monkeypatch.setitem(VARIANTS, "hybrid", child)
+    for block in make_network(variant="hybrid").blocks:
+        assert isinstance(block.attention.stream.post, Norm)
+        assert isinstance(block.feed_forward.stream.post, nn.Identity)
 
 
 def test_every_norm_site_is_built_where_a_variant_names_it(monkeypatch):
@@ -169,6 +174,26 @@ def test_every_norm_site_is_built_where_a_variant_names_it(monkeypatch):
     assert network.blocks[0].feed_forward.function.inner_norm.width == 64
     assert network.blocks[0].attention.function.query_norm.width == 4
     assert network(**{k: v for k, v in make_batch(4).items() if k in ("input_ids", "attention_mask")}).isfinite().all()
+
+
+def test_queries_and_keys_are_normalised_each_by_its_own_norm_and_what_they_mix_by_the_inner_one(monkeypatch):
+    monkeypatch.setitem(VARIANTS, "normed", PRE_LN.derive("normed", norm_sites=frozenset({"qk", "inner"})))
+    function = make_network(torch.float64, variant="normed").blocks[0].attention.function
+    for parameter in function.parameters():
+        torch.nn.init.normal_(parameter)
+    x, mask = torch.randn(5, 12, 16, dtype=torch.float64), make_batch(5)["attention_mask"]
+    projected = function.query_key_value(x).chunk(3, dim=-1)
+    query, key, value = (part.view(5, 12, 4, 4).transpose(1, 2) for part in projected)
+    scores = function.query_norm(query) @ function.key_norm(key).mT / 4**0.5
+    mixed = scores.masked_fill(~mask[:, None, None, :], -torch.inf).softmax(dim=-1) @ value
+    expected = function.output(function.inner_norm(mixed.transpose(1, 2).flatten(2)))
+    torch.testing.assert_close(function(x, Context(mask)), expected)
+
+
+def test_a_row_without_tokens_has_the_mean_zero():
+    mask = torch.tensor([[True, True, False], [False, False, False]])
+    x = torch.arange(12.0).view(2, 3, 2)
+    assert MeanPooling()(x, mask).tolist() == [[1.0, 2.0], [0.0, 0.0]]
 
 
 def test_an_unknown_norm_site_is_refused_with_the_nearest_one():

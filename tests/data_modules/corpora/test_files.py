@@ -59,6 +59,30 @@ def test_every_format_gives_the_same_corpus(suffix: str, tmp_path: Path) -> None
     assert [len(corpus.splits[name]) for name in SPLITS] == [48, 6, 6]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_cells_that_look_like_gaps_or_numbers_are_the_text_they_are(suffix: str, tmp_path: Path) -> None:
+    labels = ["NA", "null", "007"]
+    frame = pd.DataFrame({"text": [f"{label} {n}" for n in range(20) for label in labels], "label": 20 * labels})
+    frame.loc[:2, "text"] = ["nan", "None", "1.0"]
+    corpus = load(write(tmp_path / f"a.{suffix}", frame))
+    assert corpus.class_names == ("007", "NA", "null")
+    assert all_rows(corpus) == set(frame.itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_text(suffix: str, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / f"a.{suffix}", table()))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert all_rows(load(str(path))) == set(table().itertuples(index=False, name=None))
+
+
+def test_whole_numbers_as_labels_are_classes_in_the_order_of_their_size(tmp_path: Path) -> None:
+    frame = table().assign(label=[(10, 9, -1)[n % 3] for n in range(60)])
+    corpus = load(write(tmp_path / "a.csv", frame))
+    assert corpus.class_names == ("-1", "9", "10")
+    assert all_rows(corpus) == {(text, str(label)) for text, label in frame.itertuples(index=False, name=None)}
+
+
 def test_a_folder_is_read_with_its_class_names_and_groups(tmp_path: Path) -> None:
     folder = tmp_path / "my colours"
     frame = table().assign(label=[n % 3 for n in range(60)], group=[f"g{n // 3 % 12}" for n in range(60)])
@@ -69,6 +93,23 @@ def test_a_folder_is_read_with_its_class_names_and_groups(tmp_path: Path) -> Non
     assert all_rows(corpus) == set(table().itertuples(index=False, name=None))
     groups = [set(corpus.splits[name]["group"][:]) for name in SPLITS]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 12
+
+
+def test_splits_that_are_cut_have_their_shares_of_all_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", table(150))
+    corpus = load(path, validation_fraction=0.3, test_fraction=0.4)
+    assert [len(corpus.splits[name]) for name in SPLITS] == [45, 45, 60]
+
+
+def test_which_rows_a_split_holds_does_not_depend_on_how_classes_are_numbered(tmp_path: Path) -> None:
+    by_name = load(write(tmp_path / "a.csv", table()))
+    features = Features(text=Value("string"), label=ClassLabel(names=list(CLASSES)))
+    rows = Dataset.from_pandas(table().assign(label=[n % 3 for n in range(60)]), features=features)
+    DatasetDict(train=rows).save_to_disk(tmp_path / "b")
+    by_number = prepare(DataConfig(corpus=str(tmp_path / "b"), near_duplicate_threshold=None))
+    assert by_name.class_names != by_number.class_names
+    for name in SPLITS:
+        assert by_name.splits[name]["text"][:] == by_number.splits[name]["text"][:]
 
 
 def test_an_evaluation_label_without_a_class_is_named(tmp_path: Path) -> None:
@@ -91,13 +132,25 @@ def test_rows_without_a_group_are_counted_and_refused(suffix: str, tmp_path: Pat
         load(write(tmp_path / f"a.{suffix}", frame), group_column="author")
 
 
-def test_given_evaluation_rows_stay_and_their_training_copies_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "other"), [("validation", "test"), ("test", "validation")])
+def test_given_evaluation_rows_stay_and_their_training_copies_go(name: str, other: str, tmp_path: Path) -> None:
     train = pd.concat([table(), table(6, start=100)])
-    test = pd.concat([table(6, start=100), table(6, start=100)])  # the copies within a given split stay as well
-    corpus = load(write(tmp_path / "a.csv", train), test_file=write(tmp_path / "b.csv", test))
-    assert corpus.splits["test"]["text"][:] == test["text"].tolist()
-    assert corpus.report["duplicates"]["train_copies_of_test"] == 6
-    assert corpus.report["splits"] == {"train": "given", "test": "given", "validation": "cut, stratified, seed 0"}
+    given = pd.concat([table(6, start=100), table(6, start=100)])  # the copies within a given split stay as well
+    corpus = load(write(tmp_path / "a.csv", train), **{f"{name}_file": write(tmp_path / "b.csv", given)})
+    assert corpus.splits[name]["text"][:] == given["text"].tolist()
+    assert not {*corpus.splits["train"]["text"][:], *corpus.splits[other]["text"][:]} & set(given["text"])
+    assert corpus.report["duplicates"][f"train_copies_of_{name}"] == 6
+    assert corpus.report["splits"] == {"train": "given", name: "given", other: "cut, stratified, seed 0"}
+
+
+def test_an_empty_row_goes_from_the_training_rows_and_stays_in_a_given_split(tmp_path: Path) -> None:
+    rows = {name: table(30, start=start) for name, start in {"train": 0, "validation": 30, "test": 60}.items()}
+    for frame in rows.values():
+        frame.loc[4, "text"] = "<br>"
+    paths = {f"{name}_file": write(tmp_path / f"{name}.csv", frame) for name, frame in rows.items()}
+    corpus = load(paths.pop("train_file"), **paths)
+    assert [len(corpus.splits[name]) for name in SPLITS] == [29, 30, 30]
+    assert corpus.splits["validation"]["text"][4] == corpus.splits["test"]["text"][4] == ""
 
 
 def test_a_messy_csv_is_cleaned_split_and_batched(tmp_path: Path) -> None:

@@ -63,7 +63,10 @@ def test_the_observed_stream_is_what_the_blocks_pass_on():
             torch.testing.assert_close(seen.stream_after(), written, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("variant", "factor"), [("no_norm", 1), ("rezero", 0), ("deepnorm", 6**-0.25)])
+@pytest.mark.parametrize(
+    ("variant", "factor"),
+    [("no_norm", 1), ("rezero", 0), ("deepnorm", 6**-0.25), ("depth_scaled_post_ln", 3**-0.5)],
+)
 def test_the_share_of_an_update_counts_the_weights_that_a_scheme_gives_it(variant, factor):
     network = make_network(torch.float64, variant=variant, layers=3)
     with observed(network) as observation:
