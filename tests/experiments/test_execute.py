@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from tiny_runs import make, tiny_run
@@ -15,10 +16,15 @@ from data_modules.text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.records.files import RECORD_FILE, read_record
+from experiments.running.conclude import conclude
+from experiments.running.ending import Ending
 from experiments.running.execute import execute
 from experiments.running.failure import write_failure
 from experiments.running.locks import Busy, locked, record_mark
+from experiments.running.outcome import judge
 from experiments.running.tfidf import fit_terms
+from lightning_modules.classifier import TextClassifier
+from lightning_modules.evaluation import predict, score
 
 LEFT = {"config.yaml", "run.json", "metrics.csv", "predictions.parquet", "timing.csv", "best.ckpt"}
 
@@ -75,6 +81,35 @@ def test_a_run_goes_over_what_an_interrupted_one_left(folder: Path, cache: Path,
     make(run, tmp_path)
     assert (place / "run.json").read_bytes() == (folder / "run.json").read_bytes()
     assert "old" not in (place / "metrics.csv").read_text()
+
+
+def test_the_chosen_weights_are_scored_and_the_last_ones_judged(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: dict[str, object] = {}
+    monkeypatch.setattr("experiments.running.conclude.judge", lambda **facts: judged.update(facts) or judge(**facts))
+    run = tiny_run(cache)
+    data = TextDataModule(**vars(run.config.data))
+    chosen, last = (TextClassifier(**{**vars(run.config.model), "seed": seed}) for seed in (1, 2))
+    loaders = {"validation": data.val_dataloader, "test": data.test_dataloader}
+    expected = []
+    for module in (chosen, last):
+        module.build(data.facts)
+        expected.append(
+            {name: score(predict(module, load()), data.facts.class_names) for name, load in loaders.items()}
+        )
+    path = tmp_path / "best.ckpt"
+    torch.save({"global_step": 3, "epoch": 0, "state_dict": chosen.state_dict()}, path)
+    ending = Ending(steps=10, epochs=2, tokens=99, history={}, device="cpu", checkpoint=path)
+    record = conclude(run, ending, last, data).record
+    assert (record.progress["best_step"], record.progress["best_epoch"], record.progress["steps"]) == (3, 1, 10)
+    assert record.validation is not None and record.test is not None and record.test_last is not None
+    assert record.validation.loss == pytest.approx(expected[0]["validation"]["loss"])
+    assert record.test.loss == pytest.approx(expected[0]["test"]["loss"])
+    assert record.test_last.loss == pytest.approx(expected[1]["test"]["loss"])
+    assert judged["validation_macro_f1"] == expected[1]["validation"]["macro_f1"]
+    assert judged["validation_macro_f1"] != expected[0]["validation"]["macro_f1"]
+    assert judged["train_counts"] == data.facts.class_counts
 
 
 def test_a_tune_run_never_touches_the_test_split(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,14 @@ def test_predictions_are_one_column_per_final_run_that_has_scores(tmp_path: Path
     assert predictions.shape[1] == 3 + 15
 
 
+def test_predictions_are_joined_by_row_whatever_the_order_of_a_file(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "runs", [make_record("post_ln", seed) for seed in (0, 1)])
+    before = Evidence.gather(runs, tmp_path / "none").predictions
+    path = next(runs.glob("*/*/seed_1")) / "predictions.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path)
+    pd.testing.assert_frame_equal(Evidence.gather(runs, tmp_path / "none").predictions, before)
+
+
 def test_committed_evidence_alone_gives_the_same_bytes_again(tmp_path: Path) -> None:
     gathered(tmp_path).save(tmp_path / "first")
     Evidence.gather(tmp_path / "nothing", tmp_path / "first").save(tmp_path / "second")
