@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,19 @@ def test_new_texts_are_left_as_they_are_where_the_corpus_was_not_cleaned() -> No
     data = module(clean=False)
     (dressed,), (bare,) = data.text_batches(["<b>MAX</b>"]), data.text_batches(["MAX"])
     assert dressed["attention_mask"].sum() > bare["attention_mask"].sum()
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char"])
+def test_what_only_evaluation_rows_hold_is_unknown(tokenizer: str, tmp_path: Path) -> None:
+    paths = {}
+    for name, word in {"train": "aaa", "validation": "bbb", "test": "ccc"}.items():
+        paths[f"{name}_file"] = str(tmp_path / f"{name}.csv")
+        rows = [f"{word}," + label for label in "xy" for _ in range(20)]
+        Path(paths[f"{name}_file"]).write_text("\n".join(["text,label", *rows]))
+    data = TextDataModule(corpus="csv", tokenizer=tokenizer, deduplicate=False, near_duplicate_threshold=None, **paths)
+    known, *unknown = (data.encoded.tokenizer.encode([word])[0] for word in ("aaa", "bbb", "ccc", "ddd"))
+    assert unknown == [unknown[0]] * 3
+    assert known != unknown[0]
 
 
 def test_a_second_start_takes_the_encoded_rows_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,22 @@ def test_the_first_step_of_every_optimiser_equals_its_formula(name):
     torch.testing.assert_close(module.weight.detach(), expected)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_forgets_gradients_by_beta1_and_their_squares_by_beta2(name):
+    """The second step, Kingma & Ba 2015, arXiv:1412.6980, algorithm 1: the first one knows neither."""
+    beta1, beta2, rate, (first, second) = 0.8, 0.95, 0.1, (2.0, -0.5)
+    module = torch.nn.Linear(1, 1, bias=False)
+    config = ModelConfig(optimizer=name, learning_rate=rate, weight_decay=0.0, beta1=beta1, beta2=beta2)
+    optimizer = build_optimizer(config, module)
+    for gradient in (first, second):
+        before = module.weight.item()
+        module.weight.grad = torch.full((1, 1), gradient)
+        optimizer.step()
+    mean = (1 - beta1) * (beta1 * first + second) / (1 - beta1**2)
+    square = (1 - beta2) * (beta2 * first**2 + second**2) / (1 - beta2**2)
+    assert module.weight.item() - before == pytest.approx(-rate * mean / (square**0.5 + 1e-8), rel=1e-4)
+
+
 def test_plain_sgd_has_no_momentum_and_momentum_has():
     moved = {}
     for name in ("sgd", "momentum"):
