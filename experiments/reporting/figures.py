@@ -25,6 +25,8 @@ MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
 MOST_SETTINGS = 4
 """Settings up to which each has figures of its own; of more, the first and the last have."""
+MOST_LABELLED = 16
+"""Blocks up to which each has its number on the axis."""
 ROOM_FOR_WORDS = 9
 """Places on the axis of blocks up to which the embedding's is spelled out."""
 
@@ -100,7 +102,7 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     axes.set_yscale("log")
     axes.set_xticks(
         range(longest + 1),
-        ["embedding" if longest <= ROOM_FOR_WORDS else "emb.", *(str(block) for block in range(1, longest)), "head"],
+        ["embedding" if longest <= ROOM_FOR_WORDS else "emb.", *block_labels(longest - 1), "head"],
     )
     axes.set_xlabel("block")
     axes.set_ylabel("gradient norm before clipping (L2)")
@@ -112,6 +114,11 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     headline(figure, f"Gradient norm by block, {when} of training: geometric mean and range over seeds (log scale)")
     figure.legend(loc="outside right center")
     return figure
+
+
+def block_labels(blocks: int) -> list[str]:
+    """Return the numbers of the blocks from 1; of many only every third, so that none overlap."""
+    return [str(block) if blocks <= MOST_LABELLED or block % 3 == 0 else "" for block in range(1, blocks + 1)]
 
 
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
