@@ -117,8 +117,10 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def block_labels(blocks: int) -> list[str]:
-    """Return the numbers of the blocks from 1; of many only every third, so that none overlap."""
-    return [str(block) if blocks <= MOST_LABELLED or block % 3 == 0 else "" for block in range(1, blocks + 1)]
+    """Return the numbers of the blocks from 1; of many only every third but the last, so that none overlap."""
+    if blocks <= MOST_LABELLED:
+        return [str(block) for block in range(1, blocks + 1)]
+    return [str(block) if block % 3 == 0 and block < blocks else "" for block in range(1, blocks + 1)]
 
 
 FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
