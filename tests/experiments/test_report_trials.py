@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from synthetic_records import make_record, write_runs
@@ -50,7 +51,7 @@ def drawn(evidence: Evidence) -> Figure:
 def places(figure: Figure, panel: int, marker: str) -> set[tuple[float, float]]:
     """Return where a panel has lines of a marker, the place along the axis of depths first."""
     lines = [line for line in figure.axes[panel].lines if line.get_marker() == marker]
-    return {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in lines}  # type: ignore[index]
+    return {(float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0])) for line in lines}
 
 
 def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen_has_a_ring(evidence: Evidence) -> None:
