@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_modules.losses import CrossEntropy, MeanSquaredError
 from lightning_modules.population.batch import Batch, PopulationBatch
@@ -39,14 +40,14 @@ class PopulationNetwork:
     def logits(self, batch: PopulationBatch, seeds: Sequence[int]) -> Tensor:
         """Return the training logits ``(M, B, K)``; ``seeds`` are those of the members' dropout for this batch."""
         masks = draw_masks(self.probabilities, seeds, batch.sizes, self.width, self.device)
-        with quiet_fallback():
+        with batchable_attention(self.device), quiet_fallback():
             return vmap(self._member)(self.weights.views, masks, batch.input_ids, batch.attention_mask)
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> Tensor:
         """Return every member's logits ``(M, B, K)`` of one batch, without dropout."""
         input_ids, attention_mask = (batch[name].to(self.device) for name in ("input_ids", "attention_mask"))
-        with quiet_fallback():
+        with batchable_attention(self.device), quiet_fallback():
             return vmap(self._member, in_dims=(0, None, None, None))(self.weights.views, {}, input_ids, attention_mask)
 
     def _member(
@@ -60,6 +61,14 @@ def member_losses(loss: CrossEntropy | MeanSquaredError, logits: Tensor, batch: 
     losses, weights = loss.by_row(logits.flatten(0, 1), batch.labels.flatten())
     losses, weights = (values.view(batch.labels.shape).where(batch.is_row, 0.0) for values in (losses, weights))
     return losses.sum(dim=1) / weights.sum(dim=1)
+
+
+def batchable_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Keep attention on a GPU to plain matrix products: under ``vmap`` the fused kernels' backward refuses its inputs.
+
+    Seen with PyTorch 2.11 as ``LSE is not correctly aligned``, for members of 3 and a mask of padding.
+    """
+    return nullcontext() if device.type == "cpu" else sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager
