@@ -38,7 +38,7 @@ def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
         scored = [row for row in rows if row.scored]
         if scored and len(rows) <= MOST_ROWS:
             written.append(save_png(macro_f1_figure(rows), folder / "macro_f1.png"))
-        for number in swept_numbers(rows):
+        for number in swept_numbers(row.swept for row in rows):
             for name, draw_along in DRAWN.items():
                 figure = draw_along(number, rows)
                 if figure is not None:

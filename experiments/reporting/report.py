@@ -21,7 +21,7 @@ from experiments.reporting.tables import (
     per_class_table,
     summary_table,
 )
-from experiments.reporting.tuning import trial_outcomes, tuning_table
+from experiments.reporting.tuning import settings_without_finals, trial_outcomes, tuning_table
 
 __all__ = ["Description", "write_report"]
 
@@ -81,7 +81,7 @@ def write_report(evidence: Evidence, folder: Path, description: Description) -> 
     written = evidence.save(folder)
     for table in tables:
         written += _write_table(folder, table)
-    figures = draw_figures(rows, folder / "figures") + draw_trials(evidence, rows, description, folder / "figures")
+    figures = draw_figures(rows, folder / "figures") + draw_trials(evidence, description, folder / "figures")
     report = folder / REPORT_FILE
     write_atomically(report, compose(evidence, rows, tables, figures, description).encode())
     written = [report, *written, *figures]
@@ -94,7 +94,11 @@ def compose(
 ) -> str:
     """Return the text of ``report.md``."""
     parts = {table.name: table for table in tables}
-    sentences = [*findings(rows), *trial_outcomes(evidence, description)]
+    sentences = [
+        *findings(rows),
+        *trial_outcomes(evidence, description),
+        *settings_without_finals(evidence, description),
+    ]
     sections = [
         f"# {description.title}: {evidence.finals[0].corpus}",
         description.purpose,

@@ -60,9 +60,7 @@ class Row:
     @property
     def label(self) -> str:
         """Title and swept values, for headings and figures."""
-        names = short_names(self.swept)
-        values = ", ".join(f"{names[name]} {spell(self.swept[name])}" for name in sorted(self.swept))
-        return f"{self.title} ({values})" if values else self.title
+        return label_of(self.title, self.swept)
 
     def applies_to(self, swept: Mapping[str, Any]) -> bool:
         """Tell whether this row's swept values are all in ``swept``: always, where it has none."""
@@ -100,6 +98,13 @@ class Row:
         if self.target is None or self.condition == TFIDF:
             return None
         return median_steps([first_step_reaching(record, self.target) for record in self.records])
+
+
+def label_of(title: str, swept: Mapping[str, Any]) -> str:
+    """Return a condition's title with its swept values, such as ``Pre-LN (layers 6)``."""
+    names = short_names(swept)
+    values = ", ".join(f"{names[name]} {spell(swept[name])}" for name in sorted(swept))
+    return f"{title} ({values})" if values else title
 
 
 def first_step_reaching(record: Record, target: float) -> int | None:

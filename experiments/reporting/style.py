@@ -50,6 +50,8 @@ LOOKS = {
     "no_norm_random": Look(PALETTE[2], "P", LINES[1]),
     "post_ln_random_matrices": Look(PALETTE[5], "s", LINES[2]),
     "no_norm_random_matrices": Look(PALETTE[4], "^", LINES[2]),
+    "no_norm_gain": Look(PALETTE[2], "^", LINES[2]),
+    "plain_gain": Look(PALETTE[3], "X", LINES[2]),
     "sgd": Look(PALETTE[4], "o", LINES[1]),
     "momentum": Look(PALETTE[1], "s", LINES[1]),
     "rmsprop": Look(PALETTE[6], "^", LINES[0]),

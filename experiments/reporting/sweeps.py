@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +42,11 @@ class Panel:
     lines: list[Row]
 
 
-def swept_numbers(rows: Sequence[Row]) -> list[str]:
+def swept_numbers(swept: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the dotted names of swept settings that have at least three values, all of them numbers."""
     values: dict[str, list[Any]] = {}
-    for row in rows:
-        for name, value in row.swept.items():
+    for setting in swept:
+        for name, value in setting.items():
             values.setdefault(name, []).append(value)
     numbers = {name: set(found) for name, found in values.items() if all(map(_is_number, found))}
     return sorted(name for name, found in numbers.items() if len(found) >= FEWEST_VALUES)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import NullLocator
 
 from experiments.planning.widening import is_ladder, values_tried
 from experiments.records.naming import order_conditions, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.panels import make_panels
-from experiments.reporting.rows import Description, Row
+from experiments.reporting.rows import Description
 from experiments.reporting.style import GREY, headline, save_png, settings
 from experiments.reporting.sweeps import FEWEST_VALUES, spoken_name, spoken_value, swept_numbers
 from experiments.reporting.tuning import is_chosen
@@ -45,11 +45,11 @@ def tuned_ladders(evidence: Evidence) -> list[str]:
     return [name for name, tried in values.items() if len(tried) >= FEWEST_VALUES and is_ladder(tried)]
 
 
-def draw_trials(evidence: Evidence, rows: Sequence[Row], description: Description, folder: Path) -> list[Path]:
+def draw_trials(evidence: Evidence, description: Description, folder: Path) -> list[Path]:
     """Write a figure for every swept and every tuned number of a grid and return the paths."""
     written = []
     with matplotlib.rc_context(settings()):
-        for swept in swept_numbers(rows):
+        for swept in swept_numbers(trial.swept for trial in evidence.trials):
             for tuned in tuned_ladders(evidence):
                 figure = trials_figure(swept, tuned, evidence, description)
                 if figure is not None:
@@ -75,9 +75,9 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
         draw_cells(axes, found, sizes, top)
         axes.set_title(description.title_of(name), loc="left")
     panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    panels[0].yaxis.set_major_formatter("{x:g}")
-    panels[0].yaxis.set_minor_formatter(NullFormatter())
+    tried = sorted({value for found in cells.values() for _, value in found})
+    panels[0].set_yticks(tried, [f"{value:g}" for value in tried])
+    panels[0].yaxis.set_minor_locator(NullLocator())
     panels[0].margins(0.09, 0.12)
     panels[0].set_xticks(range(len(sizes)), [spell(int(size) if size.is_integer() else size) for size in sizes])
     figure.supxlabel(spoken_name(swept), fontsize=9)

@@ -20,6 +20,7 @@ from rich.console import Console
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
 from experiments.records.errors import RecordError
+from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
 from experiments.reporting.findings import findings
@@ -30,7 +31,7 @@ from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
 from experiments.reporting.sections import data_section, protocol_section, settings_section
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
-from experiments.reporting.tuning import trial_outcomes, tuning_table
+from experiments.reporting.tuning import settings_without_finals, trial_outcomes, tuning_table
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
@@ -260,6 +261,20 @@ def test_trials_that_did_not_train_are_told() -> None:
     assert trial_outcomes(evidence_of(final, *trials, lost, collapsed), DESCRIPTION) == [
         "Of 4 tuning trials, 1 collapsed (No residual, 1) and 1 diverged (Pre-LN, 1)."
     ]
+
+
+def test_what_was_tuned_and_not_run_yet_is_named_in_the_order_of_the_grid() -> None:
+    def run(condition: str, stage: str, layers: int) -> Record:
+        return make_record(condition, 1000 if stage == "tune" else 0, stage, swept={"model.layers": layers})
+
+    trials = [run(name, "tune", layers) for layers in (24, 6, 2) for name in ("no_residual", "post_ln")]
+    finals = [run("post_ln", "final", 2), run("no_residual", "final", 24)]
+    assert settings_without_finals(evidence_of(*finals, *trials), DESCRIPTION) == [
+        "The grid is not finished. Trials and no final run so far: Post-LN (layers 6), Post-LN (layers 24), "
+        "No residual (layers 2), No residual (layers 6)."
+    ]
+    rest = [run(name, "final", layers) for layers in (24, 6, 2) for name in ("no_residual", "post_ln")]
+    assert settings_without_finals(evidence_of(*rest, *trials), DESCRIPTION) == []
 
 
 def test_the_report_says_which_conditions_were_not_tuned() -> None:

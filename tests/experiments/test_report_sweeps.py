@@ -46,13 +46,13 @@ def test_other_swept_values_get_a_panel_each() -> None:
 def test_two_values_are_no_curve_and_words_are_no_number() -> None:
     others = {"model.decay": "linear", "data.operators": ["MAX", "MIN"]}
     records = [make_record("pre_ln", 0, swept={"model.layers": n, **others}) for n in (1, 2)]
-    assert swept_numbers(rows_of(*records)) == []
+    assert swept_numbers(row.swept for row in rows_of(*records)) == []
 
 
 def test_a_number_that_is_switched_off_somewhere_has_no_curve() -> None:
     clips = [None, 0.1, 1.0, 10.0]
     rows = rows_of(*(make_record("pre_ln", 0, swept={"trainer.gradient_clip_val": clip}) for clip in clips))
-    assert swept_numbers(rows) == []
+    assert swept_numbers(row.swept for row in rows) == []
 
 
 def test_a_baseline_fitted_on_swept_data_is_a_line_in_the_panel_of_its_data() -> None:

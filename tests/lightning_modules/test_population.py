@@ -20,7 +20,7 @@ from lightning_modules.errors import ConfigurationError
 from lightning_modules.losses import build_training_loss
 from lightning_modules.population.batch import stack_batches
 from lightning_modules.population.dropout import own_masks
-from lightning_modules.population.network import PopulationNetwork, member_losses
+from lightning_modules.population.network import PopulationNetwork, batchable_attention, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
 from lightning_modules.population.requirements import refuse_unlike
 from lightning_modules.variants import VARIANTS
@@ -35,6 +35,40 @@ def test_stacked_logits_are_those_of_each_member(variant):
     batch = make_batch(6)
     expected = torch.stack([network(batch["input_ids"], batch["attention_mask"]) for network in networks])
     torch.testing.assert_close(PopulationNetwork(networks).evaluate(batch), expected, **TIGHT)
+
+
+def fused_kernels_enabled() -> list[bool]:
+    switches = torch.backends.cuda
+    return [switches.flash_sdp_enabled(), switches.mem_efficient_sdp_enabled(), switches.cudnn_sdp_enabled()]
+
+
+def test_on_a_gpu_attention_keeps_to_plain_matrix_products_and_on_the_cpu_to_its_kernel():
+    before = fused_kernels_enabled()
+    with batchable_attention(torch.device("cuda")):
+        assert fused_kernels_enabled() == [False] * 3
+        assert torch.backends.cuda.math_sdp_enabled()
+    with batchable_attention(torch.device("cpu")):
+        assert fused_kernels_enabled() == before
+    assert fused_kernels_enabled() == before
+
+
+def test_plain_matrix_products_give_each_members_logits_and_gradients():
+    networks = [build(config, torch.float64) for config in configs(variant="pre_ln", dropout=0.0)]
+    batches = [member_batch(member, 0) for member in range(len(networks))]
+    losses = build_training_loss(configs()[0], FACTS.class_counts)
+    alone = [
+        torch.autograd.grad(
+            losses(network(batch["input_ids"], batch["attention_mask"]), batch["labels"]), list(network.parameters())
+        )
+        for network, batch in zip(networks, batches, strict=True)
+    ]
+    population = PopulationNetwork(networks)
+    stacked = stack_batches(batches, FACTS.padding_id)
+    with batchable_attention(torch.device("cuda")):
+        together = population.logits(stacked, range(len(networks)))
+        population.weights.differentiate(member_losses(losses, together, stacked))
+    expected = torch.stack([torch.cat([gradient.flatten() for gradient in gradients]) for gradients in alone])
+    torch.testing.assert_close(population.weights.gradient, expected, **TIGHT)
 
 
 @pytest.mark.parametrize("variant", ["post_ln", "pre_ln", "plain", "rezero"])
