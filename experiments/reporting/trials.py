@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 
 from experiments.planning.widening import is_ladder, values_tried
 from experiments.records.naming import order_conditions, spell
@@ -70,15 +69,14 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
     cells = {name: cells_of([t for t in trials if t.condition == name], swept, tuned, evidence) for name in conditions}
     sizes = sorted({size for found in cells.values() for size, _ in found})
     top = max((cell.best for found in cells.values() for cell in found.values() if cell.best is not None), default=1.0)
-    figure, panels = make_panels(len(cells), width=3.1, height=2.3, share=True)
-    for axes, (name, found) in zip(panels, cells.items(), strict=True):
-        draw_cells(axes, found, sizes, top)
-        axes.set_title(description.title_of(name), loc="left")
-    panels[0].set_yscale("log")
     tried = sorted({value for found in cells.values() for _, value in found})
-    panels[0].set_yticks(tried, [f"{value:g}" for value in tried])
-    panels[0].yaxis.set_minor_locator(NullLocator())
-    panels[0].margins(0.09, 0.12)
+    figure, panels = make_panels(len(cells), width=3.1, height=0.5 + 0.3 * len(tried), share=True)
+    for axes, (name, found) in zip(panels, cells.items(), strict=True):
+        draw_cells(axes, found, sizes, tried, top)
+        axes.set_title(description.title_of(name), loc="left")
+    panels[0].set_yticks(range(len(tried)), [f"{value:g}" for value in tried])  # evenly: some lie too close to draw
+    panels[0].set_ylim(-0.7, len(tried) - 0.3)
+    panels[0].margins(x=0.09)
     panels[0].set_xticks(range(len(sizes)), [spell(int(size) if size.is_integer() else size) for size in sizes])
     figure.supxlabel(spoken_name(swept), fontsize=9)
     figure.supylabel(spoken_name(tuned), fontsize=9)
@@ -103,18 +101,20 @@ def cells_of(trials: Sequence[Record], swept: str, tuned: str, evidence: Evidenc
     return cells
 
 
-def draw_cells(axes: Axes, cells: Mapping[Place, Cell], sizes: Sequence[float], top: float) -> None:
+def draw_cells(
+    axes: Axes, cells: Mapping[Place, Cell], sizes: Sequence[float], tried: Sequence[float], top: float
+) -> None:
     """Draw one condition: a disc with its score for what trained, a cross for what did not."""
     for (size, value), cell in cells.items():
-        x = sizes.index(size)
+        x, y = sizes.index(size), tried.index(value)
         if cell.is_chosen:
-            axes.plot(x, value, "o", mfc="none", mec="black", ms=17, mew=1.2)
+            axes.plot(x, y, "o", mfc="none", mec="black", ms=17, mew=1.2)
         if cell.best is None:
-            axes.plot(x, value, "x", color=GREY, ms=7)
+            axes.plot(x, y, "x", color=GREY, ms=7)
             continue
-        axes.scatter(x, value, c=[cell.best], cmap="Blues", vmin=0, vmax=top, s=170, edgecolors="none", zorder=2)
+        axes.scatter(x, y, c=[cell.best], cmap="Blues", vmin=0, vmax=top, s=170, edgecolors="none", zorder=2)
         color = "white" if cell.best > 0.6 * top else "black"
-        axes.text(x, value, f"{100 * cell.best:.0f}", ha="center", va="center", fontsize=7, color=color)
+        axes.text(x, y, f"{100 * cell.best:.0f}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _finding(cells: Mapping[str, Mapping[Place, Cell]], size: float, swept: str, tuned: str) -> str:

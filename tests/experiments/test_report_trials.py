@@ -49,9 +49,12 @@ def drawn(evidence: Evidence) -> Figure:
 
 
 def places(figure: Figure, panel: int, marker: str) -> set[tuple[float, float]]:
-    """Return where a panel has lines of a marker, the place along the axis of depths first."""
+    """Return where a panel has lines of a marker: the place along the axis of depths, and the rate at its height."""
+    labelled = figure.axes[0]  # the others share its axis
+    ticks = zip(labelled.get_yticks(), labelled.get_yticklabels(), strict=True)
+    rates = {float(at): float(label.get_text()) for at, label in ticks}
     lines = [line for line in figure.axes[panel].lines if line.get_marker() == marker]
-    return {(float(np.asarray(line.get_xdata())[0]), float(np.asarray(line.get_ydata())[0])) for line in lines}
+    return {(float(np.asarray(line.get_xdata())[0]), rates[float(np.asarray(line.get_ydata())[0])]) for line in lines}
 
 
 def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen_has_a_ring(evidence: Evidence) -> None:
