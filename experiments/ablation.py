@@ -154,7 +154,7 @@ def status(grid: Grid, results: Path, console: Console) -> None:
 
 def report(grid: Grid, results: Path, console: Console) -> None:
     """Rewrite tables and figures from local and committed records, and print the result table."""
-    from experiments.records.store import Evidence
+    from experiments.records.store import Evidence, read_committed
     from experiments.reporting.console import print_result
     from experiments.reporting.report import Description, write_report
 
@@ -163,20 +163,23 @@ def report(grid: Grid, results: Path, console: Console) -> None:
     for note in evidence.notes:
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
     if not evidence.finals:
-        if evidence.trials:
+        if evidence.trials and not any(record.stage == "final" for record in read_committed(folder)):
             evidence.save(folder)  # so that the grid can go on elsewhere with --keep_committed
         raise ExperimentError(
             f"grid {grid.name} has {len(evidence.trials)} tuning trials and no finished run on {grid.corpus} yet; "
             "`run` makes what is missing"
         )
+    conditions = grid.all_conditions
     description = Description(
         arguments=grid.arguments,
         title=grid.title,
         purpose=grid.purpose,
         data_note=grid.note,
-        conditions=tuple(dict.fromkeys(condition.name for condition in grid.conditions)),
-        titles={condition.name: condition.title for condition in grid.conditions if condition.title},
-        listed_trials={condition.name: condition.trials for condition in grid.conditions} if grid.is_widened else {},
+        conditions=tuple(dict.fromkeys(condition.name for condition in conditions)),
+        titles={condition.name: condition.title for condition in conditions if condition.title},
+        listed_trials={condition.name: condition.trials for condition in conditions} if grid.is_widened else {},
+        planned=tuple((condition.name, condition.swept) for condition in conditions),
+        seeds=grid.seeds,
     )
     written = write_report(evidence, folder, description)
     print_result(evidence, description, written, console)

@@ -54,6 +54,9 @@ class Grid:
     arguments: str
     """What names this grid on this corpus with these overrides on a command line, free of folders."""
     conditions: tuple[Condition, ...]
+    """Those that were asked for."""
+    all_conditions: tuple[Condition, ...]
+    """Those of the file, whichever were asked for: a report is of all that is recorded."""
     seeds: tuple[int, ...]
     tuning: Tuning | None = None
 
@@ -109,6 +112,7 @@ class Grid:
             arguments=" ".join(words),
             note=" ".join(str(special.get("note", "")).split()),
             conditions=kept,
+            all_conditions=tuple(built),
             seeds=tuple(range(whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds))),
             tuning=tuning,
         )

@@ -67,7 +67,7 @@ class Evidence:
 
         local, notes = local_records(runs_folder)
         committed = read_committed(committed_folder)
-        folders = {run_key(record): folder for folder, record in local.items()}
+        folders = {run_key(record): folder for folder, record in local.items() if record.outcome.status != "failed"}
         records, merge_notes = merge_records(local.values(), committed, wanted)
         chosen = {run_name(record): folders.get(run_key(record)) for record in records}
         predictions, prediction_notes = gather_predictions(

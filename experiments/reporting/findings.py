@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from experiments.records.canonical import canonical_json
 from experiments.records.naming import TFIDF
 from experiments.records.record import Status
 from experiments.reporting.render import interval, mean_and_sd, plural, rounded
-from experiments.reporting.rows import Row
+from experiments.reporting.rows import Description, Row, label_of
 from experiments.reporting.tables import macro_f1_difference
 from experiments.statistics.seeds import Spread
 
@@ -18,6 +19,22 @@ UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
 def findings(rows: Sequence[Row]) -> list[str]:
     """Return a few sentences: who leads and how surely, how the TF-IDF baseline stands, how the runs ended."""
     return [*_leader(rows), *_against_tfidf(rows), _outcomes(rows)]
+
+
+def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
+    """Return a sentence naming what the grid plans and nobody has run yet, or not with every seed; else none."""
+    made = {(row.condition, canonical_json(row.swept)): {record.seed for record in row.records} for row in rows}
+    none, few = [], []
+    for condition, swept in description.planned:
+        seeds = made.get((condition, canonical_json(dict(swept))), set())
+        wanted = set(description.seeds) if condition != TFIDF else set()
+        if not seeds:
+            none.append(label_of(description.title_of(condition), swept))
+        elif not wanted <= seeds:
+            few.append(f"{label_of(description.title_of(condition), swept)} has {len(wanted & seeds)}")
+    parts = [f" No final run yet: {', '.join(none)}."] if none else []
+    parts += [f" Of {plural(len(description.seeds), 'seed')} {', '.join(few)}."] if few else []
+    return [f"The grid is not finished.{''.join(parts)}"] if parts else []
 
 
 def _leader(rows: Sequence[Row]) -> list[str]:

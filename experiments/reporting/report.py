@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments.records.errors import RecordError
 from experiments.records.files import write_atomically
 from experiments.records.store import RECORDS_FILE, Evidence
-from experiments.reporting.findings import findings
+from experiments.reporting.findings import findings, unfinished
 from experiments.reporting.render import Table, escape_markdown, plural, to_csv, to_latex, to_markdown
 from experiments.reporting.rows import Description, Row, make_rows
 from experiments.reporting.sections import data_section, environment_section, protocol_section, settings_section
@@ -21,7 +21,7 @@ from experiments.reporting.tables import (
     per_class_table,
     summary_table,
 )
-from experiments.reporting.tuning import settings_without_finals, trial_outcomes, tuning_table
+from experiments.reporting.tuning import trial_outcomes, tuning_table
 
 __all__ = ["Description", "write_report"]
 
@@ -29,7 +29,7 @@ REPORT_FILE = "report.md"
 FIGURE_CAPTIONS = {
     "macro_f1_by": "Mean test macro F1 along a swept value, with its 95 % t-interval over seeds; lines: baselines.",
     "failures_by": "Share of runs that collapsed or diverged along a swept value.",
-    "trials_by": "Every tuning trial along a swept value and a tuned one; ×: collapsed or diverged; ring: chosen.",
+    "trials_by": "Tuning trials by a swept and a tuned value, the best of each place; ×: none trained; ring: chosen.",
     "gradient_ratio": "Gradient norm of the first block over the last one's while training, at every setting.",
     "macro_f1": "Test macro F1 of every seed, with the mean and its 95 % t-interval.",
     "learning_curves": "Macro F1 on training and validation rows while training; dotted: what claims ask for.",
@@ -97,7 +97,7 @@ def compose(
     sentences = [
         *findings(rows),
         *trial_outcomes(evidence, description),
-        *settings_without_finals(evidence, description),
+        *unfinished(rows, description),
     ]
     sections = [
         f"# {description.title}: {evidence.finals[0].corpus}",
@@ -116,7 +116,7 @@ def compose(
     sections += [f"![{_caption(path)}](figures/{path.name})\n\n*{_caption(path)}*" for path in figures]
     sections += [
         "## Data",
-        data_section(evidence.finals[0], description),
+        data_section(evidence.finals, description),
         "## Protocol",
         protocol_section(evidence, rows, description),
         settings_section(rows),

@@ -36,6 +36,11 @@ class Description:
     listed_trials: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     """The trials that a widened grid lists for each condition, to tell its further ones from; else empty."""
 
+    planned: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Condition and swept values of every row that the grid plans; none where that is not known."""
+    seeds: Sequence[int] = ()
+    """Seeds that it plans for every row of a network."""
+
     def title_of(self, condition: str) -> str:
         """Return a condition's name for people."""
         if condition in self.titles:

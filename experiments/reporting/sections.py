@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF, order_conditions, spell
+from experiments.records.naming import TFIDF, order_conditions, sort_key, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.render import EMPTY, Grid, escape_markdown, plural, to_markdown
@@ -19,12 +19,14 @@ SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
 
 
-def data_section(record: Record, description: Description) -> str:
-    """Return what the text was: source, fingerprint, rows per split, classes."""
-    data = record.data
+def data_section(finals: Sequence[Record], description: Description) -> str:
+    """Return what the text was: source, fingerprint, rows per split, classes; what differs by setting as a range."""
+    record = finals[0]
+    everyone = [final.data for final in finals if final.condition != TFIDF] or [record.data]
+    data = everyone[0]
     counts = data.get("rows", {})
     splits = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
-    rows = ", ".join(f"{counts[split]:,} {split}" for split in splits)
+    rows = ", ".join(f"{_range([each['rows'][split] for each in everyone])} {split}" for split in splits)
     names = [escape_markdown(str(name)) for name in data.get("classes", [])]
     if not all(name.isascii() for name in names):  # figures may have to show numbers instead
         names = [f"{index} {name}" for index, name in enumerate(names)]
@@ -32,25 +34,38 @@ def data_section(record: Record, description: Description) -> str:
         f"Corpus `{record.corpus}`: {escape_markdown(str(data.get('source', 'of unknown source')))}.",
         "",
         f"- rows: {rows}",
-        *_removed(data),
+        *_removed(everyone),
         f"- {len(names)} classes: {', '.join(names)}",
-        f"- vocabulary: {data.get('vocabulary_size', 'unknown')} tokens",
+        f"- vocabulary: {_range([each.get('vocabulary_size', 'unknown') for each in everyone], separator='')} tokens",
         f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
     ]
     return "\n".join([*lines, *(["", description.data_note] if description.data_note else [])])
 
 
-def _removed(data: dict[str, Any]) -> list[str]:
+def _range(values: Sequence[Any], separator: str = ",") -> str:
+    """Return the values of several settings as one, or as the least and the most."""
+    ends = sorted({*values}, key=sort_key)
+    return " to ".join(
+        f"{end:{separator}}" if isinstance(end, int) else str(end) for end in dict.fromkeys((ends[0], ends[-1]))
+    )
+
+
+def _removed(everyone: Sequence[dict[str, Any]]) -> list[str]:
     """Return what cleaning took away; older records do not hold it."""
-    if "removed" not in data:
+    if any("removed" not in data for data in everyone):
         return []
-    reasons = [f"{count:,} {reason.replace('_', ' ')}" for reason, count in sorted(data["removed"].items()) if count]
+    names = sorted({name for data in everyone for name, count in data["removed"].items() if count})
+    reasons = [
+        f"{_range([data['removed'].get(name, 0) for data in everyone])} {name.replace('_', ' ')}" for name in names
+    ]
     return [f"- removed from the training rows: {', '.join(reasons) or 'none'}"]
 
 
 def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Description) -> str:
     """Return how the runs were made and how their settings were chosen."""
     trained = [row for row in rows if row.condition != TFIDF]
+    if not trained:
+        return "- No final run of a network yet."
     seeds = sorted({record.seed for row in trained for record in row.records})
     shared = all({record.seed for record in row.records} == set(seeds) for row in trained)
     pairing = (
@@ -116,22 +131,24 @@ def environment_section(evidence: Evidence, description: Description) -> str:
 def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
     if not evidence.trials:
         return ["- Untuned: every condition uses its stated settings, which may suit some variants better than others."]
-    trials = Counter(trial.condition for trial in evidence.trials)
+    trials = Counter(_place(trial) for trial in evidence.trials)
     budgets = sorted(set(trials.values()))
     budget = f"{budgets[0]} runs" if len(budgets) == 1 else f"{budgets[0]} to {budgets[-1]} runs"
+    where = "at every setting " if any(trial.swept for trial in evidence.trials) else ""
     seeds = sorted({trial.seed for trial in evidence.trials})
     lines = [
-        f"- Tuned per condition on validation macro F1: {budget} each, with seeds of their own ({_numbers(seeds)}); "
-        "every trial stands in [tuning.md](tuning.md).",
+        f"- Tuned per condition {where}on validation macro F1: {budget} each, with seeds of their own "
+        f"({_numbers(seeds)}); every trial stands in [tuning.md](tuning.md).",
     ]
-    further = Counter(trial.condition for trial in evidence.trials if is_further(trial, description))
+    further = Counter(_place(trial) for trial in evidence.trials if is_further(trial, description))
     if further:
         counts = _numbers(sorted(set(further.values())))
         lines.append(
             f"- Of these, {counts} each beside the listed ones, beyond the best value where it lay at the edge of what "
             "was tried, else between it and a neighbour."
         )
-    names = dict.fromkeys(record.condition for record in evidence.finals if record.condition not in (*trials, TFIDF))
+    tuned = {trial.condition for trial in evidence.trials}
+    names = dict.fromkeys(record.condition for record in evidence.finals if record.condition not in (*tuned, TFIDF))
     if names:
         untuned = order_conditions(names, description.conditions)
         titles = ", ".join(escape_markdown(description.title_of(name)) for name in untuned)
@@ -140,6 +157,11 @@ def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
     if edges:
         lines.append(f"- At the edge of what was tried, so a better value may lie beyond: {', '.join(edges)}.")
     return lines
+
+
+def _place(record: Record) -> tuple[str, str]:
+    """Return condition and swept values: what is tuned by itself."""
+    return record.condition, canonical_json(record.swept)
 
 
 def _choices(rows: Sequence[Row]) -> list[str]:

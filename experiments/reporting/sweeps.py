@@ -96,12 +96,12 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
         for curve in panel.curves:
             _draw_scores(axes, curve)
         for row in panel.lines:
-            _draw_line(axes, row)
+            _draw_line(axes, row, with_score=len(panels) == 1)
         _finish(axes, panel, "macro F1 on the test split")
     bands = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
     lines = "lines: mean over seeds; bands: its 95 % t-interval" if bands else "lines: one seed"
     explanation = f"{lines}; without markers: baselines"
-    _label(figure, grid[0], spoken_name(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
+    _label(figure, grid, spoken_name(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
     return figure
 
 
@@ -119,7 +119,7 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
             axes.plot(curve.values, lifted, color=look.color, ls=look.line, marker=look.marker, ms=5, label=curve.label)
         axes.set_ylim(-0.06, 1.06)
         _finish(axes, panel, "share that collapsed or diverged")
-    _label(figure, grid[0], spoken_name(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
+    _label(figure, grid, spoken_name(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
     return figure
 
 
@@ -138,11 +138,12 @@ def _draw_scores(axes: Axes, curve: Curve) -> None:
     axes.plot(x, means, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.5, label=curve.label)
 
 
-def _draw_line(axes: Axes, row: Row) -> None:
+def _draw_line(axes: Axes, row: Row, with_score: bool) -> None:
     mean = row.test("macro_f1").mean
     if mean is not None:
         look = look_of(row.condition)
-        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=f"{row.title}: {rounded(mean, 2)}")
+        label = f"{row.title}: {rounded(mean, 2)}" if with_score else row.title  # one legend for all panels
+        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=label)
 
 
 def _finish(axes: Axes, panel: Panel, what: str) -> None:
@@ -155,10 +156,10 @@ def _finish(axes: Axes, panel: Panel, what: str) -> None:
     axes.set_ylabel(what)
 
 
-def _label(figure: Figure, axes: Axes, x: str, text: str) -> None:
+def _label(figure: Figure, panels: Sequence[Axes], x: str, text: str) -> None:
     figure.supxlabel(x, fontsize=9)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
     headline(figure, text)
 
 

@@ -83,8 +83,8 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
     titles = {description.title_of(name): found for name, found in cells.items()}
     headline(
         figure,
-        f"{_finding(titles, sizes[-1], swept, tuned)}\nnumbers and shade: 100 × macro F1 on validation of every tuning "
-        "trial; ×: collapsed or diverged; ring: chosen",
+        f"{_finding(titles, sizes[-1], swept, tuned)}\nnumbers and shade: 100 × macro F1 on validation, best of "
+        "the trials at that place; ×: all there collapsed or diverged; ring: chosen",
     )
     return figure
 
@@ -119,9 +119,10 @@ def draw_cells(
 
 def _finding(cells: Mapping[str, Mapping[Place, Cell]], size: float, swept: str, tuned: str) -> str:
     """Return the largest tuned value that trains at the greatest size, by condition."""
-    largest = {
-        title: max((value for (at, value), cell in found.items() if at == size and cell.best is not None), default=None)
-        for title, found in cells.items()
-    }
-    said = ", ".join(f"{title} {'none' if value is None else f'{value:g}'}" for title, value in largest.items())
+    largest = {}
+    for title, found in cells.items():
+        tried = [(value, cell) for (at, value), cell in found.items() if at == size]
+        trains = [value for value, cell in tried if cell.best is not None]
+        largest[title] = f"{max(trains):g}" if trains else "none" if tried else "not tried"
+    said = ", ".join(f"{title} {value}" for title, value in largest.items())
     return f"Largest {spoken_name(tuned)} tried that trains at {spoken_value(swept, size)}: {said}"

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from experiments.planning.widening import is_at_edge, values_tried
-from experiments.records.canonical import canonical_json
 from experiments.records.naming import cell_name, order_conditions, short_names, sort_key, spell
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, Table, number, rounded
-from experiments.reporting.rows import Description, label_of, swept_names, tuned_names
+from experiments.reporting.rows import Description, swept_names, tuned_names
 from experiments.reporting.tables import FURTHER_CAPTION, TUNING_CAPTION
 
 
@@ -71,19 +70,6 @@ def trial_outcomes(evidence: Evidence, description: Description) -> list[str]:
             total = sum(counts[status, name] for name in conditions)
             parts.append(f"{total} {status} ({'; '.join(where)})")
     return [f"Of {len(evidence.trials)} tuning trials, {' and '.join(parts) or 'none collapsed or diverged'}."]
-
-
-def settings_without_finals(evidence: Evidence, description: Description) -> list[str]:
-    """Return a sentence naming what was tuned and has no final run, so no row in the tables of scores; else none."""
-    started = {(final.condition, canonical_json(final.swept)) for final in evidence.finals}
-    waiting = [trial for trial in evidence.trials if (trial.condition, canonical_json(trial.swept)) not in started]
-    if not waiting:
-        return []
-    order = order_conditions({trial.condition for trial in waiting}, description.conditions)
-    names = swept_names(waiting)
-    waiting.sort(key=lambda trial: (order.index(trial.condition), [sort_key(trial.swept.get(name)) for name in names]))
-    labels = dict.fromkeys(label_of(description.title_of(trial.condition), trial.swept) for trial in waiting)
-    return [f"The grid is not finished. Trials and no final run so far: {', '.join(labels)}."]
 
 
 def is_chosen(trial: Record, finals: Sequence[Record]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from experiments.errors import ExperimentError
@@ -20,19 +20,32 @@ class FinishedRuns:
     """The finished runs of a grid: those in run folders here and, where asked for, those committed beside its tables.
 
     Args:
+        grid: the grid.
+        results: the folder of all results.
         committed: also count committed records, to go on with a grid that was begun on another machine.
+        texts: fingerprints and split hashes of the rows that the grid's runs are made on; committed records of other
+            rows count for nothing. All count by default.
     """
 
-    def __init__(self, grid: Grid, results: Path, *, committed: bool = False) -> None:
+    def __init__(
+        self, grid: Grid, results: Path, *, committed: bool = False, texts: Collection[tuple[str, str]] | None = None
+    ) -> None:
         self.results = results
         self.folder = runs_folder(results, grid.name, grid.corpus)
         elsewhere = read_committed(tables_folder(results, grid.name, grid.corpus)) if committed else []
-        self.committed: dict[Key, Record] = {run_key(record): record for record in elsewhere}
+        self.committed: dict[Key, Record] = {
+            run_key(record): record for record in elsewhere if texts is None or rows_of(record) in texts
+        }
 
     def records(self) -> list[Record]:
-        """Return every finished run's record, read anew."""
+        """Return every run's record, read anew: the local one, but a committed one rather than a local failure."""
         local = {run_key(record): record for record in local_records(self.folder)[0].values()}
-        return list({**self.committed, **local}.values())
+        better = {
+            key: record
+            for key, record in local.items()
+            if record.outcome.status != "failed" or key not in self.committed
+        }
+        return list({**self.committed, **better}.values())
 
     def holds(self, run: Run, fingerprint: str, split_hash: str) -> bool:
         """Return whether a record stands for this run: same configuration, same rows, and not stopped by an error."""
@@ -41,7 +54,7 @@ class FinishedRuns:
             record is not None
             and run_key(record) == key
             and record.outcome.status != "failed"
-            and (record.data.get("fingerprint"), record.data.get("split_hash")) == (fingerprint, split_hash)
+            and rows_of(record) == (fingerprint, split_hash)
             for record in (self._local(run), self.committed.get(key))
         )
 
@@ -50,6 +63,11 @@ class FinishedRuns:
             return read_record(run.folder(self.results))
         except RecordError:
             return None
+
+
+def rows_of(record: Record) -> tuple[str, str]:
+    """Return what identifies the rows that a run was made on: fingerprint of the text, hash of the splits."""
+    return str(record.data.get("fingerprint")), str(record.data.get("split_hash"))
 
 
 def refuse_other_text(folder: Path, records: Iterable[Record], fingerprint: str) -> None:

@@ -41,7 +41,8 @@ def run_grid(
         DataError: where the corpus cannot be had.
     """
     text = prepare_corpus(grid, console)
-    finished = FinishedRuns(grid, results, committed=keep_committed)
+    texts = [(text.fingerprint, split_hash) for split_hash in text.split_hashes.values()]
+    finished = FinishedRuns(grid, results, committed=keep_committed, texts=texts)
     refuse_other_text(finished.folder, local_records(finished.folder)[0].values(), text.fingerprint)
 
     def is_made(run: Run) -> bool:

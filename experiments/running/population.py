@@ -13,7 +13,7 @@ import torch
 
 from data_modules.batching import Batch, BatchOrder
 from data_modules.text import TextDataModule
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, explained
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
@@ -51,20 +51,17 @@ def execute_population(
 
     Raises:
         Busy: where another process is making one of the runs, or has made it meanwhile; none is made then.
-        ExperimentError: where they are no population, or a folder cannot be written.
+        ExperimentError: where they are no population, a folder cannot be written, or access to a file is refused.
         ConfigurationError: where two differ in their architecture.
     """
     refuse_unfit(runs)
-    with ExitStack() as locks:
-        try:
-            for run in runs:
-                locks.enter_context(locked(run.folder(results), (seen or {}).get(run.name, UNSEEN)))
-            for run in runs:
-                empty(run.folder(results))
-                write_yaml(run.folder(results) / CONFIG_FILE, run.config.as_dict())
-            return train_together(runs, results, after_step)
-        except OSError as error:
-            raise ExperimentError(f"{error.filename} cannot be written: {error.strerror or error}") from error
+    with ExitStack() as locks, explained(results):
+        for run in runs:
+            locks.enter_context(locked(run.folder(results), (seen or {}).get(run.name, UNSEEN)))
+        for run in runs:
+            empty(run.folder(results))
+            write_yaml(run.folder(results) / CONFIG_FILE, run.config.as_dict())
+        return train_together(runs, results, after_step)
 
 
 def refuse_unfit(runs: Sequence[Run]) -> None:

@@ -4,12 +4,13 @@ import errno
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
-from synthetic_records import make_record
+from synthetic_records import evidence_of, make_record
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
@@ -104,6 +105,33 @@ def test_a_report_of_tuning_trials_alone_keeps_them(tmp_path: Path, capsys: pyte
     assert "1 tuning trials and no finished run" in capsys.readouterr().err
     (kept,) = read_committed(tmp_path / "smoke" / "listops")
     assert (kept.stage, kept.config_hash, kept.history) == ("tune", trial.config_hash, trial.history)
+
+
+def test_a_report_of_trials_alone_leaves_committed_final_runs_alone(tmp_path: Path) -> None:
+    committed = tmp_path / "smoke" / "listops"
+    evidence_of(make_record("pre_ln", 0)).save(committed)
+    before = {path.name: path.read_bytes() for path in committed.iterdir()}
+    trial = make_record("pre_ln", 0, stage="tune")
+    trial.data["fingerprint"] = "another text"
+    write_record(tmp_path / "runs" / "smoke" / "listops" / "pre_ln" / "tune" / "seed_0", trial)
+    with pytest.raises(SystemExit):
+        ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert {path.name: path.read_bytes() for path in committed.iterdir()} == before
+
+
+def test_a_report_of_some_conditions_is_the_report_of_all(tmp_path: Path) -> None:
+    grid = tmp_path / "toy.yaml"
+    grid.write_text(
+        "conditions: [{name: slow, title: Slow start, variant: pre_ln}, post_ln]\ndata: {corpus: listops}\n"
+    )
+    for name in ("slow", "post_ln"):
+        folder = tmp_path / "results" / "runs" / "toy" / "listops" / name / "default" / "seed_0"
+        write_record(folder, replace(make_record("pre_ln", 0), condition=name))
+    said = []
+    for only in ([], ["--conditions", "[post_ln]"]):
+        ablation.main(["report", str(grid), "--results", str(tmp_path / "results"), *only])
+        said.append((tmp_path / "results" / "toy" / "listops" / "report.md").read_text())
+    assert said[0] == said[1] and "Slow start" in said[0]
 
 
 def test_when_every_run_failed_the_last_thing_said_is_why(

@@ -1,5 +1,7 @@
 """Which runs a grid need not make again."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,8 @@ from tiny_runs import make, tiny_run
 from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
-from experiments.records.record import Record
+from experiments.records.files import read_record, write_record
+from experiments.records.record import Outcome, Record
 from experiments.records.store import Evidence
 from experiments.running.finished import FinishedRuns, refuse_other_text
 
@@ -57,6 +59,25 @@ def test_committed_records_count_only_where_asked_for(grid: Grid, run: Run, fini
     assert kept.holds(run, *text) and not kept.holds(run, "of other data", text[1])
     ignored = FinishedRuns(grid, finished_elsewhere)
     assert ignored.records() == [] and not ignored.holds(run, *text)
+
+
+def test_a_local_failure_does_not_hide_the_committed_record(grid: Grid, run: Run, finished_elsewhere: Path) -> None:
+    (committed,) = FinishedRuns(grid, finished_elsewhere, committed=True).records()
+    folder = finished_elsewhere / "runs" / grid.name / "listops" / "pre_ln" / "default" / "seed_0"
+    write_record(folder, replace(committed, outcome=Outcome(status="failed", step=0, reason="x")))
+    try:
+        assert FinishedRuns(grid, finished_elsewhere, committed=True).records() == [committed]
+        (alone,) = FinishedRuns(grid, finished_elsewhere).records()
+        assert alone.outcome.status == "failed"
+    finally:
+        shutil.rmtree(finished_elsewhere / "runs")
+
+
+def test_committed_records_of_other_rows_decide_nothing(grid: Grid, finished_elsewhere: Path) -> None:
+    (committed,) = FinishedRuns(grid, finished_elsewhere, committed=True).records()
+    text = text_of(committed)
+    for texts, kept in (([text], [committed]), ([(text[0], "other splits")], []), ([("other text", text[1])], [])):
+        assert FinishedRuns(grid, finished_elsewhere, committed=True, texts=texts).records() == kept
 
 
 def test_runs_of_another_text_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +90,17 @@ def test_an_impossible_size_is_one_sentence(size: str, tmp_path: Path, capsys: p
         ablation.main(["run", "smoke", f"--population={size}", "--results", str(tmp_path)])
     assert ending.value.code == 2
     assert "--population" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_stops_a_population_and_not_the_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*arguments: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(population, "train_together", out_of_memory)
+    runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in (0, 1)]
+    console = Console(record=True, width=200)
+    make_populations(runs, tmp_path / "results", 2, console)
+    said = console.export_text()
+    assert "stopped, so they are made one at a time" in said and "Cannot allocate memory" in said

@@ -4,10 +4,12 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that 
 
 from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
 
-from experiments.running.engines.ray_cluster import RayEngine  # noqa: E402  # which imports Ray too
+from experiments.running.engines.ray_cluster import RayEngine, SentRun, SentText  # noqa: E402  # which imports Ray too
 
 STORE = 80 * 2**20
 PATIENCE = 300
@@ -137,6 +139,23 @@ def test_a_run_that_fails_in_itself_is_made_and_recorded_once(
     record = read_record(too_wide.folder(tmp_path))
     assert (record.outcome.status, record.outcome.reason) == ("failed", event.message.reason)
     assert "Traceback" in (too_wide.folder(tmp_path) / "failure.txt").read_text()
+
+
+def test_a_run_that_was_lost_too_often_leaves_a_record_of_its_failure(cache: Path, tmp_path: Path) -> None:
+    class RayError(Exception):
+        pass
+
+    def get(reference: object) -> None:
+        raise RayError("the node died")
+
+    engine, run, lock = RayEngine(EngineOptions(engine="ray", max_retries=0)), tiny_run(cache), ExitStack()
+    engine.ray = SimpleNamespace(exceptions=SimpleNamespace(RayTaskError=ZeroDivisionError, RayError=RayError), get=get)
+    lock.enter_context(locked(run.folder(tmp_path)))
+    sent = SentRun(run, SentText("digest", "fingerprint", None), 0, lock)
+    message = engine.receive(None, sent, tmp_path, Counter())
+    assert isinstance(message, Failed) and not message.mistake
+    record = read_record(run.folder(tmp_path))
+    assert (record.outcome.status, record.outcome.reason) == ("failed", message.reason)
 
 
 def test_runs_that_others_make_or_have_made_are_left_to_them(engine: RayEngine, cache: Path, tmp_path: Path) -> None:

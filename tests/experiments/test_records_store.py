@@ -97,6 +97,18 @@ def test_a_local_run_stands_in_for_the_committed_one_and_others_are_kept(tmp_pat
     assert evidence.timings["seconds"].tolist() == ["10.5", "11.5", "12.5"]
 
 
+def test_a_local_failure_takes_nothing_from_the_committed_run(tmp_path: Path) -> None:
+    write_runs(tmp_path / "old", [make_record("post_ln", 0)])
+    Evidence.gather(tmp_path / "old", tmp_path / "none").save(tmp_path / "committed")
+    before = contents(tmp_path / "committed")
+    failed = replace(make_record("post_ln", 0), outcome=Outcome(status="failed", step=0, reason="x"))
+    folder = write_runs(tmp_path / "new", [failed])
+    for left in [*folder.rglob("predictions.parquet"), *folder.rglob("timing.csv")]:
+        left.unlink()
+    Evidence.gather(folder, tmp_path / "committed").save(tmp_path / "committed")
+    assert contents(tmp_path / "committed") == before
+
+
 def test_committed_records_of_other_data_are_left_out_and_counted() -> None:
     local = [make_record("post_ln", 0)]
     committed = [with_fingerprint(make_record("post_ln", seed), "old") for seed in (1, 2)]

@@ -23,7 +23,7 @@ from experiments.records.errors import RecordError
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
-from experiments.reporting.findings import findings
+from experiments.reporting.findings import findings, unfinished
 from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
@@ -31,7 +31,7 @@ from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
 from experiments.reporting.sections import data_section, protocol_section, settings_section
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
-from experiments.reporting.tuning import settings_without_finals, trial_outcomes, tuning_table
+from experiments.reporting.tuning import trial_outcomes, tuning_table
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
@@ -263,18 +263,54 @@ def test_trials_that_did_not_train_are_told() -> None:
     ]
 
 
-def test_what_was_tuned_and_not_run_yet_is_named_in_the_order_of_the_grid() -> None:
-    def run(condition: str, stage: str, layers: int) -> Record:
-        return make_record(condition, 1000 if stage == "tune" else 0, stage, swept={"model.layers": layers})
+def test_what_the_grid_plans_and_nobody_has_run_is_named_in_its_order() -> None:
+    def run(condition: str, layers: int, seed: int = 0) -> Record:
+        return make_record(condition, seed, swept={"model.layers": layers})
 
-    trials = [run(name, "tune", layers) for layers in (24, 6, 2) for name in ("no_residual", "post_ln")]
-    finals = [run("post_ln", "final", 2), run("no_residual", "final", 24)]
-    assert settings_without_finals(evidence_of(*finals, *trials), DESCRIPTION) == [
-        "The grid is not finished. Trials and no final run so far: Post-LN (layers 6), Post-LN (layers 24), "
-        "No residual (layers 2), No residual (layers 6)."
+    planned = [(name, {"model.layers": layers}) for name in ("post_ln", "no_residual") for layers in (2, 24)]
+    description = replace(DESCRIPTION, planned=(*planned, ("tfidf_logistic_regression", {})), seeds=(0, 1))
+    bag = make_record("tfidf_logistic_regression", 0)
+    some = [run("post_ln", 2, 0), run("post_ln", 2, 1), run("no_residual", 24, 1), run("no_norm", 2)]
+    assert unfinished(make_rows(evidence_of(*some), description), description) == [
+        "The grid is not finished. No final run yet: Post-LN (layers 24), No residual (layers 2), "
+        "TF-IDF + logistic regression. Of 2 seeds No residual (layers 24) has 1."
     ]
-    rest = [run(name, "final", layers) for layers in (24, 6, 2) for name in ("no_residual", "post_ln")]
-    assert settings_without_finals(evidence_of(*rest, *trials), DESCRIPTION) == []
+    everything = [run(name, layers, seed) for name, layers in planned_places(planned) for seed in (0, 1, 2)]
+    assert unfinished(make_rows(evidence_of(*everything, bag), description), description) == []
+    assert unfinished(make_rows(evidence_of(*some), DESCRIPTION), DESCRIPTION) == []
+
+
+def planned_places(planned: list[tuple[str, dict[str, int]]]) -> list[tuple[str, int]]:
+    return [(name, swept["model.layers"]) for name, swept in planned]
+
+
+def test_budgets_of_tuning_are_those_of_a_setting_and_not_of_all_that_a_condition_sweeps() -> None:
+    trials = [
+        make_record("post_ln", 1000, "tune", swept={"model.layers": layers}, tuned={"model.learning_rate": rate})
+        for layers in (2, 6, 24)
+        for rate in (0.1, 0.2)
+    ]
+    evidence = evidence_of(make_record("post_ln", 0, swept={"model.layers": 2}), *trials)
+    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
+    assert "- Tuned per condition at every setting on validation macro F1: 2 runs each, " in text
+
+
+def test_data_that_differ_by_setting_are_told_as_ranges() -> None:
+    records = [make_record("post_ln", seed) for seed in (0, 1)]
+    for record, rows, vocabulary, copies in zip(records, (800, 8000), (3245, 9439), (3, 44), strict=True):
+        record.data["rows"] = {"train": rows, "test": 2075}
+        record.data["vocabulary_size"] = vocabulary
+        record.data["removed"] = {"repeated": copies, "near_copies_of_test": 0}
+    text = data_section(records, DESCRIPTION)
+    assert "- rows: 800 to 8,000 train, 2,075 test\n" in text
+    assert "- vocabulary: 3245 to 9439 tokens\n" in text
+    assert "- removed from the training rows: 3 to 44 repeated\n" in text
+
+
+def test_the_protocol_of_a_baseline_alone_promises_no_pairs() -> None:
+    evidence = evidence_of(make_record("tfidf_logistic_regression", 0))
+    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
+    assert text == "- No final run of a network yet."
 
 
 def test_the_report_says_which_conditions_were_not_tuned() -> None:
@@ -314,13 +350,13 @@ def test_settings_that_an_optimiser_ignores_are_not_shown_as_its_own() -> None:
 
 def test_what_cleaning_took_away_is_told_where_the_record_holds_it() -> None:
     record = make_record("post_ln", 0)
-    assert "removed" not in data_section(record, DESCRIPTION)
+    assert "removed" not in data_section([record], DESCRIPTION)
     record.data["removed"] = {"empty": 0, "repeated": 1234, "near_copies_of_test": 5}
     assert "- removed from the training rows: 5 near copies of test, 1,234 repeated\n" in data_section(
-        record, DESCRIPTION
+        [record], DESCRIPTION
     )
     record.data["removed"] = {"empty": 0}
-    assert "- removed from the training rows: none\n" in data_section(record, DESCRIPTION)
+    assert "- removed from the training rows: none\n" in data_section([record], DESCRIPTION)
 
 
 def test_confusion_matrices_are_means_of_shares() -> None:

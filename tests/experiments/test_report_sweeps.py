@@ -43,6 +43,16 @@ def test_other_swept_values_get_a_panel_each() -> None:
     assert titles == ["beta2 0.9", "beta2 0.99"]
 
 
+def test_one_legend_names_every_curve_of_every_panel_and_a_baseline_without_the_score_of_one() -> None:
+    first = [record for record in sweep("pre_ln", **{"model.beta2": 0.9}) if record.condition != "pre_ln"]
+    lone = [make_record("no_norm", 0, swept={"model.layers": n, "model.beta2": 0.9}) for n in DEPTHS]
+    figure = score_figure("model.layers", rows_of(*first, *lone, *sweep("pre_ln", **{"model.beta2": 0.99})[:-1]))
+    assert figure is not None and len(figure.axes) == 2
+    (legend,) = figure.legends
+    labels = {text.get_text() for text in legend.get_texts()}
+    assert labels == {"No norm", "Pre-LN", "TF-IDF + logistic regression"}
+
+
 def test_two_values_are_no_curve_and_words_are_no_number() -> None:
     others = {"model.decay": "linear", "data.operators": ["MAX", "MIN"]}
     records = [make_record("pre_ln", 0, swept={"model.layers": n, **others}) for n in (1, 2)]

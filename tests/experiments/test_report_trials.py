@@ -75,6 +75,11 @@ def test_the_title_says_up_to_which_value_the_deepest_trains(evidence: Evidence)
     assert said.startswith("Largest learning rate tried that trains at 24 layers: Pre-LN 0.001, No residual none\n")
 
 
+def test_what_was_not_tried_at_the_greatest_depth_is_not_said_to_fail(evidence: Evidence) -> None:
+    evidence.records = [r for r in evidence.records if (r.condition, r.swept[LAYERS]) != ("pre_ln", 24)]
+    assert "trains at 24 layers: Pre-LN not tried, No residual none\n" in drawn(evidence).get_suptitle()
+
+
 def test_a_grid_that_sweeps_something_else_too_has_no_such_figure(evidence: Evidence) -> None:
     for record in evidence.trials:
         record.swept["model.dropout"] = 0.1
@@ -86,5 +91,7 @@ def test_a_report_shows_it_with_its_caption(evidence: Evidence, tmp_path: Path) 
     name = "trials_by_layers_and_learning_rate.png"
     assert (tmp_path / "report" / "figures" / name).is_file()
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "![Every tuning trial along a swept value and a tuned one; ×: collapsed or diverged; ring: chosen." in text
+    assert (
+        "![Tuning trials by a swept and a tuned value, the best of each place; ×: none trained; ring: chosen." in text
+    )
     assert f"Swept: layers and learning rate.](figures/{name})" in text

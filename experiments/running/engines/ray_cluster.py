@@ -186,8 +186,8 @@ class RayEngine(Engine):
                 if not is_mistake(error):
                     raise
                 return Failed(str(error), mistake=True)
-            write_failure(run, results, reason)
-            return Failed(reason, mistake=False)
+        write_failure(run, results, reason)  # which takes the folder's lock itself
+        return Failed(reason, mistake=False)
 
     def cancel(self, under_way: dict[Any, SentRun]) -> None:
         """End runs that are under way, and let go of their folders; without a record they are made again next time."""
