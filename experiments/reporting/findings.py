@@ -24,17 +24,16 @@ def findings(rows: Sequence[Row]) -> list[str]:
 def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
     """Return a sentence naming what the grid plans and nobody has run yet, or not with every seed; else none."""
     made = {(row.condition, canonical_json(row.swept)): {record.seed for record in row.records} for row in rows}
-    none, few = [], []
+    found: dict[int, list[str]] = {}
     for condition, swept in description.planned:
         seeds = made.get((condition, canonical_json(dict(swept))), set())
         wanted = set(description.seeds) if condition != TFIDF else set()
-        if not seeds:
-            none.append(label_of(description.title_of(condition), swept))
-        elif not wanted <= seeds:
-            few.append(f"{label_of(description.title_of(condition), swept)} has {len(wanted & seeds)}")
-    parts = [f" No final run yet: {', '.join(none)}."] if none else []
-    parts += [f" Of {plural(len(description.seeds), 'seed')} {', '.join(few)}."] if few else []
-    return [f"The grid is not finished.{''.join(parts)}"] if parts else []
+        if not seeds or not wanted <= seeds:
+            found.setdefault(len(wanted & seeds), []).append(label_of(description.title_of(condition), swept))
+    seeds_planned = plural(len(description.seeds), "seed")
+    heads = {count: f"{count} of {seeds_planned}" if count else "No final run yet" for count in sorted(found)}
+    parts = [f"{head}: {', '.join(found[count])}." for count, head in heads.items()]
+    return [" ".join(["The grid is not finished.", *parts])] if parts else []
 
 
 def _leader(rows: Sequence[Row]) -> list[str]:

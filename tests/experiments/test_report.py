@@ -273,7 +273,7 @@ def test_what_the_grid_plans_and_nobody_has_run_is_named_in_its_order() -> None:
     some = [run("post_ln", 2, 0), run("post_ln", 2, 1), run("no_residual", 24, 1), run("no_norm", 2)]
     assert unfinished(make_rows(evidence_of(*some), description), description) == [
         "The grid is not finished. No final run yet: Post-LN (layers 24), No residual (layers 2), "
-        "TF-IDF + logistic regression. Of 2 seeds No residual (layers 24) has 1."
+        "TF-IDF + logistic regression. 1 of 2 seeds: No residual (layers 24)."
     ]
     everything = [run(name, layers, seed) for name, layers in planned_places(planned) for seed in (0, 1, 2)]
     assert unfinished(make_rows(evidence_of(*everything, bag), description), description) == []
