@@ -91,9 +91,9 @@ def _outcomes(rows: Sequence[Row]) -> str:
         where = [f"{title}, {count} of {made[title]}" for title, count in ended.items() if count]
         if where:
             parts.append(f"{ended.total()} {status} ({'; '.join(where)})")
-    return (
-        f"Of {made.total()} final runs, {' and '.join(parts)}." if parts else f"All {made.total()} final runs trained."
-    )
+    if parts:
+        return f"Of {plural(made.total(), 'final run')}, {' and '.join(parts)}."
+    return "The only final run trained." if made.total() == 1 else f"All {made.total()} final runs trained."
 
 
 def _with_interval(values: Spread) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from experiments.records.errors import RecordError
 from experiments.records.files import write_atomically
 from experiments.records.store import RECORDS_FILE, Evidence
+from experiments.reporting.environment import environment_section
 from experiments.reporting.findings import findings, unfinished
 from experiments.reporting.render import Table, escape_markdown, plural, to_csv, to_latex, to_markdown
 from experiments.reporting.rows import Description, Row, make_rows
-from experiments.reporting.sections import data_section, environment_section, protocol_section, settings_section
+from experiments.reporting.sections import data_section, protocol_section, settings_section
 from experiments.reporting.tables import (
     EFFECTS_CAPTION,
     SUMMARY_CAPTION,

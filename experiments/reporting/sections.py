@@ -1,4 +1,4 @@
-"""The sections of ``report.md`` that say what was done: data, protocol, settings, environment."""
+"""The sections of ``report.md`` that say what was done: data, protocol, settings."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ def data_section(finals: Sequence[Record], description: Description) -> str:
     record = finals[0]
     everyone = [final.data for final in finals if final.condition != TFIDF] or [record.data]
     data = everyone[0]
-    counts = data.get("rows", {})
-    splits = [*(name for name in SPLITS if name in counts), *sorted(set(counts) - set(SPLITS))]
-    rows = ", ".join(f"{_range([each['rows'][split] for each in everyone])} {split}" for split in splits)
+    counts = [each["rows"] for each in everyone if "rows" in each]  # older records do not hold them
+    named = {name for count in counts for name in count}
+    splits = [*(name for name in SPLITS if name in named), *sorted(named - set(SPLITS))]
+    rows = ", ".join(f"{_range([count.get(split, 0) for count in counts])} {split}" for split in splits)
     names = [escape_markdown(str(name)) for name in data.get("classes", [])]
     if not all(name.isascii() for name in names):  # figures may have to show numbers instead
         names = [f"{index} {name}" for index, name in enumerate(names)]
     lines = [
         f"Corpus `{record.corpus}`: {escape_markdown(str(data.get('source', 'of unknown source')))}.",
         "",
-        f"- rows: {rows}",
+        f"- rows: {rows or 'not recorded'}",
         *_removed(everyone),
         f"- {len(names)} classes: {', '.join(names)}",
         f"- vocabulary: {_range([each.get('vocabulary_size', 'unknown') for each in everyone], separator='')} tokens",
@@ -65,7 +66,8 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
     """Return how the runs were made and how their settings were chosen."""
     trained = [row for row in rows if row.condition != TFIDF]
     if not trained:
-        return "- No final run of a network yet."
+        tuning = _tuning_lines(evidence, description) if evidence.trials else []
+        return "\n".join(["- No final run of a network yet.", *tuning])
     seeds = sorted({record.seed for row in trained for record in row.records})
     shared = all({record.seed for record in row.records} == set(seeds) for row in trained)
     pairing = (
@@ -86,8 +88,10 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
 
 
 def settings_section(rows: Sequence[Row]) -> str:
-    """Return the settings that all conditions share, and a table of those that differ."""
+    """Return the settings that all conditions share, and a table of those that differ; nothing without a network."""
     flat = {row.label: _settings(row.records[0]) for row in rows if row.condition != TFIDF}
+    if not flat:
+        return ""
     names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))
     spelled = {name: [_value(values.get(name)) for values in flat.values()] for name in names}
     shared = [
@@ -99,33 +103,6 @@ def settings_section(rows: Sequence[Row]) -> str:
         cells = [[label, *(_value(values.get(name)) for name in differing)] for label, values in flat.items()]
         text = f"Settings that differ:\n\n{to_markdown(Grid(['variant', *differing], cells))}\n{text}"
     return text
-
-
-def environment_section(evidence: Evidence, description: Description) -> str:
-    """Return what the runs ran on, and how to rebuild this folder."""
-    groups = Counter(canonical_json(_environment(record)) for record in evidence.records)
-    examples = {canonical_json(_environment(record)): record.environment for record in evidence.records}
-    lines = []
-    for key, count in sorted(groups.items(), key=lambda group: (-group[1], group[0])):
-        environment = examples[key]
-        versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.get("versions", {}).items()))
-        members = environment.get("population")
-        device = environment.get("device")
-        where = f"{device}, in a population of {members}" if members else device
-        dirty = ", with uncommitted changes" if environment.get("git_dirty") else ""
-        lines.append(
-            f"- {plural(count, 'run')}: {where}, precision {environment.get('precision')}, "
-            f"{plural(environment.get('threads', 1), 'thread')}, Python {environment.get('python')}, {versions}; "
-            f"commit `{environment.get('git_commit') or 'unknown'}`{dirty}"
-        )
-    command = f"python -m experiments.ablation report {description.arguments}"
-    lines += [
-        "",
-        "`records.jsonl.gz` and `predictions.parquet` hold every run behind these tables (times stand in "
-        f"`timing.csv`). `{command}` rewrites this folder from them; "
-        f"`python -m experiments.ablation run {description.arguments}` makes the runs again.",
-    ]
-    return "\n".join(lines)
 
 
 def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
@@ -172,10 +149,6 @@ def _choices(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row.records[0].tuned
     ]
-
-
-def _environment(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.environment.items() if name != "git_branch"}
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from experiments.reporting.panels import mean_confusion
 from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
 from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
-from experiments.reporting.sections import data_section, protocol_section, settings_section
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
 from experiments.reporting.tuning import trial_outcomes, tuning_table
 
@@ -215,13 +214,6 @@ def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
     assert "wholly above it: none; wholly below it: none" in large
 
 
-def test_the_protocol_says_where_not_all_rows_have_the_same_seeds() -> None:
-    whole, part = [make_record("pre_ln", seed) for seed in SEEDS], [make_record("post_ln", 0)]
-    for records, expected in ((whole, "the same for all conditions"), (whole + part, "not all of them in every row")):
-        evidence = evidence_of(*records)
-        assert expected in protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-
-
 def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evidence) -> None:
     lines = {line["variant"]: line for line in lines_of(effects_table(make_rows(evidence, DESCRIPTION)))}
     scores = {
@@ -247,6 +239,12 @@ def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
     final = make_record("post_ln", 0, tuned={"model.warmup_fraction": 0.1})
     lines = lines_of(tuning_table(evidence_of(final, *two), DESCRIPTION))
     assert {line["at_edge"] for line in lines} == {""}, "of two values each is an edge, which says nothing"
+
+
+def test_how_final_runs_ended_is_told_in_plain_words() -> None:
+    alone, trained = [make_record("pre_ln", 0)], [make_record("pre_ln", seed) for seed in SEEDS]
+    assert "The only final run trained." in findings(make_rows(evidence_of(*alone), DESCRIPTION))
+    assert f"All {len(SEEDS)} final runs trained." in findings(make_rows(evidence_of(*trained), DESCRIPTION))
 
 
 def test_trials_that_did_not_train_are_told() -> None:
@@ -282,81 +280,6 @@ def test_what_the_grid_plans_and_nobody_has_run_is_named_in_its_order() -> None:
 
 def planned_places(planned: list[tuple[str, dict[str, int]]]) -> list[tuple[str, int]]:
     return [(name, swept["model.layers"]) for name, swept in planned]
-
-
-def test_budgets_of_tuning_are_those_of_a_setting_and_not_of_all_that_a_condition_sweeps() -> None:
-    trials = [
-        make_record("post_ln", 1000, "tune", swept={"model.layers": layers}, tuned={"model.learning_rate": rate})
-        for layers in (2, 6, 24)
-        for rate in (0.1, 0.2)
-    ]
-    evidence = evidence_of(make_record("post_ln", 0, swept={"model.layers": 2}), *trials)
-    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-    assert "- Tuned per condition at every setting on validation macro F1: 2 runs each, " in text
-
-
-def test_data_that_differ_by_setting_are_told_as_ranges() -> None:
-    records = [make_record("post_ln", seed) for seed in (0, 1)]
-    for record, rows, vocabulary, copies in zip(records, (800, 8000), (3245, 9439), (3, 44), strict=True):
-        record.data["rows"] = {"train": rows, "test": 2075}
-        record.data["vocabulary_size"] = vocabulary
-        record.data["removed"] = {"repeated": copies, "near_copies_of_test": 0}
-    text = data_section(records, DESCRIPTION)
-    assert "- rows: 800 to 8,000 train, 2,075 test\n" in text
-    assert "- vocabulary: 3245 to 9439 tokens\n" in text
-    assert "- removed from the training rows: 3 to 44 repeated\n" in text
-
-
-def test_the_protocol_of_a_baseline_alone_promises_no_pairs() -> None:
-    evidence = evidence_of(make_record("tfidf_logistic_regression", 0))
-    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-    assert text == "- No final run of a network yet."
-
-
-def test_the_report_says_which_conditions_were_not_tuned() -> None:
-    tuned, untuned = make_record("post_ln", 0), make_record("pre_ln", 0, tuned={})
-    evidence = evidence_of(tuned, untuned, make_record("tfidf_logistic_regression", 0))
-    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-    assert "- Untuned: every condition" in text
-    evidence = evidence_of(*evidence.records, make_record("post_ln", 1000, "tune"))
-    text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-    assert "- Not tuned, run with the settings stated below: Pre-LN.\n" in text
-
-
-def test_the_settings_show_the_depth_that_was_built() -> None:
-    records = [make_record(name, 0) for name in ("post_ln", "bag_of_embeddings")]
-    for record in records:
-        record.config["model"]["layers"] = 6
-    text = settings_section(make_rows(evidence_of(*records), DESCRIPTION))
-    assert [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| ")] == [
-        [" variant ", " model.layers "],
-        [" --- ", " ---: "],
-        [" Post-LN ", " 6 "],
-        [" Bag of embeddings ", " 0 "],
-    ]
-
-
-def test_settings_that_an_optimiser_ignores_are_not_shown_as_its_own() -> None:
-    records = [make_record(name, 0) for name in ("post_ln", "pre_ln")]
-    for record, optimizer in zip(records, ("sgd", "momentum"), strict=True):
-        record.config["model"] |= {"optimizer": optimizer, "momentum": 0.9, "beta1": 0.9}
-    text = settings_section(make_rows(evidence_of(*records), DESCRIPTION))
-    cells = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| ")}
-    names = [name.strip() for name in cells["variant"]]
-    momentum = {title: row[names.index("model.momentum")].strip() for title, row in cells.items()}
-    assert (momentum["Post-LN"], momentum["Pre-LN"]) == ("–", "0.9")
-    assert "beta1" not in text
-
-
-def test_what_cleaning_took_away_is_told_where_the_record_holds_it() -> None:
-    record = make_record("post_ln", 0)
-    assert "removed" not in data_section([record], DESCRIPTION)
-    record.data["removed"] = {"empty": 0, "repeated": 1234, "near_copies_of_test": 5}
-    assert "- removed from the training rows: 5 near copies of test, 1,234 repeated\n" in data_section(
-        [record], DESCRIPTION
-    )
-    record.data["removed"] = {"empty": 0}
-    assert "- removed from the training rows: none\n" in data_section([record], DESCRIPTION)
 
 
 def test_confusion_matrices_are_means_of_shares() -> None:
