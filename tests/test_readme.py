@@ -168,7 +168,25 @@ def test_the_table_of_claims_shows_the_committed_verdicts() -> None:
     assert table_after("results/verdicts/claims.csv") == expected
 
 
-def test_pictures_in_the_readme_are_committed() -> None:
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
-    assert pictures
-    assert [picture for picture in pictures if not (REPOSITORY / picture).is_file()] == []
+@pytest.mark.parametrize("page", ["README.md", "results/DEPTH.md"])
+def test_links_and_pictures_lead_to_committed_files(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\((.*?)\)", text) if "://" not in target]
+    assert any(target.endswith(".png") for target in targets)
+    folder = (REPOSITORY / page).parent
+    assert [target for target in targets if not (folder / target.split("#")[0]).exists()] == []
+
+
+def test_the_tables_by_depth_show_the_committed_numbers() -> None:
+    text = (REPOSITORY / "results" / "DEPTH.md").read_text(encoding="utf-8")
+    names = re.findall(r"<!-- (.*?) -->", text)
+    assert len(names) == 3
+    for name in names:
+        head, _, *body = [
+            [cell.strip(" `") for cell in line.split("|")[1:-1]]
+            for line in text.split(f"<!-- {name} -->")[1].strip().split("\n\n")[0].splitlines()
+        ]
+        swept = [row for row in committed(name.removeprefix("results/")) if row["layers"]]
+        scores = {(row["variant"], row["layers"]): f"{float(row['macro_f1']):.3f}" for row in swept}
+        shown = {(line[0], depth): score for line in body for depth, score in zip(head[1:], line[1:], strict=True)}
+        assert shown == scores
