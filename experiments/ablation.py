@@ -147,8 +147,10 @@ def require_writable(folder: Path) -> None:
 
 def status(grid: Grid, results: Path, console: Console) -> None:
     """Print how far the grid is."""
+    from experiments.running.finished import refuse_other_files
     from experiments.running.status import print_status
 
+    refuse_other_files(grid, results)
     print_status(grid, results, console)
 
 
@@ -157,7 +159,9 @@ def report(grid: Grid, results: Path, console: Console) -> None:
     from experiments.records.store import Evidence, read_committed
     from experiments.reporting.console import print_result
     from experiments.reporting.report import Description, write_report
+    from experiments.running.finished import refuse_other_files
 
+    refuse_other_files(grid, results)
     folder = tables_folder(results, grid.name, grid.corpus)
     evidence = Evidence.gather(runs_folder(results, grid.name, grid.corpus), folder)
     for note in evidence.notes:

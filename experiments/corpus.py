@@ -18,6 +18,9 @@ from data_modules.describe import CorpusDescription, describe, flat_counts
 from experiments.errors import readable_errors
 from experiments.planning.parser import StrictParser
 
+MANY_UNKNOWN = 0.2
+"""Share of unknown tokens from which the tokenizer is probably the wrong one."""
+
 
 def build_parser() -> ArgumentParser:
     """Return the command line: the verb ``describe`` and the flags of the data."""
@@ -41,6 +44,14 @@ def show(description: CorpusDescription, console: Console) -> None:
     console.print(counts)
     console.print(_classes(description))
     console.print(_lengths(description))
+    unknown = max(description.unknown_rate.values())
+    if unknown > MANY_UNKNOWN:
+        console.print(
+            f"[yellow]{unknown:.0%} of a split's tokens are unknown, so a network reads little of it. Text without "
+            "spaces between words, such as Chinese, needs --data.tokenizer char.[/yellow]",
+            highlight=False,
+            soft_wrap=True,
+        )
     overlaps = Table("splits", "exact duplicates", "near duplicates", "shared groups", title="Between splits")
     for pair, found in description.overlaps.items():
         overlaps.add_row(pair, *(str(found.get(kind, "not asked")) for kind in ("exact", "near", "groups")))

@@ -108,16 +108,19 @@ def _near(name: str, others: list[str]) -> str:
 
 
 def _selected(path: Path, file_format: str, columns: dict[str, str]) -> Iterator[pd.DataFrame]:
-    """Yield the columns in question, piece by piece; lines of JSON need not have them all.
+    """Yield the columns in question, piece by piece; lines of JSON need not have them all, but for the group's.
 
     Raises:
         DataError: the file is unfit, or no row has one of the columns.
     """
+    named = {f"data.{kind}_column": column for kind, column in columns.items()}
+    in_every_piece = {field: named[field] for field in named if file_format != "jsonl" or field == "data.group_column"}
     present: dict[str, None] = {}
     for piece in read_pieces(path, file_format):
         present |= dict.fromkeys(piece.columns)
+        require_columns(path.name, list(piece.columns), in_every_piece)
         yield piece.reindex(columns=list(dict.fromkeys(columns.values())))
-    require_columns(path.name, list(present), {f"data.{kind}_column": column for kind, column in columns.items()})
+    require_columns(path.name, list(present), named)
 
 
 def source(config: DataConfig) -> Source:

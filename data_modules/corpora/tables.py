@@ -15,6 +15,8 @@ from data_modules.corpora.source import RawCorpus
 from data_modules.errors import DataError, nearest
 from data_modules.mapped import PIECE
 
+SEPARATORS = ",;|\t"
+"""What separates columns in files of one kind or another."""
 WHOLE_NUMBER = re.compile(r"[+-]?\d+")
 
 
@@ -31,6 +33,8 @@ def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> N
             listed = f"its columns are: {', '.join(map(str, present))}"
             hint = nearest(column, present) if present else ""
             hint = hint if "did you mean" in hint else ""
+            if len(present) == 1 and any(separator in str(present[0]) for separator in SEPARATORS):
+                hint = "; that is one column: in csv files commas separate the columns, in tsv files tabs"
             raise DataError(f"{table} has no column {column!r} ({field}); {listed}{hint}")
 
 

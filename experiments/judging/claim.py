@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from data_modules.config import EMBEDDED_CORPORA
 from experiments.errors import ExperimentError
 from experiments.judging.measures import MEASURES
 from experiments.paths import CLAIMS, GRIDS
@@ -127,6 +128,8 @@ class Claim:
         if missing:
             raise ExperimentError(f"{where} has no {missing[0]}")
         values: dict[str, Any] = {key: content[key] for key in own if key in content and key != "parts"}
+        if not isinstance(content["number"], int) or isinstance(content["number"], bool):
+            raise ExperimentError(f"{where}: number is {content['number']!r}; it must be a whole number")
         texts = [key for key in ("claim", "delta_reason", "refuted_by", "disclosure") if key in content]
         values |= {key: _text(f"{where}: {key}", content[key]) for key in texts}
         inherited = {key: content[key] for key in part_keys - {"id", "title"} if key in content}
@@ -166,6 +169,9 @@ def parse_part(where: str, content: Mapping[str, Any]) -> Part:
     }
     if not values["corpora"]:
         raise ExperimentError(f"{where} names no corpora")
+    special = mapping_of(read_yaml(GRIDS / f"{content['grid']}.yaml"), "corpora")
+    for corpus in (*values["corpora"], *values["replications"]):
+        reject_unknown(f"{where}: corpus", str(corpus), sorted({*EMBEDDED_CORPORA, *special}))
     return Part(**values)
 
 

@@ -99,8 +99,10 @@ class Grid:
         names = condition_names(content)
         tuning = Tuning.parse(merge(mapping_of(content, "tuning"), mapping_of(special, "tuning")), names)
         built = build_conditions(content, layers, overrides, tuning)
+        there = dict.fromkeys(condition.name for condition in built)
         for wanted in only or ():
-            reject_unknown("condition", wanted, [condition.name for condition in built])
+            if wanted not in there:
+                raise ExperimentError(f"{path.name} has no condition {wanted!r}; it has {', '.join(there)}")
         kept = tuple(condition for condition in built if not only or condition.name in only)
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]

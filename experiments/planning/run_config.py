@@ -11,8 +11,11 @@ from typing import Any
 
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
-from experiments.planning.names import nest
+from experiments.planning.names import nest, reject_unknown
 from lightning_modules.config import ModelConfig
+
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
+"""Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
 
 
 @dataclass(kw_only=True)
@@ -44,6 +47,7 @@ class TrainerConfig:
     """Also score the fixed sample of training rows at every validation; no number of the training depends on it."""
 
     def __post_init__(self) -> None:
+        reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
         if not 0 < self.val_check_interval <= 1:

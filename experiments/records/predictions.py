@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from experiments.records.errors import RecordError
+from experiments.records.errors import REMEDY, RecordError
 from experiments.records.naming import run_name
 from experiments.records.record import Record
 
@@ -84,7 +84,7 @@ def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
     try:
         frame = parquet.read_table(path, columns=None if wanted is None else [*IDENTITY, *wanted]).to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise RecordError(f"{path} is damaged ({str(error).splitlines()[0][:120]})") from None
+        raise RecordError(f"{path} is damaged ({str(error).splitlines()[0][:120]}); {REMEDY}") from None
     missing = [name for name in (*IDENTITY, *(wanted or [])) if name not in frame.columns]
     if missing:
         raise RecordError(f"{path} lacks the column {missing[0]!r}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.records.errors import RecordError
+from experiments.records.errors import REMEDY, RecordError
 from experiments.records.files import RECORD_FILE, read_record, write_atomically
 from experiments.records.merging import merge_records, run_key, without_paths
 from experiments.records.naming import run_name
@@ -123,5 +123,5 @@ def read_committed(folder: Path) -> list[Record]:
             raise EOFError("it is empty")  # gzip would take it for no records
         lines = gzip.decompress(content).decode().split("\n")[:-1]  # texts may hold other line separators
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is damaged ({error}); restore it from version control") from None
+        raise RecordError(f"{path} is damaged ({error}); {REMEDY}") from None
     return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]

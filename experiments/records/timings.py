@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.records.errors import RecordError
+from experiments.records.errors import REMEDY, RecordError
 from experiments.records.naming import run_name
 from experiments.records.record import Record
 
@@ -65,4 +65,4 @@ def _read(path: Path) -> pd.DataFrame | None:
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        raise RecordError(f"{path} is damaged ({error})") from None
+        raise RecordError(f"{path} is damaged ({error}); {REMEDY}") from None

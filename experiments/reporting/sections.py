@@ -37,6 +37,7 @@ def data_section(finals: Sequence[Record], description: Description) -> str:
         f"- rows: {rows or 'not recorded'}",
         *_removed(everyone),
         f"- {len(names)} classes: {', '.join(names)}",
+        *_unsupported(finals),
         f"- vocabulary: {_range([each.get('vocabulary_size', 'unknown') for each in everyone], separator='')} tokens",
         f"- fingerprint of the text `{data.get('fingerprint')}`, of the splits `{data.get('split_hash')}`",
     ]
@@ -49,6 +50,18 @@ def _range(values: Sequence[Any], separator: str = ",") -> str:
     return " to ".join(
         f"{end:{separator}}" if isinstance(end, int) else str(end) for end in dict.fromkeys((ends[0], ends[-1]))
     )
+
+
+def _unsupported(finals: Sequence[Record]) -> list[str]:
+    """Return which classes the test split lacks: their scores are none, and macro averages say less."""
+    classes = {str(each["class"]): each["support"] for final in finals if final.test for each in final.test.per_class}
+    lacking = [escape_markdown(name) for name, support in classes.items() if not support]
+    if not lacking:
+        return []
+    return [
+        f"- **no test rows of {', '.join(lacking)}**: macro averages leave such a class out of runs that never predict "
+        "it and count it as 0 in the others, so they are no fair comparison here"
+    ]
 
 
 def _removed(everyone: Sequence[dict[str, Any]]) -> list[str]:

@@ -70,6 +70,24 @@ def rows_of(record: Record) -> tuple[str, str]:
     return str(record.data.get("fingerprint")), str(record.data.get("split_hash"))
 
 
+def refuse_other_files(grid: Grid, results: Path) -> None:
+    """Refuse to tell of a grid on files of one's own what was made of other files of the same name.
+
+    Raises:
+        ExperimentError: where a record has another fingerprint.
+        DataError: where the files cannot be read.
+    """
+    config = grid.conditions[0].config.data
+    if config.train_file is None:
+        return
+    from data_modules.corpora.load import prepare
+
+    folder, tables = (place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder))
+    fingerprint = prepare(config).fingerprint
+    refuse_other_text(folder, local_records(folder)[0].values(), fingerprint)
+    refuse_other_text(tables, read_committed(tables), fingerprint)
+
+
 def refuse_other_text(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
     """Refuse to write into a folder that holds runs of another text of the same name: they would be lost.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,22 @@ LOG_BYTES = 400_000
 """Curves, predictions and record of a run."""
 
 
+NEWEST = 200
+"""Most runs whose times are read."""
+LEAST_SECONDS = 3.0
+"""Shorter trainings measure the start of a run, not its speed."""
+LIKE = 4.0
+"""Largest ratio of arithmetic per token between runs whose speeds are taken for alike."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run was that has been made here."""
+
+    flops_per_token: float
+    flops_per_second: float
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Size and cost of one run."""
@@ -52,13 +68,13 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     """Print every run of the grid, then what all of them take together."""
     made = FinishedRuns(grid, results).records()
     runs = [*tune_runs(grid, made), *final_runs(grid, made)]
-    speed = measured_speed(results) or FLOPS_PER_SECOND
+    speeds = measured_speeds(results)
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
     facts: dict[str, tuple[TextDataModule, float]] = {}
     seconds, disk = 0.0, 0
     with console.status(f"preparing the corpus {grid.corpus}"):
         for run in runs:
-            estimate = estimated(run, speed, facts)
+            estimate = estimated(run, speeds, facts)
             seconds, disk = seconds + estimate.seconds, disk + estimate.bytes
             counts = estimate.counts
             sizes = (
@@ -70,11 +86,11 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     together = (
         f"{len(runs)} runs: {duration(seconds)} of one core, about {duration(seconds / workers)} with {workers} workers"
     )
-    source = "speed measured in earlier runs here" if measured_speed(results) else "speed not measured here yet"
+    source = "by the speed of earlier runs of like size" if speeds else "speed not measured here yet"
     console.print(f"{together}, {disk / 2**20:.0f} MiB of disk ({source})", highlight=False)
 
 
-def estimated(run: Run, flops_per_second: float, facts: dict[str, tuple[TextDataModule, float]]) -> Estimate:
+def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextDataModule, float]]) -> Estimate:
     """Return a run's size, counted from the built model, and its cost, from its real tokens."""
     data, mean_tokens = text_of(run, facts)
     counts = counted(
@@ -86,7 +102,7 @@ def estimated(run: Run, flops_per_second: float, facts: dict[str, tuple[TextData
     if run.baseline:
         return Estimate(counts, BASELINE_SECONDS, LOG_BYTES)
     tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
-    seconds = START_SECONDS + counts.flops_per_token * tokens / flops_per_second
+    seconds = START_SECONDS + counts.flops_per_token * tokens / speed_for(counts.flops_per_token, speeds)
     return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters)
 
 
@@ -111,14 +127,24 @@ def text_of(run: Run, facts: dict[str, tuple[TextDataModule, float]]) -> tuple[T
     return facts[key]
 
 
-def measured_speed(results: Path) -> float | None:
-    """Return the median arithmetic per second of the runs made here; None where there are none."""
-    speeds = [speed for path in sorted(results.glob(f"runs/*/*/*/*/*/{TIMING_FILE}"))[:200] for speed in speed_of(path)]
-    return median(speeds) if speeds else None
+def measured_speeds(results: Path) -> list[Speed]:
+    """Return the speeds of the runs made here that trained long enough to tell."""
+    paths = sorted(results.glob(f"runs/*/*/*/*/*/{TIMING_FILE}"), key=lambda path: path.stat().st_mtime)
+    return [speed for path in paths[-NEWEST:] for speed in speed_of(path)]
 
 
-def speed_of(path: Path) -> Iterable[float]:
-    """Yield a run's arithmetic per second, from its record's size and its timing."""
+def speed_for(flops_per_token: float, speeds: Sequence[Speed]) -> float:
+    """Return the median arithmetic per second of the runs of like size; the usual one where there is none."""
+    like = [
+        speed.flops_per_second
+        for speed in speeds
+        if flops_per_token / LIKE <= speed.flops_per_token <= flops_per_token * LIKE
+    ]
+    return median(like) if like else FLOPS_PER_SECOND
+
+
+def speed_of(path: Path) -> Iterable[Speed]:
+    """Yield a run's speed, from its record's size and its timing, unless it trained for a moment only."""
     from experiments.records.errors import RecordError
     from experiments.records.files import read_record
 
@@ -128,5 +154,6 @@ def speed_of(path: Path) -> Iterable[float]:
             seconds = float(next(csv.DictReader(file))["training_seconds"])
     except (RecordError, OSError, KeyError, ValueError, StopIteration):
         return
-    if seconds > 0 and record.model.get("flops_per_token"):
-        yield record.model["flops_per_token"] * record.progress["tokens_seen"] / seconds
+    size = record.model.get("flops_per_token")
+    if seconds >= LEAST_SECONDS and size:
+        yield Speed(size, size * record.progress["tokens_seen"] / seconds)

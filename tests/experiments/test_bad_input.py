@@ -1,15 +1,18 @@
 """A user's mistake ends with one readable line, status 2 and no traceback; what was finished stays."""
 
 import errno
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_records import make_record
+from synthetic_records import evidence_of, make_record
 
 from experiments import ablation, corpus
 from experiments.records.errors import RecordError
 from experiments.records.files import RECORD_FILE, write_record
+from experiments.records.record import Record
 
 TINY = ["--data.corpus", "csv", "--data.text_column", "text", "--data.label_column", "label"]
 Main = Callable[[Sequence[str]], None]
@@ -43,7 +46,8 @@ def complaint(capsys: pytest.CaptureFixture[str], main: Main, *arguments: str) -
         (["run", "quick", "--model.optimizer", "adamx"], "adam"),
         (["run", "smoke", "--data.tokenizer", "wordpice"], "wordpiece"),
         (["run", "quick", "--data.corpus", "docstring"], "docstrings"),
-        (["run", "quick", "--conditions", "[pre_nl]"], "'pre_ln'"),
+        (["run", "quick", "--conditions", "[pre_nl]"], "quick.yaml has no condition 'pre_nl'; it has post_ln, pre_ln"),
+        (["run", "quick", "--trainer.precision", "bf16-mixd"], "'bf16-mixed'"),
         (["run", "quick", "--seeds", "0"], "at least 1"),
         (["run", "quick", "--workers", "0"], "at least 1"),
         (["run", "quick", "--data.corpus", "csv"], "train_file"),
@@ -68,6 +72,9 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     good = rows(tmp_path / "good.csv", *(f"words of row {n} here,{'ab'[n % 2]}" for n in range(60)))
     assert "gone.csv" in said(str(tmp_path / "gone.csv"))
     assert "label" in said(good, "--data.label_column", "labl")
+    assert "no column 'author' (data.group_column)" in said(good, "--data.group_column", "author")
+    (tmp_path / "semicolons.csv").write_text("text;label\na text;b\n")
+    assert "in csv files commas separate the columns" in said(str(tmp_path / "semicolons.csv"))
     (tmp_path / "empty.csv").write_text("")
     assert "empty" in said(str(tmp_path / "empty.csv"))
     (tmp_path / "latin.csv").write_bytes("text,label\nd\u00e9j\u00e0 vu,a\n".encode("utf-16"))
@@ -78,6 +85,24 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "too few to cut" in said(few)
     strange = rows(tmp_path / "strange.csv", "a text of an unknown class,c", "and one more of it,c")
     assert "c" in said(good, "--data.test_file", strange)
+
+
+def test_results_of_other_files_of_the_same_name_are_neither_shown_nor_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = rows(tmp_path / "own.csv", *(f"words of row {n} here,{'ab'[n % 2]}" for n in range(60)))
+    options = ["smoke", *TINY, "--data.train_file", train, "--results", str(tmp_path / "results")]
+    write_record(tmp_path / "results" / "runs" / "smoke" / "own" / "pre_ln" / "default" / "seed_0", made_elsewhere())
+    for verb in ("status", "report", "run"):
+        assert "holds runs of another text" in complaint(capsys, ablation.main, verb, *options)
+    shutil.rmtree(tmp_path / "results" / "runs")
+    evidence_of(made_elsewhere()).save(tmp_path / "results" / "smoke" / "own")
+    for verb in ("status", "report", "run"):
+        assert "holds runs of another text" in complaint(capsys, ablation.main, verb, *options)
+
+
+def made_elsewhere() -> Record:
+    return replace(make_record("pre_ln", 0), grid="smoke", corpus="own")
 
 
 def test_a_hub_id_without_network_says_how_to_get_the_data(

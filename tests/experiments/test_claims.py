@@ -88,6 +88,8 @@ def changed(name: str = "xavier_start", **changes: Any) -> dict[str, Any]:
         ({"delta": None}, "has no delta"),
         ({"family": None}, "has no family"),
         ({"corpora": []}, "names no corpora"),
+        ({"corpora": ["lisstops"]}, "'listops'"),
+        ({"number": "x"}, "must be a whole number"),
         ({"claim": {"en": "Only in English."}}, "each of: en, zh"),
         (
             {"treatment": {"conditon": "pre_ln"}, "parts": [{"id": "a", "title": {"en": "a", "zh": "一"}}]},

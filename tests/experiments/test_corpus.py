@@ -34,6 +34,19 @@ def test_describe_shows_counts_lengths_unknown_words_overlaps_and_rows(tmp_path:
     assert "<b>" not in shown and "is good and long" in shown
 
 
+def test_a_tokenizer_that_does_not_fit_the_text_is_told(tmp_path: Path, capsys) -> None:
+    signs = "天地玄黄宇宙洪荒日月盈昃辰宿列张"
+    rows = [f"{signs[n % 16]}{signs[n // 16]}{signs[-n % 7]}好书,{n % 2}" for n in range(200)]
+    (tmp_path / "own.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    flags = ["--data.corpus", "csv", "--data.train_file", str(tmp_path / "own.csv")]
+    flags += ["--data.near_duplicate_threshold", "null"]
+    said = []
+    for more in ([], ["--data.tokenizer", "char"]):
+        main(["describe", *flags, *more])
+        said.append("tokens are unknown" in " ".join(capsys.readouterr().out.split()))
+    assert said == [True, False]
+
+
 def test_a_config_file_does_as_flags_do(tmp_path: Path, capsys) -> None:
     (tmp_path / "c.yaml").write_text(
         "data:\n  corpus: listops\n  listops:\n    train_rows: 50\n    evaluation_rows: 40\n"
