@@ -37,8 +37,6 @@ NOT_ARCHITECTURE: dict[str, Any] = {
 """Settings that differ between the runs of a grid and leave a network's size as it is."""
 LOG_BYTES = 400_000
 """Curves, predictions and record of a run."""
-
-
 NEWEST = 200
 """Most runs whose times are read."""
 LEAST_SECONDS = 3.0
@@ -62,6 +60,8 @@ class Estimate:
     counts: Counts
     seconds: float
     bytes: int
+    measured: bool
+    """Whether runs of like size have told how fast this machine is."""
 
 
 def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
@@ -71,11 +71,12 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     speeds = measured_speeds(results)
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
     facts: dict[str, tuple[TextDataModule, float]] = {}
-    seconds, disk = 0.0, 0
+    seconds, disk, measured = 0.0, 0, 0
     with console.status(f"preparing the corpus {grid.corpus}"):
         for run in runs:
             estimate = estimated(run, speeds, facts)
             seconds, disk = seconds + estimate.seconds, disk + estimate.bytes
+            measured += estimate.measured
             counts = estimate.counts
             sizes = (
                 (f"{counts.parameters:,}", f"{counts.norms}", f"{counts.skips}") if not run.baseline else ("", "", "")
@@ -86,7 +87,7 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     together = (
         f"{len(runs)} runs: {duration(seconds)} of one core, about {duration(seconds / workers)} with {workers} workers"
     )
-    source = "by the speed of earlier runs of like size" if speeds else "speed not measured here yet"
+    source = f"by earlier runs of like size for {measured} of them" if measured else "speed not measured here yet"
     console.print(f"{together}, {disk / 2**20:.0f} MiB of disk ({source})", highlight=False)
 
 
@@ -100,10 +101,11 @@ def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextData
         max_length=data.facts.max_length,
     )
     if run.baseline:
-        return Estimate(counts, BASELINE_SECONDS, LOG_BYTES)
+        return Estimate(counts, BASELINE_SECONDS, LOG_BYTES, measured=False)
     tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
-    seconds = START_SECONDS + counts.flops_per_token * tokens / speed_for(counts.flops_per_token, speeds)
-    return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters)
+    speed = speed_for(counts.flops_per_token, speeds)
+    seconds = START_SECONDS + counts.flops_per_token * tokens / (speed or FLOPS_PER_SECOND)
+    return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters, measured=speed is not None)
 
 
 @cache
@@ -133,14 +135,14 @@ def measured_speeds(results: Path) -> list[Speed]:
     return [speed for path in paths[-NEWEST:] for speed in speed_of(path)]
 
 
-def speed_for(flops_per_token: float, speeds: Sequence[Speed]) -> float:
-    """Return the median arithmetic per second of the runs of like size; the usual one where there is none."""
+def speed_for(flops_per_token: float, speeds: Sequence[Speed]) -> float | None:
+    """Return the median arithmetic per second of the runs of like size; None where there are none."""
     like = [
         speed.flops_per_second
         for speed in speeds
         if flops_per_token / LIKE <= speed.flops_per_token <= flops_per_token * LIKE
     ]
-    return median(like) if like else FLOPS_PER_SECOND
+    return median(like) if like else None
 
 
 def speed_of(path: Path) -> Iterable[Speed]:
