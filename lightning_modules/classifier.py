@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -205,23 +205,41 @@ class TextClassifier(LightningModule):
             checkpoint["facts"] = self.facts.as_dict()
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]  # a plain classmethod, without arguments we have no use for
-        cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
-    ) -> TextClassifier:
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **settings: Any,
+    ) -> Self:
         """Load settings, facts and weights; the module is in evaluation mode.
 
+        Args:
+            checkpoint_path: a checkpoint of a run, or an open file of one.
+            map_location: where the weights go; by default to the CPU.
+            hparams_file: not taken, since a checkpoint holds its settings.
+            strict: whether the weights must be exactly the network's; by default they must.
+            weights_only: nothing but tensors and plain values is unpickled, whatever is asked for.
+            settings: fields of :class:`ModelConfig` to take instead of the checkpoint's.
+
         Raises:
-            ConfigurationError: the file is damaged or is no checkpoint of this class.
+            ConfigurationError: the file is damaged or is no checkpoint of this class, or ``hparams_file`` is given.
         """
+        if hparams_file is not None:
+            raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
         try:
-            checkpoint = torch.load(checkpoint_path, map_location=map_location, weights_only=True)
-            module = cls(**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY])
+            checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
+            weights = checkpoint["state_dict"]
+            module = cls(**{**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY], **settings})
             module.build(TaskFacts(**checkpoint["facts"]))
-            module.load_state_dict(checkpoint["state_dict"])
+            module.load_state_dict(weights, strict=strict is not False)
+            module.to(next(iter(weights.values())).device)
         except FileNotFoundError:
             raise
         except Exception as error:
             raise ConfigurationError(
                 f"{checkpoint_path} is not a readable checkpoint of a classifier: {error}"
             ) from error
-        return module.to(map_location).eval()
+        return module.eval()

@@ -20,9 +20,6 @@ from experiments.running.worker import Finished, Skipped
 from experiments.running.worker import make as make_in_worker
 
 REPOSITORY = Path(__file__).parent.parent.parent
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -r requirements-cluster.txt"
-)
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *options: str) -> str:
@@ -93,7 +90,6 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@needs_ray
 def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.running.engines.ray_connection.ANSWER_SECONDS", 5.0)
     with pytest.raises(ExperimentError, match="no Ray cluster"):

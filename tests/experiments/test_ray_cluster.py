@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.cluster_utils import Cluster
 from tiny_runs import make, tiny_run
 
 from experiments.paths import runs_folder
@@ -21,17 +22,11 @@ from experiments.records.files import read_record
 from experiments.records.store import Evidence
 from experiments.running.engines.engine import Event
 from experiments.running.engines.options import EngineOptions
-from experiments.running.engines.ray_connection import import_ray
+from experiments.running.engines.ray_cluster import RayEngine, SentRun, SentText
 from experiments.running.locks import is_locked, locked
 from experiments.running.worker import Failed, Finished, Skipped
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install -r requirements-cluster.txt")
-import_ray()  # before anything else imports it, so that it sends no statistics
 os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that may be busy, and are waited for
-
-from ray.cluster_utils import Cluster  # noqa: E402  # which imports Ray
-
-from experiments.running.engines.ray_cluster import RayEngine, SentRun, SentText  # noqa: E402  # which imports Ray too
 
 STORE = 80 * 2**20
 PATIENCE = 300

@@ -40,6 +40,13 @@ def with_member(archive: bytes, name: str) -> bytes:
     return buffer.getvalue()
 
 
+def encrypted(archive: bytes) -> bytes:
+    """Return an archive whose directory says of every file that it is encrypted."""
+    entry = b"PK\x01\x02"  # then two versions of two bytes each, then the flags
+    start, *entries = archive.split(entry)
+    return entry.join([start, *(item[:4] + bytes([item[4] | 1]) + item[5:] for item in entries)])
+
+
 def test_a_run_comes_back_whole(made: tuple[Run, Path], tmp_path: Path) -> None:
     run, there = made
     folder = prepared(run, tmp_path)
@@ -66,9 +73,14 @@ def test_files_of_other_names_or_places_are_refused(name: str, made: tuple[Run, 
     [
         (lambda archive: archive[: len(archive) // 2], "damaged"),
         (lambda archive: b"", "damaged"),
+        (lambda archive: archive[:60] + b"\xff" * 60 + archive[120:], "damaged"),
+        (
+            lambda archive: archive.replace(b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01"),
+            "encrypted",
+        ),
         (lambda archive: with_member(b"", "metrics.csv"), "record"),
     ],
-    ids=["cut", "empty", "without a record"],
+    ids=["cut", "empty", "scrambled", "encrypted", "without a record"],
 )
 def test_what_is_damaged_is_refused(
     spoil: Callable[[bytes], bytes], reason: str, made: tuple[Run, Path], tmp_path: Path

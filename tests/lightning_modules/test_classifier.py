@@ -104,6 +104,25 @@ def test_a_checkpoint_loads_by_itself_and_predicts_the_same(tmp_path, variant):
     torch.testing.assert_close(loaded(make_batch(4)), module.eval()(make_batch(4)), rtol=0, atol=0)
 
 
+def test_single_settings_may_be_replaced_while_loading(tmp_path):
+    trainer = make_trainer(limit_train_batches=1)
+    trainer.fit(make_classifier(dropout=0.3), datamodule=SyntheticText())
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    assert TextClassifier.load_from_checkpoint(tmp_path / "model.ckpt", dropout=0.1).config.dropout == 0.1
+
+
+class Hostile:
+    def __reduce__(self):
+        return (print, ("code from the file ran",))
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path, capsys):
+    torch.save({"state_dict": {}, "hyper_parameters": Hostile()}, tmp_path / "model.ckpt")
+    with pytest.raises(ConfigurationError, match="not a readable checkpoint"):
+        TextClassifier.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=False)
+    assert "ran" not in capsys.readouterr().out
+
+
 def test_checkpoints_hold_plain_values_only(tmp_path):
     trainer = make_trainer(callbacks=[History(), GradientNorms(), Throughput(), DivergenceGuard(), Probes(3)])
     trainer.fit(make_classifier(), datamodule=SyntheticText())

@@ -22,6 +22,8 @@ PACKAGES = ("data_modules", "experiments", "lightning_modules")
 """The code that a node gets."""
 NODE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 """The second has a run that asks for no GPU see none, which is not Ray's default."""
+SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Has Ray send no statistics."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of a Ray that is started here: texts and what runs leave; Ray puts on disk what does not fit."""
 REACH_SECONDS = 5.0
@@ -71,9 +73,14 @@ def copy_code(folder: Path) -> None:
     (folder / CODE_VERSION_FILE.name).write_text(json.dumps(code_version()), encoding="utf-8")
 
 
+def send_no_statistics() -> None:
+    """Tell Ray to send no statistics to its makers; it asks once, when it is imported."""
+    os.environ.update(SILENT)
+
+
 def import_ray() -> Any:
-    """Return the module ``ray``, told to send no statistics to its makers and to say little."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    """Return the module ``ray``, which sends no statistics."""
+    send_no_statistics()
     import ray
 
     return ray
@@ -88,7 +95,7 @@ def require_cluster(address: str) -> None:
     if address != "auto":
         require_reachable(address)
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
-    quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    quiet = {**os.environ, **SILENT}
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, env=quiet)
     except subprocess.TimeoutExpired:
