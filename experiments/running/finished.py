@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from data_modules.config import EMBEDDED_CORPORA
 from experiments.errors import ExperimentError
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.grid import Grid
@@ -78,22 +79,29 @@ def refuse_other_files(grid: Grid, results: Path) -> None:
         DataError: where the files cannot be read.
     """
     config = grid.conditions[0].config.data
-    if config.train_file is None:
-        return
-    from data_modules.corpora.load import prepare
+    if config.train_file is not None:
+        from data_modules.corpora.load import prepare
 
-    folder, tables = (place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder))
-    fingerprint = prepare(config).fingerprint
-    refuse_other_text(folder, local_records(folder)[0].values(), fingerprint)
-    refuse_other_text(tables, read_committed(tables), fingerprint)
+        refuse_other_text(grid, results, prepare(config).fingerprint)
 
 
-def refuse_other_text(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
-    """Refuse to write into a folder that holds runs of another text of the same name: they would be lost.
+def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
+    """Refuse to write where runs of another text of the same name are, local or committed: they would be lost.
+
+    An embedded text changes with the packages that it is built from; its committed records may be of another one, since
+    version control keeps them.
 
     Raises:
         ExperimentError: where a record has another fingerprint.
     """
+    folder, tables = (place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder))
+    refuse_other_records(folder, local_records(folder)[0].values(), fingerprint)
+    if grid.corpus not in EMBEDDED_CORPORA:
+        refuse_other_records(tables, read_committed(tables), fingerprint)
+
+
+def refuse_other_records(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
+    """Raise :class:`ExperimentError` where a record of a folder has another fingerprint."""
     for record in records:
         found = str(record.data.get("fingerprint") or fingerprint)
         if found != fingerprint:

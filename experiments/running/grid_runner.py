@@ -11,13 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from data_modules.config import EMBEDDED_CORPORA, SPLIT_SETTINGS, DataConfig
+from data_modules.config import SPLIT_SETTINGS, DataConfig
 from experiments.errors import ExperimentError
-from experiments.paths import tables_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.records.store import local_records, read_committed
 from experiments.running.display import Display
 from experiments.running.engines.engine import Engine
 from experiments.running.finished import FinishedRuns, refuse_other_text
@@ -44,10 +42,7 @@ def run_grid(
     text = prepare_corpus(grid, console)
     texts = [(text.fingerprint, split_hash) for split_hash in text.split_hashes.values()]
     finished = FinishedRuns(grid, results, committed=keep_committed, texts=texts)
-    refuse_other_text(finished.folder, local_records(finished.folder)[0].values(), text.fingerprint)
-    if grid.corpus not in EMBEDDED_CORPORA:  # an embedded text changes with its packages, and its records have git
-        tables = tables_folder(results, grid.name, grid.corpus)
-        refuse_other_text(tables, read_committed(tables), text.fingerprint)
+    refuse_other_text(grid, results, text.fingerprint)
 
     def is_made(run: Run) -> bool:
         return finished.holds(run, text.fingerprint, text.split_hashes[splitting(run.config.data)])

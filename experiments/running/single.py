@@ -25,7 +25,7 @@ from experiments.records.files import RECORD_FILE, read_record
 from experiments.running.conclude import conclude
 from experiments.running.ending import ending_of
 from experiments.running.execute import leave, speed
-from experiments.running.finished import refuse_other_text
+from experiments.running.finished import refuse_other_records
 from experiments.running.leftovers import log_hyperparameters
 from experiments.running.locks import Busy, locked
 from experiments.running.memory import peak_memory_mib
@@ -106,7 +106,7 @@ def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -
         ExperimentError: where it was a fit on another text, whose fingerprint is not ``fingerprint``.
     """
     with suppress(RecordError):  # none there, or a damaged one
-        refuse_other_text(folder, [read_record(folder)], fingerprint)
+        refuse_other_records(folder, [read_record(folder)], fingerprint)
     if resumes:
         (folder / RECORD_FILE).unlink(missing_ok=True)
     else:

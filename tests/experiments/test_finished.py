@@ -14,7 +14,7 @@ from experiments.planning.runs import Run
 from experiments.records.files import read_record, write_record
 from experiments.records.record import Outcome, Record
 from experiments.records.store import Evidence
-from experiments.running.finished import FinishedRuns, refuse_other_text
+from experiments.running.finished import FinishedRuns, refuse_other_records
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +81,6 @@ def test_committed_records_of_other_rows_decide_nothing(grid: Grid, finished_els
 
 
 def test_runs_of_another_text_of_the_same_name_are_not_overwritten(tmp_path: Path) -> None:
-    refuse_other_text(tmp_path, [make_record("pre_ln", 0)], "f00d")
+    refuse_other_records(tmp_path, [make_record("pre_ln", 0)], "f00d")
     with pytest.raises(ExperimentError, match=r"holds runs of another text .*--results"):
-        refuse_other_text(tmp_path, [make_record("pre_ln", 0), make_record("pre_ln", 1)], "beef")
+        refuse_other_records(tmp_path, [make_record("pre_ln", 0), make_record("pre_ln", 1)], "beef")
