@@ -1,7 +1,7 @@
 """Look inside: every probe of a network by depth, at initialisation, after some training, or of a trained run.
 
-    python -m experiments.probe pre_ln post_ln plain --model.layers 12
-    python -m experiments.probe pre_ln plain --model.layers 12 --steps 100
+    python -m experiments.probe pre_ln post_ln plain --layers 12
+    python -m experiments.probe pre_ln plain --layers 12 --model.width 128 --steps 100
     python -m experiments.probe --run results/runs/quick/docstrings/pre_ln/default/seed_0
 
 Each prints a table per network (signal, rank, attention, Jacobians, gradients against depth) and writes all depths as
@@ -54,10 +54,16 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("variants", type=str, nargs="*", help="variants to look into, side by side")
     parser.add_argument("--run", type=str, action="append", help="run folder with a checkpoint; may be repeated")
     parser.add_argument("--steps", type=int, help="optimiser steps to train before the last snapshot (default: 0)")
+    parser.add_argument("--layers", type=int, help="short for --model.layers")
     parser.add_argument("--seed", type=int, help="seed of initialisation, dropout and batch order (default: 0)")
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))
-    return parser.parse_args(list(arguments), defaults=False)
+    parsed = parser.parse_args(list(arguments), defaults=False)
+    if "layers" in parsed:
+        if "model.layers" in parsed:
+            raise ExperimentError("give either --layers or --model.layers")
+        parsed["model.layers"] = parsed.pop("layers")
+    return parsed
 
 
 def check(variants: Sequence[str], runs: Sequence[str], steps: int, options: dict[str, dict[str, object]]) -> None:

@@ -12,6 +12,8 @@ from tiny_runs import make, tiny_run
 
 from data_modules.text import TextDataModule
 from experiments import probe, train
+from experiments.errors import ExperimentError
+from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
 from experiments.probing.figure import points
 from experiments.probing.snapshots import Snapshot, run_names
@@ -146,6 +148,13 @@ def test_mistakes_end_with_one_line(
         probe.main([*arguments, *folders])
     message = capsys.readouterr().err
     assert stopped.value.code == 2 and said in message and message.count("\n") == 1
+
+
+def test_layers_may_be_given_by_their_short_name() -> None:
+    short, long = (given_options(probe.parse(["pre_ln", option, "3"])) for option in ("--layers", "--model.layers"))
+    assert short == long == {"model": {"layers": 3}}
+    with pytest.raises(ExperimentError, match=r"either --layers or --model\.layers"):
+        probe.parse(["pre_ln", "--layers", "3", "--model.layers", "3"])
 
 
 def test_a_divergence_is_said(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
