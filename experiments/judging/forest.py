@@ -17,15 +17,15 @@ COLORS: dict[VerdictName, str] = {"confirmed": "#0072B2", "refuted": "#D55E00", 
 MARKERS: dict[VerdictName, str] = {"confirmed": "o", "refuted": "s", "inconclusive": "D"}
 LIMIT = 8.0
 """Effects beyond so many δ are drawn at the edge, as arrows."""
-REPLICATIONS = "replications"
-ROW_HEIGHT = 0.19
+ROW_HEIGHT, PANEL_WIDTH = 0.19, 1.6
+"""In inches."""
 
 
 def draw_forest(judgements: Sequence[Judgement], path: Path) -> Path | None:
     """Draw every judged effect and return the path; None where nothing is judged yet.
 
-    A row is a part of a claim, a panel a confirmatory corpus; all replications share the last panel. Effects have
-    different units, so each is divided by its δ: 0 is no effect, 1 the smallest that matters.
+    A row is a part of a claim, a panel a corpus, those that only replicate last. Effects have different units, so each
+    is divided by its δ: 0 is no effect, 1 the smallest that matters.
     """
     drawn = [judgement for judgement in judgements if any(effect.interval for effect in judgement.effects)]
     if not drawn:
@@ -45,23 +45,20 @@ def compose(judgements: Sequence[Judgement]) -> Figure:
     from experiments.reporting.style import headline
 
     effects = [effect for judgement in judgements for effect in judgement.effects if effect.interval]
-    panels = list(dict.fromkeys(panel_of(effect) for effect in effects))
-    panels.sort(key=lambda panel: panel == REPLICATIONS)
+    deciding = [effect for effect in effects if effect.measurement.is_confirmatory]
+    panels = list(dict.fromkeys(effect.measurement.corpus for effect in [*deciding, *effects]))
     labels, headings, places = rows_of(judgements)
-    figure = Figure(figsize=(4.2 + 1.9 * len(panels), 1.5 + ROW_HEIGHT * len(labels)), layout="constrained")
+    figure = Figure(figsize=(4.2 + PANEL_WIDTH * len(panels), 1.5 + ROW_HEIGHT * len(labels)), layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(grid, panels, strict=True):
         prepare(axes, panel, headings, len(labels))
-        mine = [effect for effect in effects if panel_of(effect) == panel]
-        for (claim, part), place in places.items():
-            here = [e for e in mine if (e.measurement.claim.id, e.measurement.part.id) == (claim, part)]
-            for index, effect in enumerate(here):
-                draw_effect(axes, place + 0.2 * (index - (len(here) - 1) / 2), effect)
+        for effect in effects:
+            if effect.measurement.corpus == panel:
+                draw_effect(axes, places[effect.measurement.claim.id, effect.measurement.part.id], effect)
     grid[0].set_yticks(range(len(labels)), labels, fontsize=7)
     for index, label in enumerate(grid[0].get_yticklabels()):
         label.set_fontweight("bold" if index in headings else "normal")
     add_legend(figure)
-    deciding = [effect for effect in effects if effect.measurement.is_confirmatory]
     counts = {name: sum(effect.verdict.name == name for effect in deciding) for name in COLORS}
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
     headline(figure, f"Of {len(deciding)} effects that decide (a part of a claim on a corpus): {said}")
@@ -80,11 +77,6 @@ def rows_of(judgements: Sequence[Judgement]) -> tuple[list[str], set[int], dict[
             places[judgement.claim.id, part.id] = len(labels)
             labels.append(part.title["en"])
     return labels, headings, places
-
-
-def panel_of(effect: Effect) -> str:
-    """Return the panel of an effect: its corpus where that decides, else the one that replications share."""
-    return effect.measurement.corpus if effect.measurement.is_confirmatory else REPLICATIONS
 
 
 def prepare(axes: Axes, title: str, headings: set[int], rows: int) -> None:
