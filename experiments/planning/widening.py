@@ -10,6 +10,7 @@ scores decide, hence equal records give equal trials, in whatever order and comp
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import sqrt
 from typing import Any
@@ -83,7 +84,13 @@ def between(value: float, values: Sequence[float]) -> Iterator[float]:
         yield shortened(sqrt(value * neighbour), ladder)
 
 
-def shortened(value: float, tried: Sequence[float]) -> float:
-    """Return ``value`` with two significant digits where that gives a new one, as a person would write it."""
+def shortened(value: float, ladder: Sequence[float]) -> float:
+    """Return ``value`` with two significant digits, as a person would write it, where that passes no tried value.
+
+    Args:
+        value: a new one.
+        ladder: what was tried, in ascending order.
+    """
     short = float(f"{value:.2g}")
-    return value if short in tried else short
+    passes = short in ladder or bisect(ladder, short) != bisect(ladder, value)
+    return value if passes else short

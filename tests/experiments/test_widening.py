@@ -70,13 +70,24 @@ def test_a_value_that_the_configuration_refuses_is_passed_over() -> None:
         next_trial(trials, {WARMUP: 0.9}, lambda trial: False)
 
 
-@given(st.lists(st.floats(1e-6, 10.0), min_size=2, max_size=5, unique=True), st.integers(1, 8), st.randoms())
-def test_every_further_trial_is_a_new_one(rates: list[float], steps: int, random: Any) -> None:
+# Rates at least 2.3 % apart: between two that differ in their last digits there is no room for eight more.
+RATES_APART = st.lists(st.integers(-600, 100), min_size=2, max_size=5, unique=True)
+
+
+@given(RATES_APART, st.integers(1, 8), st.randoms())
+def test_every_further_trial_is_a_new_one(exponents: list[int], steps: int, random: Any) -> None:
+    rates = [10 ** (exponent / 100) for exponent in exponents]
     trials = [{RATE: rate} for rate in rates]
     for _ in range(steps):
         trials.append(next_trial(trials, random.choice(trials), anything))
     assert len({trial[RATE] for trial in trials}) == len(rates) + steps
     assert all(trial[RATE] > 0 for trial in trials)
+
+
+def test_two_digits_do_not_carry_a_refined_value_past_its_neighbour() -> None:
+    lower, upper = 1.01e-3, 1.09e-3  # their mean is 1.049e-3, with two digits 1e-3
+    refined = next_trial([{RATE: lower}, {RATE: upper}], {RATE: lower}, lambda trial: trial[RATE] > lower)
+    assert refined == {RATE: pytest.approx(math.sqrt(lower * upper), rel=1e-9)}
 
 
 def test_every_space_must_have_something_to_widen() -> None:
