@@ -11,6 +11,7 @@ Norm sites of a sublayer::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +39,10 @@ class Variant:
 
     parent: str | None = None
     """Variant that this one differs from by a few fields; set by :meth:`derive`."""
+
+    also_without: tuple[str, ...] = ()
+    """Further variants from which this one takes a single part, beside ``parent``: reports compare it with them too.
+    A child does not inherit it."""
 
     residual: str = "identity"
     """Residual stream, by its name in ``transformer/streams.py``."""
@@ -68,7 +73,7 @@ class Variant:
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""
-        return replace(self, name=name, parent=self.name, **changes)
+        return replace(self, name=name, parent=self.name, **{"also_without": (), **changes})
 
 
 ARTICLE = "残差连接与层归一化 (residual connections and layer normalisation in large language models)"
@@ -98,9 +103,21 @@ NO_RESIDUAL_PRE = PRE_LN.derive(
     residual="none",
 )
 NO_NORM = POST_LN.derive(
-    "no_norm", title="No norm", formula="x + F(x)", source="ablation of post_ln and pre_ln", norm_sites=frozenset()
+    "no_norm",
+    title="No norm",
+    formula="x + F(x)",
+    source="ablation of post_ln and pre_ln",
+    norm_sites=frozenset(),
+    also_without=("pre_ln",),
 )
-PLAIN = NO_NORM.derive("plain", title="Plain", formula="F(x)", source="ablation of no_norm", residual="none")
+PLAIN = NO_NORM.derive(
+    "plain",
+    title="Plain",
+    formula="F(x)",
+    source="ablation of no_norm, no_residual and no_residual_pre",
+    residual="none",
+    also_without=("no_residual", "no_residual_pre"),
+)
 ARTICLE_BLOCK = POST_LN.derive(
     "article_block",
     title="Article's block",
@@ -178,3 +195,10 @@ VARIANTS: dict[str, Variant] = {
         BAG_OF_EMBEDDINGS,
     )
 }
+
+
+def ancestors(variant: Variant) -> Iterator[str]:
+    """Yield the names of the variants that one was derived from, nearest first."""
+    while variant.parent is not None:
+        yield variant.parent
+        variant = VARIANTS[variant.parent]

@@ -80,6 +80,11 @@ class Row:
         """Return the number of runs that ended so."""
         return sum(record.outcome.status == status for record in self.records)
 
+    @property
+    def all_collapsed(self) -> bool:
+        """Tell whether no run learnt to tell the classes apart."""
+        return self.count("collapsed") == len(self.records)
+
     def test(self, metric: str) -> Spread:
         """Return the spread of a test metric over the runs that have scores."""
         return spread([getattr(scores, metric) for _, scores in self.scored])

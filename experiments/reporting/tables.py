@@ -10,7 +10,7 @@ from experiments.records.record import METRICS, Status
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
 from experiments.statistics.seeds import Spread, paired_difference
-from lightning_modules.variants import VARIANTS
+from lightning_modules.variants import VARIANTS, ancestors
 
 OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
 COUNTS = ("norms", "skips", "parameters")
@@ -46,9 +46,11 @@ FURTHER_CAPTION = (
     "where that lay at an edge, else between it and a neighbour."
 )
 EFFECTS_CAPTION = (
-    "Difference in test macro F1 between a variant and the nearest one it was derived from, paired by seed: mean with "
-    "its 95 % t-interval over the seeds that both have scores for. The intervals are not adjusted for their number."
+    "Difference in test macro F1 between a variant and the nearest one it was derived from, and others from which it "
+    "takes one part, paired by seed: mean with its 95 % t-interval over the seeds that both have scores for. The "
+    "intervals are not adjusted for their number. Where all runs of both collapsed, their difference says nothing."
 )
+BOTH_COLLAPSED = "both collapsed"
 
 
 def summary_table(rows: Sequence[Row]) -> Table:
@@ -57,7 +59,7 @@ def summary_table(rows: Sequence[Row]) -> Table:
     spreads = [f"{metric}{suffix}" for metric in METRICS for suffix in ("", "_sd", "_ci_low", "_ci_high")]
     data, reading = [], []
     for row in rows:
-        values = [_said(row.swept.get(name)) for name in names]
+        values = [_at(row, name) for name in names]
         counts = [_said(row.fact(name)) for name in COUNTS]
         outcomes = [str(len(row.records)), *(str(row.count(status)) for status in OUTCOMES)]
         tests = [row.test(metric) for metric in METRICS]
@@ -96,7 +98,7 @@ def per_class_table(rows: Sequence[Row]) -> Table:
     names = _swept(rows)
     data, reading = [], []
     for row in rows:
-        values = [_said(row.swept.get(name)) for name in names]
+        values = [_at(row, name) for name in names]
         for name, support, spreads in class_rows(row):
             both = [cell for values_ in spreads for cell in (number(values_.mean), number(values_.sd))]
             data.append([row.condition, *values, name, str(support), *both])
@@ -134,19 +136,17 @@ def class_rows(row: Row) -> list[tuple[str, int, list[Spread]]]:
 
 
 def effects_table(rows: Sequence[Row]) -> Table:
-    """Return the paired difference between every variant and its parent at the same swept values."""
+    """Return the paired difference between every variant and those it was derived from at the same swept values."""
     names = _swept(rows)
     data, reading = [], []
-    for row in rows:
-        parent = parent_of(row, rows)
-        if parent is None:
-            continue
-        effect = macro_f1_difference(row, parent)
-        values = [_said(row.swept.get(name)) for name in names]
-        data.append([row.condition, *values, parent.condition, str(effect.count), *_all(effect)])
-        reading.append(
-            [f"{row.title} − {parent.title}", *values, str(effect.count), mean_and_sd(effect), interval(effect)]
-        )
+    pairs = [(row, origin) for row in rows for origin in origins_of(row, rows)]
+    for row, origin in pairs:
+        effect = macro_f1_difference(row, origin)
+        values = [_at(row, name) for name in names]
+        data.append([row.condition, *values, origin.condition, str(effect.count), *_all(effect)])
+        learnt_nothing = row.all_collapsed and origin.all_collapsed
+        shown = [BOTH_COLLAPSED, EMPTY] if learnt_nothing else [mean_and_sd(effect), interval(effect)]
+        reading.append([f"{row.title} − {origin.title}", *values, str(effect.count), *shown])
     labels = list(short_names(names).values())
     spreads = [f"macro_f1_difference{suffix}" for suffix in ("", "_sd", "_ci_low", "_ci_high")]
     return Table(
@@ -157,15 +157,18 @@ def effects_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def parent_of(row: Row, rows: Sequence[Row]) -> Row | None:
-    """Return the row of the nearest variant that this one was derived from, at the same swept values."""
-    variant = None if row.condition in BASELINES else VARIANTS.get(row.condition)
-    while variant is not None and variant.parent is not None:
-        variant = VARIANTS[variant.parent]
-        for other in rows:
-            if other.condition == variant.name and other.swept == row.swept:
-                return other
-    return None
+def origins_of(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that a variant is compared with, at the same swept values.
+
+    First the nearest one it was derived from, then those that :attr:`Variant.also_without` names.
+    """
+    if row.condition in BASELINES or row.condition not in VARIANTS:
+        return []
+    variant = VARIANTS[row.condition]
+    peers = {other.condition: other for other in rows if other.swept == row.swept}
+    nearest = next((name for name in ancestors(variant) if name in peers), None)
+    names = dict.fromkeys([nearest, *variant.also_without])
+    return [peers[name] for name in names if name in peers]
 
 
 def macro_f1_difference(row: Row, other: Row) -> Spread:
@@ -184,6 +187,11 @@ def _spoken(labels: Sequence[str]) -> list[str]:
 
 def _said(value: Any) -> str:
     return "" if value is None else spell(value)
+
+
+def _at(row: Row, name: str) -> str:
+    """Return a swept value: ``none`` where the setting is switched off, nothing where the row is not swept."""
+    return spell(row.swept[name]) if name in row.swept else ""
 
 
 def _all(values: Spread) -> list[str]:

@@ -22,7 +22,10 @@ SKILL = {
     "post_ln": 0.80,
     "pre_ln": 0.86,
     "no_residual": 0.0,
+    "no_residual_pre": 0.05,
     "no_norm": 0.70,
+    "plain": 0.30,
+    "plain_gain": 0.40,
     "bag_of_embeddings": 0.74,
     "tfidf_logistic_regression": 0.78,
 }

@@ -215,7 +215,8 @@ def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
 
 
 def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evidence) -> None:
-    lines = {line["variant"]: line for line in lines_of(effects_table(make_rows(evidence, DESCRIPTION)))}
+    table = effects_table(make_rows(evidence, DESCRIPTION))
+    lines = {line["variant"]: line for line in lines_of(table) if line["parent"] == "post_ln"}
     scores = {
         name: {
             record.seed: record.test.macro_f1 for record in evidence.finals if record.condition == name and record.test
@@ -225,6 +226,36 @@ def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evid
     differences = [scores["no_norm"][seed] - scores["post_ln"][seed] for seed in (0, 1)]
     assert (lines["no_norm"]["parent"], lines["no_norm"]["paired_seeds"]) == ("post_ln", "2")
     assert float(lines["no_norm"]["macro_f1_difference"]) == pytest.approx(np.mean(differences), abs=1e-6)
+
+
+def test_what_lacks_one_part_of_two_variants_is_compared_with_both() -> None:
+    names = ("post_ln", "pre_ln", "no_residual", "no_residual_pre", "no_norm", "plain", "plain_gain")
+    evidence = evidence_of(*(make_record(name, seed) for name in names for seed in SEEDS))
+    lines = lines_of(effects_table(make_rows(evidence, DESCRIPTION)))
+    assert {(line["variant"], line["parent"]) for line in lines} == {
+        ("pre_ln", "post_ln"),
+        ("no_residual", "post_ln"),
+        ("no_residual_pre", "pre_ln"),
+        ("no_norm", "post_ln"),
+        ("no_norm", "pre_ln"),
+        ("plain", "no_norm"),
+        ("plain", "no_residual"),
+        ("plain", "no_residual_pre"),
+    }
+
+
+def test_a_difference_between_runs_that_all_collapsed_is_not_shown_as_nothing() -> None:
+    swept = [{"trainer.gradient_clip_val": value} for value in (1.0, None)]
+    runs = [
+        make_record(name, seed, swept=values) for name in ("post_ln", "no_norm") for seed in SEEDS for values in swept
+    ]
+    for record in runs:
+        if record.swept == swept[1]:
+            record.outcome.status = "collapsed"
+    unclipped, clipped = effects_table(make_rows(evidence_of(*runs), DESCRIPTION)).reading.rows
+    assert (clipped[1], unclipped[1]) == ("1", "none")
+    assert "collapsed" not in clipped[3]
+    assert unclipped[3:] == ["both collapsed", "–"]
 
 
 def test_tuning_marks_the_choice_and_flags_the_edge() -> None:

@@ -206,3 +206,27 @@ def test_every_variant_has_a_stream_a_source_and_a_known_parent():
         assert variant.residual in STREAMS
         assert variant.source and variant.formula
         assert variant.parent is None or variant.parent in VARIANTS
+
+
+def test_each_cell_of_the_two_by_two_knows_the_variants_that_have_one_part_more():
+    parts = {  # residual connections, norm (where it stands)
+        "post_ln": (True, POST),
+        "pre_ln": (True, INPUT),
+        "no_residual": (False, POST),
+        "no_residual_pre": (False, INPUT),
+        "no_norm": (True, None),
+        "plain": (False, None),
+    }
+    for name, (skips, site) in parts.items():
+        one_more = {
+            other
+            for other, (s, n) in parts.items()
+            if (not skips and s and n == site) or (s == skips and not site and n)
+        }
+        stated = {VARIANTS[name].parent, *VARIANTS[name].also_without}
+        assert stated == one_more or (not one_more and stated <= {None, "post_ln"})
+
+
+def test_a_child_does_not_inherit_with_what_its_parent_is_compared():
+    assert VARIANTS["no_norm"].also_without == ("pre_ln",)
+    assert VARIANTS["no_norm"].derive("child").also_without == ()
