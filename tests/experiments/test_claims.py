@@ -164,7 +164,7 @@ def test_a_report_without_any_run_says_so_and_loads_no_torch(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     english, chinese = ((tmp_path / name).read_text(encoding="utf-8") for name in ("REPORT.md", "REPORT.zh-CN.md"))
-    assert english.count("**not run**") == 14 + 1, "all claims but the one of arithmetic, and the rules"
-    assert chinese.count("**未运行**") == 14 + 1
+    assert english.count("**not run**") == 19 + 1, "all claims but the one of arithmetic, and the rules"
+    assert chinese.count("**未运行**") == 19 + 1
     assert english.count("**refuted** (section 7.3.2; `published_table`)") == 1
     assert not (tmp_path / "figures").exists()
