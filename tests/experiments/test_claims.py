@@ -14,7 +14,8 @@ import pytest
 
 from experiments.claims import corpus_of, main, needed
 from experiments.errors import ExperimentError
-from experiments.judging.claim import Claim, Side, load_claims
+from experiments.judging.claim import Claim, load_claims
+from experiments.judging.part import Side
 from experiments.judging.sides import check_sides
 from experiments.paths import CLAIMS
 from experiments.planning.grid import Grid

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from scipy.stats import sem, t, ttest_1samp
+from scipy.stats import beta, sem, t, ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of
 
-from experiments.judging.claim import Claim, Part, Side
-from experiments.judging.effect_tables import EffectTables, end, p_value
+from experiments.judging.cells import Cells, end, p_value
+from experiments.judging.claim import Claim
+from experiments.judging.effect_tables import EffectTables
 from experiments.judging.evidence import GridResults
 from experiments.judging.forest import compose
 from experiments.judging.judge import Judgement, judge, judge_member
 from experiments.judging.measurement import compare
+from experiments.judging.part import Part, Side
 from experiments.judging.report import write_report
 from experiments.judging.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
@@ -30,6 +32,7 @@ from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.statistics.multiplicity import holm
+from experiments.statistics.outcomes import PairedOutcomes
 from experiments.statistics.seeds import PairedDifference
 from experiments.statistics.verdicts import Verdict
 
@@ -72,7 +75,15 @@ def part(**changes: Any) -> Part:
 
 def claim(*parts: Part, **changes: Any) -> Claim:
     text = {"en": "Norms help.", "zh": "归一化有帮助。"}
-    values = {"id": "norms", "number": 1, "section": "1", "claim": text, "delta_reason": text, "refuted_by": text}
+    values = {
+        "id": "norms",
+        "number": 1,
+        "section": "1",
+        "claim": text,
+        "short": text,
+        "delta_reason": text,
+        "refuted_by": text,
+    }
     return Claim(**{**values, "family": "norms", "parts": parts, **changes})
 
 
@@ -171,7 +182,7 @@ def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid:
     lost = diverged(scored(grid, 0.05), "no_norm", 7)
     effect = judged(results_of(grid, tmp_path / "some", lost), part()).effects[0]
     assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
-    assert EffectTables("en", PHRASES["en"], tmp_path).left_out(effect) == "3 (only control 3)"
+    assert Cells(PHRASES["en"]).left_out(effect) == "3 (only control 3)"
     few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
     assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
     assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
@@ -187,7 +198,7 @@ def test_what_survives_on_one_side_alone_is_no_evidence_for_it(
     results = results_of(grid, tmp_path, diverged(scored(grid, difference), condition, 3))
     (effect,) = judged(results, part()).effects
     assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", reason)
-    assert f"{SEEDS - 3} seed(s)" in EffectTables("en", PHRASES["en"], tmp_path).verdict(effect)
+    assert f"{SEEDS - 3} seed(s)" in Cells(PHRASES["en"]).verdict(effect)
 
 
 def failing_part() -> Part:
@@ -206,9 +217,26 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     all_fail = diverged(diverged(scored(grid, 0.05), "no_norm", 0), "post_ln", 0)
     (same,) = judged(results_of(grid, tmp_path / "all", all_fail), failing_part()).effects
     assert same.interval is not None and same.interval.high > 0.1 > same.interval.low
-    assert (same.verdict.name, same.detectable) == ("inconclusive", None)
+    assert same.verdict.name == "inconclusive"
     (none,) = judged(results_of(grid, tmp_path / "none", scored(grid, 0.05)), failing_part()).effects
     assert none.interval is not None and none.interval.high > 0.1 and none.verdict.name == "inconclusive"
+    assert none.detectable is None
+    assert Cells(PHRASES["en"]).detectable(none) == "nothing: the control never failed"
+    assert Cells(PHRASES["zh"]).detectable(none) == "无：对照组从未失败"
+
+
+def test_of_failed_runs_the_smallest_difference_is_told_that_the_exact_interval_sets_apart_from_0() -> None:
+    def ends(failed: int, runs: int, level: float) -> tuple[float, float]:
+        low = beta.ppf(level / 2, failed, runs - failed + 1) if failed else 0.0
+        return float(low), float(beta.ppf(1 - level / 2, failed + 1, runs - failed) if failed < runs else 1.0)
+
+    level, runs, control = 0.01, 30, 20
+    apart = [fewer for fewer in range(control) if ends(control, runs, level / 2)[0] > ends(fewer, runs, level / 2)[1]]
+    outcomes = PairedOutcomes((True,) * 25 + (False,) * 5, (True,) * control + (False,) * (runs - control))
+    assert outcomes.smallest_shown(level) == pytest.approx((control - max(apart)) / runs)
+    few = PairedOutcomes((False,) * runs, (True,) * 5 + (False,) * 25)
+    assert ends(5, runs, level / 2)[0] < ends(0, runs, level / 2)[1]
+    assert few.smallest_shown(level) is None, "not even the loss of all five can be told from chance"
 
 
 @pytest.mark.parametrize(
@@ -338,8 +366,8 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     assert found["none"].measurement.shown[0].treatment.count == 0, "the budget is no time of arrival"
     tables = EffectTables("en", PHRASES["en"], tmp_path)
     assert tables.effect_row(found["slow"])[2].startswith("≥ ") and tables.effect_row(found["fast"])[2].startswith("≤ ")
-    assert tables.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
-    assert tables.verdict(found["both"]) == "confirmed"
+    assert tables.cells.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
+    assert tables.cells.verdict(found["both"]) == "confirmed"
     assert found["early"].verdict.name == "confirmed"
     assert found["late"].verdict.name == "refuted"
 
@@ -383,7 +411,7 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert len(here) == SEEDS and np.mean(differences) == pytest.approx(effect.interval.mean, abs=1e-5)
     assert "[confirmed](#norms)" in english and '<a id="norms"></a>\n\n## 1. Norms help.' in english
     assert "[证实](#norms)" in chinese and '<a id="norms"></a>' in chinese
-    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 证实", "有与无相比"))):
+    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 项证实", "有与无相比"))):
         assert all(word in text for word in words)
         assert "![" in text and "figures/claims.png" in text
     assert written[2].read_bytes().startswith(b"\x89PNG")
@@ -407,9 +435,7 @@ def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: P
     whole = claim(part(replications=("trec", "sst5")), part(id="other", title=other, replications=("trec", "sst5")))
     (judgement,) = judge([whole], lambda grid, corpus: recorded if corpus == "listops" else none)
     tables = EffectTables("en", PHRASES["en"], tmp_path)
-    assert tables.write(judgement.replications) == [
-        "No run is recorded yet on trec, sst5 (with against without / the other way round)."
-    ]
+    assert tables.write(judgement.replications) == ["No run is recorded yet on trec, sst5."]
     table, values = tables.write(judgement.confirmatory)
     assert table.count("listops") >= 2 and "No run" not in table + values
 
@@ -466,7 +492,7 @@ def test_what_was_known_before_a_claim_was_written_stands_with_it(grid: Grid, tm
     known = claim(part(), disclosure={"en": "Seen in a pilot.", "zh": "试验中已见。"})
     for path, said in zip(
         write_report(judge([known], lambda *_: results_of(grid, tmp_path, [])), tmp_path)[:2],
-        ("results had been seen: Seen in a pilot.", "所作的修改：试验中已见。"),
+        ("changed afterwards: Seen in a pilot.", "事后的修改：试验中已见。"),
         strict=True,
     ):
         assert said in path.read_text(encoding="utf-8")
