@@ -163,7 +163,7 @@ def add_legend(figure: Figure) -> None:
     title = (
         "effect in units of δ: 0 is none, 1 (dashed) the smallest that matters, positive favours the claim\n"
         "lines: adjusted intervals over paired seeds, lower end by Holm, upper end at the strictest level\n"
-        "confirmed: interval right of 0 and mean right of 1; refuted: interval left of 1; empty rows: runs are missing or "
-        "too few pairs are usable"
+        "confirmed: interval right of 0 and mean right of 1; refuted: interval left of 1\n"
+        "empty rows: runs are missing or too few pairs are usable"
     )
     figure.legend(handles=handles, title=title, loc="outside lower center", ncols=3)
