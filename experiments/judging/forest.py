@@ -10,6 +10,7 @@ from experiments.judging.judge import Effect, Judgement
 from experiments.statistics.verdicts import VerdictName
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -155,7 +156,9 @@ def add_legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Line2D([], [], color=COLORS[name], marker=MARKERS[name], lw=1.3, label=name) for name in COLORS]
+    handles: list[Artist] = [
+        Line2D([], [], color=COLORS[name], marker=MARKERS[name], lw=1.3, label=name) for name in COLORS
+    ]
     grey = COLORS["inconclusive"]
     handles.append(Line2D([], [], color=grey, marker="D", mfc="white", lw=0, label="hollow: a replication"))
     handles.append(Line2D([], [], color=grey, marker=">", lw=0, label="arrow: beyond the axis, with the mean"))

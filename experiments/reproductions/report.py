@@ -32,8 +32,8 @@ REPORT_FILE, VERDICTS_FILE, FIGURE_FILE = "report.md", "verdicts.csv", "figure.p
 INTRODUCTION = (
     "Published results on residual connections and normalisation, measured again at sizes that one core carries and "
     "judged by the rule that stands in each claim file. A condition is met where the whole 95 % t-interval of its "
-    "quantity over seeds lies within the bounds, violated where the whole interval lies outside, and open otherwise (of "
-    "a positive ratio the interval is that of the geometric mean, taken on logarithms); a "
+    "quantity over seeds lies within the bounds, violated where the whole interval lies outside, and open otherwise "
+    "(of a positive ratio the interval is that of the geometric mean, taken on logarithms); a "
     "quantity of one seed has no interval, and its value stands for itself. "
     "*Reproduced*: all conditions are met. *Not reproduced*: what the rule names for it is met or, where it names "
     "nothing, a condition is violated. *Inconclusive*: anything else. What stands beside a rule decides nothing."

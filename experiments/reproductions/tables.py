@@ -99,7 +99,7 @@ def measured_parts(checked: Checked) -> tuple[str, str]:
     measured = checked.measured
     if measured.count < checked.seeds:
         return mean_and_sd(measured), f"({measured.count} of {checked.seeds} seeds have it)"
-    geometric = " (geometric mean)" if checked.condition.is_ratio and measured.low is not None else ""
+    geometric = " (geometric mean)" if checked.is_geometric else ""
     return mean_and_sd(measured), interval(measured) + geometric
 
 

@@ -62,7 +62,7 @@ class Condition:
     """Value that must not be reached."""
 
     is_ratio: bool = False
-    """Whether the quantity is a positive ratio, whose interval is taken on logarithms."""
+    """Whether the quantity is a positive ratio, whose interval is taken on logarithms where every seed's is above 0."""
 
     def __post_init__(self) -> None:
         if all(bound is None for bound in (self.at_least, self.at_most, self.above, self.below)):
@@ -109,6 +109,9 @@ class Checked:
 
     status: Status
 
+    is_geometric: bool = False
+    """Whether the interval is that of the geometric mean."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -144,25 +147,20 @@ def check(condition: Condition, quantities: Sequence[Mapping[str, float | None]]
         reject_unknown("quantity", condition.quantity, of_seed)
     values = [of_seed[condition.quantity] for of_seed in quantities]
     known = [value for value in values if value is not None]
-    measured = spread_of_ratio(known) if condition.is_ratio else spread(known)
+    is_geometric = condition.is_ratio and len(known) > 1 and min(known) > 0
+    measured = spread_of_ratio(known) if is_geometric else spread(known)
     if measured.mean is None or len(known) < len(values):
-        return Checked(condition, measured, len(values), Status.OPEN)
+        return Checked(condition, measured, len(values), Status.OPEN, is_geometric)
     low = measured.mean if measured.low is None else measured.low
     high = measured.mean if measured.high is None else measured.high
     if condition.allows(low) and condition.allows(high):
-        return Checked(condition, measured, len(values), Status.MET)
+        return Checked(condition, measured, len(values), Status.MET, is_geometric)
     excluded = condition.excludes(low, high)
-    return Checked(condition, measured, len(values), Status.VIOLATED if excluded else Status.OPEN)
+    return Checked(condition, measured, len(values), Status.VIOLATED if excluded else Status.OPEN, is_geometric)
 
 
 def spread_of_ratio(values: Sequence[float]) -> Spread:
-    """Return mean and standard deviation, and the t-interval of the geometric mean: that of the logs, as ratios.
-
-    Raises:
-        ExperimentError: for a value that is not positive, which no ratio can be.
-    """
-    if any(value <= 0 for value in values):
-        raise ExperimentError(f"a ratio must be positive, not {min(values):g}")
+    """Return mean and standard deviation, and the t-interval of the geometric mean: that of the logs, as ratios."""
     logs, found = spread([math.log(value) for value in values]), spread(values)
     if logs.low is None or logs.high is None:
         return found
