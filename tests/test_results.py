@@ -10,11 +10,12 @@ from rich.console import Console
 from experiments.ablation import report
 from experiments.benchmarking.settings import PATTERN, write_settings
 from experiments.claims import report as judge_claims
+from experiments.judging.claim import load_claims
 from experiments.judging.report import FILES
 from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
 from experiments.records.predictions import PREDICTIONS_FILE, disagreements
-from experiments.records.store import RECORDS_FILE, Evidence
+from experiments.records.store import RECORDS_FILE, Evidence, read_committed
 from experiments.records.timings import TIMING_FILE
 from experiments.reporting.report import REPORT_FILE
 
@@ -65,6 +66,22 @@ def test_the_report_of_the_claims_is_rebuilt_from_committed_records(tmp_path: Pa
     assert len(pages) > 10
     assert [str(p) for p in pages if p.read_bytes() != (tmp_path / p.relative_to(RESULTS)).read_bytes()] == []
     assert len(list((tmp_path / "verdicts").iterdir())) == len(pages) - 2
+
+
+def test_the_start_of_plain_that_claims_disclose_is_the_recorded_one() -> None:
+    records = [
+        record
+        for record in read_committed(RESULTS / "depth" / "docstrings")
+        if (record.condition, record.stage, record.swept.get("model.layers")) == ("plain_gain", "final", 6)
+    ]
+    assert {record.tuned["model.initialisation_gain"] for record in records} == {1.25}
+    scores = [f"{record.test.macro_f1:.3f}" for record in records if record.test]
+    disclosed = [
+        claim.disclosure for claim in load_claims() if claim.disclosure and "`plain`" in claim.disclosure["en"]
+    ]
+    assert len(disclosed) == 5
+    for text in disclosed:
+        assert "{}, {} and {} test".format(*scores) in text["en"] and "、".join(scores) in text["zh"]
 
 
 def test_the_overview_of_settings_is_rebuilt_from_the_committed_rounds(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def print_verdicts(judgements: Sequence[Judgement], console: Console) -> None:
     """Print one line per claim."""
     table = Table("no.", "claim", "verdict", box=None)
     for judgement in judgements:
-        table.add_row(str(judgement.claim.number), escape(judgement.claim.claim["en"]), judgement.verdict.name)
+        table.add_row(judgement.label, escape(judgement.claim.claim["en"]), judgement.verdict.name)
     console.print(table)
 
 

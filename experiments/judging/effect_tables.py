@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.judging.cells import Cells, digits_of, p_value
 from experiments.judging.judge import Effect
 from experiments.judging.measurement import Shown
 from experiments.judging.measures import MEASURES
@@ -14,8 +15,7 @@ from experiments.judging.wording import Phrases
 from experiments.records.naming import cell_name
 from experiments.reporting.render import EMPTY, Grid, mean_and_sd, rounded, to_markdown
 
-BOUNDS = ("lower_bound", "upper_bound")
-"""Doubts of pairs that only bound an effect."""
+EXPLODING = "exploding_gradient_share"
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,33 @@ class EffectTables:
     results: Path
     """Folder of the report; links are relative to it."""
 
+    @property
+    def cells(self) -> Cells:
+        """Writes single cells."""
+        return Cells(self.phrases)
+
     def write(self, effects: Sequence[Effect]) -> list[str]:
         """Return the tables of what is recorded, and a sentence about parts of which nothing is."""
         recorded = [effect for effect in effects if effect.measurement.found]
-        absent = [effect for effect in effects if not effect.measurement.found]
         paragraphs = []
         if recorded:
             paragraphs.append(to_markdown(self.effects_table(recorded), verbatim={self.phrases["evidence"]}))
             paragraphs += self.values(recorded)
-        return [*paragraphs, self.without_runs(absent)] if absent else paragraphs
+        return [*paragraphs, *self.without_runs(effects)]
 
-    def without_runs(self, effects: Sequence[Effect]) -> str:
-        """Return the parts and corpora of which no run is recorded, as one sentence."""
-        corpora: dict[str, list[str]] = {}
+    def without_runs(self, effects: Sequence[Effect]) -> list[str]:
+        """Return the corpora of which no run is recorded, as one sentence; parts are named where others have runs."""
+        say, planned, absent = self.phrases, dict[str, list[Effect]](), dict[str, list[str]]()
         for effect in effects:
-            corpora.setdefault(effect.measurement.part.title[self.language], []).append(effect.measurement.corpus)
-        parts: dict[str, list[str]] = {}
-        for title, names in corpora.items():
-            parts.setdefault(", ".join(names), []).append(title)
-        listed = "; ".join(f"{names} ({' / '.join(titles)})" for names, titles in parts.items())
-        return self.phrases["without_runs"].format(parts=listed)
+            planned.setdefault(effect.measurement.corpus, []).append(effect)
+        for corpus, members in planned.items():
+            titles = [m.measurement.part.title[self.language] for m in members if not m.measurement.found]
+            if titles:
+                which = say["and_names"].join(titles) if len(titles) < len(members) else ""
+                absent.setdefault(which, []).append(corpus)
+        names = {which: say["and_names"].join(corpora) for which, corpora in absent.items()}
+        said = [say["brackets"].format(text=text, inside=which) if which else text for which, text in names.items()]
+        return [say["without_runs"].format(parts=say["semicolon"].join(said))] if said else []
 
     def effects_table(self, effects: Sequence[Effect]) -> Grid:
         """Return a table with one line per part and corpus."""
@@ -56,56 +63,33 @@ class EffectTables:
 
     def effect_row(self, effect: Effect) -> list[str]:
         """Return the cells of a part on one corpus."""
-        measurement, interval = effect.measurement, effect.interval
-        judged = [EMPTY] * 4
-        if interval is not None:
-            weakest = f" ({measurement.weakest})" if measurement.weakest else ""
-            judged = [
-                bound_sign(measurement.comparison.doubts) + rounded(interval.mean) + weakest,
-                f"[{end(interval.low, measurement.part.delta)}, {end(interval.high, measurement.part.delta)}]",
-                p_value(effect.adjusted.p_value),
-                p_value(measurement.sign_flip_p_value),
-            ]
+        measurement, cells, is_judged = effect.measurement, self.cells, effect.interval is not None
         return [
             measurement.part.title[self.language],
             measurement.corpus,
-            *judged,
+            cells.effect(effect),
+            cells.interval(effect),
+            p_value(effect.adjusted.p_value) if is_judged else EMPTY,
+            p_value(measurement.sign_flip_p_value) if is_judged else EMPTY,
             str(measurement.pairs),
-            self.left_out(effect),
+            cells.left_out(effect),
             rounded(measurement.part.delta),
-            rounded(effect.detectable),
-            self.verdict(effect),
+            cells.detectable(effect),
+            cells.verdict(effect),
             self.links(effect),
         ]
-
-    def left_out(self, effect: Effect) -> str:
-        """Return how many pairs are left out, and for how many of them one side alone is the reason."""
-        say, lacking = self.phrases, effect.measurement.lacking
-        alone = [f"{say['only']} {say[side]} {count}" for side, count in lacking.items() if count]
-        return f"{effect.measurement.excluded} ({', '.join(alone)})" if alone else str(effect.measurement.excluded)
-
-    def verdict(self, effect: Effect) -> str:
-        """Return a verdict with its reason."""
-        say, measurement, reason = self.phrases, effect.measurement, effect.verdict.reason
-        doubts = measurement.comparison.doubts
-        bounds = sum(doubts.get(name, 0) for name in BOUNDS)
-        if not reason and not bounds:
-            return say[effect.verdict.name]
-        if not reason:
-            bounded = say["bounded"].format(count=bounds, pairs=measurement.pairs)
-            return f"{say[effect.verdict.name]} ({bounded})"
-        count = doubts.get(reason, 0)
-        said = say[reason].format(found=measurement.found, planned=measurement.planned, count=count)
-        return f"{say[effect.verdict.name]} ({said})"
 
     def links(self, effect: Effect) -> str:
         """Return links to the table and the figure behind an effect in its grid's report, where they are there."""
         part, folder = effect.measurement.part, effect.measurement.results.folder
         measure, cell = MEASURES[part.metric], cell_name(part.treatment.swept, {}, "final")
-        figures = [path for pattern in measure.figures for path in sorted((folder / "figures").glob(pattern))]
-        figures.sort(
-            key=lambda path: not path.stem.endswith(f"_{cell}")
-        )  # that of the swept values, where there is one
+        figures = [
+            path
+            for pattern in measure.figures  # in order of preference; of one kind, that of the swept values comes first
+            for path in sorted(
+                (folder / "figures").glob(pattern), key=lambda path: (not path.stem.endswith(f"_{cell}"), path.name)
+            )
+        ]
         by_seed = self.results / FOLDER / f"{effect.measurement.claim.id}.csv"
         behind = (
             ("by_seed", [by_seed]),
@@ -117,11 +101,17 @@ class EffectTables:
             file = next((file for file in files if file.is_file()), None)
             if file is not None:
                 found.append(f"[{self.phrases[name]}]({file.relative_to(self.results).as_posix()})")
-        return ", ".join(found)
+        return self.phrases["and_names"].join(found)
 
     def values(self, effects: Sequence[Effect]) -> list[str]:
-        """Return the table of both sides' values, for what is recorded."""
-        say = self.phrases
+        """Return the table of both sides' values, for what is recorded.
+
+        Shares of exploding steps have rows only where there is one above 0; else a sentence says so for the claim.
+        """
+        say, exploded = (
+            self.phrases,
+            any(has_exploded(shown) for effect in effects for shown in effect.measurement.shown),
+        )
         rows = [
             [
                 effect.measurement.part.title[self.language],
@@ -131,7 +121,7 @@ class EffectTables:
             ]
             for effect in effects
             for shown in effect.measurement.shown
-            if shown.treatment.count or shown.control.count
+            if (shown.treatment.count or shown.control.count) and (exploded or shown.metric != EXPLODING)
         ]
         if not rows:
             return []
@@ -140,31 +130,6 @@ class EffectTables:
         return [f"<details><summary>{say['values']}</summary>\n\n{table}\n</details>"]
 
 
-def digits_of(shown: Shown) -> int:
-    """Return the decimals that a measure is shown with: none for steps and tokens."""
-    return 0 if MEASURES[shown.metric].kind == "time" else 3
-
-
-def bound_sign(doubts: Collection[str]) -> str:
-    """Return ``≥ `` where pairs bound an effect from below alone, ``≤ `` where from above alone, else nothing."""
-    from_below, from_above = (name in doubts for name in BOUNDS)
-    if from_below == from_above:
-        return ""
-    return "≥ " if from_below else "≤ "
-
-
-def end(value: float, delta: float) -> str:
-    """Return an interval's end for reading, with more digits where rounding would put it on 0 or δ."""
-    text = rounded(value)
-    if value not in (0, delta) and text in (rounded(0.0), "−0.000", rounded(delta)):
-        return f"{value:.5f}".replace("-", "−")
-    return text
-
-
-def p_value(value: float | None) -> str:
-    """Return a p-value for reading; a dash where there is none."""
-    if value is None:
-        return EMPTY
-    if value < 0.001:
-        return "< 0.001"
-    return f"{value:.4f}" if 0.0495 <= value < 0.0505 else f"{value:.3f}"
+def has_exploded(shown: Shown) -> bool:
+    """Tell whether a step of any run behind a shown measure exploded."""
+    return shown.metric == EXPLODING and any(bool(side.mean) for side in (shown.treatment, shown.control))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.judging.claim import Side
+from experiments.judging.part import Side
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
@@ -60,11 +60,15 @@ class GridResults:
 
     def side(self, side: Side) -> SideRuns:
         """Return the runs of one side of a comparison."""
-        return self._recorded(
+        return self._recorded(self.planned(side))
+
+    def planned(self, side: Side) -> list[Run]:
+        """Return the final runs that the grid plans for one side of a comparison, recorded or not."""
+        return [
             run
             for run in self.runs
             if run.condition == side.condition and all(run.swept.get(key) == value for key, value in side.swept.items())
-        )
+        ]
 
     @property
     def baselines(self) -> SideRuns:

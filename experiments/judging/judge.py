@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 
 from experiments.judging.claim import Claim
 from experiments.judging.evidence import GridResults
@@ -27,8 +28,20 @@ class Effect:
     """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest, which several
     components share out. None for fewer than three pairs."""
     detectable: float | None
-    """Smallest effect that so many seeds with this spread show with 80 % power at that level; None for shares."""
+    """Smallest effect that so many seeds with this spread show with 80 % power at that level; for shares of runs the
+    smallest difference that their exact interval could set apart from 0 at all. None where there is none."""
     verdict: Verdict
+
+    @property
+    def known_ends(self) -> tuple[float | None, float | None]:
+        """Ends of the interval; None for one of which nothing is known, because every pair only bounds the effect."""
+        if self.interval is None:
+            return None, None
+        doubts, low, high = self.measurement.comparison.doubts, self.interval.low, self.interval.high
+        lower, upper = (doubts.get(name, 0) for name in ("lower_bound", "upper_bound"))
+        if lower + upper < self.measurement.pairs:
+            return low, high
+        return None if upper else low, None if lower else high
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ class Judgement:
     """A claim, judged."""
 
     claim: Claim
+    label: str
+    """Its number, with a letter where several files test one claim of the article."""
     effects: tuple[Effect, ...]
     verdict: Verdict
 
@@ -74,16 +89,29 @@ def judge(claims: Sequence[Claim], results: Results) -> list[Judgement]:
         for family in families.values()
         for member, adjusted in zip(family, holm([member.p_value for member in family]), strict=True)
     ]
-    return [judge_claim(claim, [effect for effect in effects if effect.measurement.claim == claim]) for claim in claims]
+    return [
+        judge_claim(claim, label, [effect for effect in effects if effect.measurement.claim == claim])
+        for claim, label in zip(claims, labels(claims), strict=True)
+    ]
 
 
-def judge_claim(claim: Claim, effects: Sequence[Effect]) -> Judgement:
+def labels(claims: Sequence[Claim]) -> list[str]:
+    """Return the number of every claim, with a letter (1a, 1b) where several have it."""
+    numbers = [claim.number for claim in claims]
+    places = [numbers[:index].count(number) for index, number in enumerate(numbers)]
+    return [
+        f"{number}{ascii_lowercase[place]}" if numbers.count(number) > 1 else str(number)
+        for number, place in zip(numbers, places, strict=True)
+    ]
+
+
+def judge_claim(claim: Claim, label: str, effects: Sequence[Effect]) -> Judgement:
     """Judge a claim as a whole: by its parts, or by arithmetic."""
     if claim.arithmetic:
         broken = contradictions()
-        return Judgement(claim, (), Verdict("refuted") if broken else Verdict("inconclusive", "undecided"))
+        return Judgement(claim, label, (), Verdict("refuted") if broken else Verdict("inconclusive", "undecided"))
     decisive = [effect.verdict for effect in effects if effect.measurement.is_confirmatory]
-    return Judgement(claim, tuple(effects), judge_all(decisive))
+    return Judgement(claim, label, tuple(effects), judge_all(decisive))
 
 
 def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
@@ -113,13 +141,20 @@ def interval_of(member: Measurement, adjusted: Adjusted) -> Interval:
 def detectable_effect(member: Measurement, level: float) -> float | None:
     """Return the effect that, true of every component, so many seeds would show with 80 % power or more.
 
-    All K components must be shown, and each is missed with a chance of at most 20 %/K. None for shares of runs, whose
-    exact interval is wider than the t-interval.
+    All K components must be shown, and each is missed with a chance of at most 20 %/K. Of shares of runs, whose exact
+    interval is wider than the t-interval, it is the smallest difference that could be shown at all.
     """
     if member.comparison.outcomes is not None:
-        return None
+        return member.comparison.outcomes.smallest_shown(level)
     widest = max(component.spread().sd or 0.0 for component in member.components)
     return smallest_detectable_effect(widest, member.pairs, level, 1 - (1 - POWER) / len(member.components))
+
+
+def detectable_in_weakest(effect: Effect) -> float | None:
+    """Return the gain in the weakest component alone that so many seeds would show with 80 % power."""
+    member = effect.measurement
+    component = dict(zip(member.comparison.names, member.components, strict=True))[member.weakest]
+    return smallest_detectable_effect(component.spread().sd or 0.0, component.count, effect.adjusted.level)
 
 
 def is_equivalent(member: Measurement, level: float) -> bool:

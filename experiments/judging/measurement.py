@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from experiments.judging.claim import Claim, Part
+from experiments.judging.claim import Claim
 from experiments.judging.evidence import GridResults, SideRuns
 from experiments.judging.measures import MEASURES
+from experiments.judging.part import Part
 from experiments.judging.quantities import Value
 from experiments.statistics.censoring import Time, compare_times
 from experiments.statistics.multiplicity import intersection_union_p_value, intersection_union_sign_flip
@@ -81,6 +82,13 @@ class Measurement:
     def excluded(self) -> int:
         """Recorded pairs without a value on some side: no score, a level never reached, an order that is not known."""
         return self.seeds - self.pairs
+
+    @property
+    def largest_possible(self) -> float | None:
+        """Largest effect that there could be: the control's share of failures, or a score's range; None: no limit."""
+        if self.comparison.outcomes is not None:
+            return fmean(self.comparison.outcomes.other)
+        return MEASURES[self.part.metric].best if MEASURES[self.part.metric].best == 1.0 else None
 
     @property
     def lacking(self) -> dict[str, int]:

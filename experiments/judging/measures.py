@@ -9,6 +9,7 @@ from typing import Any, Literal
 from experiments.judging.quantities import (
     Value,
     class_scores,
+    exploding_gradient_share,
     failures,
     gap_at_common_train_f1,
     generalisation_gap,
@@ -65,7 +66,7 @@ FAILURES: dict[str, Any] = {"figures": ("failures_by_*.png",), "best": 0.0}
 CLASSES: dict[str, Any] = {"tables": ("per_class.md",), "figures": ("confusion*.png",)}
 SCORE: dict[str, Any] = {"best": 1.0}
 MEASURES: dict[str, Measure] = {
-    "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏平均 F1"), POINTS, **SCORE),
+    "macro_f1": _measure(test_score("macro_f1"), "value", ("test macro F1", "测试集宏 F1"), POINTS, **SCORE),
     "accuracy": _measure(test_score("accuracy"), "value", ("test accuracy", "测试集准确率"), POINTS, **SCORE),
     "generalisation_gap": _measure(
         generalisation_gap,
@@ -136,6 +137,13 @@ MEASURES: dict[str, Measure] = {
         POINTS,
         **GRADIENTS,
     ),
+    "exploding_gradient_share": _measure(
+        exploding_gradient_share,
+        "value",
+        ("share of steps that explode", "梯度爆炸的步数占比"),
+        POINTS,
+        **GRADIENTS,
+    ),
     "failure_share": _measure(
         failures,
         "outcomes",
@@ -157,7 +165,7 @@ MEASURES: dict[str, Measure] = {
     "class_accuracy": _measure(
         class_scores("accuracy"),
         "components",
-        ("one-vs-rest accuracy of every class (no evidence)", "每个类的一对其余准确率（不作为证据）"),
+        ("one-vs-rest accuracy of every class (no evidence)", "每个类的一对其余（one-vs-rest）准确率（不作为证据）"),
         ("smallest difference", "最小差值"),
         **CLASSES,
     ),

@@ -161,6 +161,12 @@ def vanishing_gradient_share(records: Sequence[Record], target: float | None) ->
     return fmean(ratio < math.log10(VANISHING) for ratio in found.values()) if found else None
 
 
+def exploding_gradient_share(records: Sequence[Record], target: float | None) -> Value:
+    """Return the share of kept steps whose gradient explodes (ratio above 1e3)."""
+    found = log_gradient_ratios(only(records))
+    return fmean(ratio > math.log10(EXPLODING) for ratio in found.values()) if found else None
+
+
 def pathological_gradient_share(records: Sequence[Record], target: float | None) -> Value:
     """Return the share of kept steps whose gradient vanishes (ratio below 1e-3) or explodes (above 1e3)."""
     found = log_gradient_ratios(only(records))
@@ -182,8 +188,14 @@ def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
     scores = only(records).test
     if scores is None:
         return None
-    line = RARE_SHARE * fmean(float(entry["support"]) for entry in scores.per_class)
+    rare = rare_classes(only(records))
     by_rarity: dict[bool, list[float]] = {True: [], False: []}
     for entry in scores.per_class:
-        by_rarity[float(entry["support"]) < line].append(float(entry["f1"]))
+        by_rarity[str(entry["class"]) in rare].append(float(entry["f1"]))
     return fmean(by_rarity[True]) - fmean(by_rarity[False]) if by_rarity[True] else None
+
+
+def rare_classes(record: Record) -> dict[str, int]:
+    """Return the test rows of every rare class (below 80 % of the mean support); none where the run has no score."""
+    support = {str(entry["class"]): int(entry["support"]) for entry in record.test.per_class} if record.test else {}
+    return {name: rows for name, rows in support.items() if rows < RARE_SHARE * fmean(support.values())}

@@ -10,8 +10,8 @@ from pathlib import Path
 from experiments.judging.claim import Claim
 from experiments.judging.effect_tables import EffectTables
 from experiments.judging.judge import Judgement
-from experiments.judging.measures import MEASURES
 from experiments.judging.published_table import contradictions, nearest_settings
+from experiments.judging.remarks import Remarks
 from experiments.judging.verdict_files import write_verdict_files
 from experiments.judging.wording import PHRASES, Phrases, rules
 from experiments.records.files import write_atomically
@@ -72,9 +72,9 @@ class Writer:
         say = self.phrases
         rows = [
             [
-                str(judgement.claim.number),
-                judgement.claim.claim[self.language],
-                self.place(judgement.claim),
+                judgement.label,
+                self.spoken(judgement.claim),
+                say.get(judgement.claim.section, judgement.claim.section),
                 f"[{say[judgement.verdict.name]}](#{judgement.claim.id})",
                 self.counts(judgement),
             ]
@@ -83,49 +83,44 @@ class Writer:
         columns = [say[name] for name in ("number", "claim", "section", "verdict", "parts")]
         return to_markdown(Grid(columns, rows), verbatim={say["verdict"]})
 
+    def spoken(self, claim: Claim) -> str:
+        """Return a claim, with what its runs do not test."""
+        said = [claim.claim[self.language], *([claim.scope[self.language]] if claim.scope else [])]
+        return (" " if self.language == "en" else "").join(said)
+
     def counts(self, judgement: Judgement) -> str:
         """Return how many parts on confirmatory corpora went which way."""
-        counts = Counter(effect.verdict.name for effect in judgement.confirmatory)
-        parts = [f"{counts[name]} {self.phrases[name]}" for name in VERDICTS if counts[name]]
-        return ", ".join(parts) or EMPTY
+        say, counts = self.phrases, Counter(effect.verdict.name for effect in judgement.confirmatory)
+        parts = [say["count"].format(count=counts[name], verdict=say[name]) for name in VERDICTS if counts[name]]
+        return say["comma"].join(parts) or EMPTY
 
     def section(self, judgement: Judgement) -> str:
         """Return everything about one claim."""
-        claim, say = judgement.claim, self.phrases
+        claim, say, remarks = judgement.claim, self.phrases, Remarks(self.language, self.phrases)
+        source = say["semicolon"].join([self.place(claim), f"`{claim.id}`"])
+        verdict = say["brackets"].format(text=f"**{say[judgement.verdict.name]}**", inside=source)
+        scope = claim.scope[self.language] if claim.scope else ""
         lines = [
             f'<a id="{claim.id}"></a>',  # where the overview's verdict leads
-            f"## {claim.number}. {claim.claim[self.language]}",
-            f"**{say[judgement.verdict.name]}** ({say['section']} {self.place(claim)}; `{claim.id}`)",
-            f"{say['would_refute']}{say['colon']}{claim.refuted_by[self.language]}",
-            f"{say['why_delta']}{say['colon']}{claim.delta_reason[self.language]}",
-            *([f"{say['disclosure']}{say['colon']}{claim.disclosure[self.language]}"] if claim.disclosure else []),
+            f"## {judgement.label}. {claim.claim[self.language]}",
+            *remarks.settings(judgement),
+            f"{verdict}{say['colon']}{scope}" if scope else verdict,
+            remarks.line("would_refute", claim.refuted_by[self.language]),
+            remarks.line("why_delta", claim.delta_reason[self.language]),
+            *([remarks.line("disclosure", claim.disclosure[self.language])] if claim.disclosure else []),
         ]
         if claim.arithmetic:
             return "\n\n".join([*lines, *self.arithmetic()])
-        units = dict.fromkeys(
-            f"{MEASURES[part.metric].title[self.language]}{say['colon']}{MEASURES[part.metric].effect[self.language]}"
-            for part in claim.parts
-        )
-        lines.append(f"{say['measured']}{say['colon']}{'; '.join(units)}{say['stop']}")
-        if levels := self.levels(judgement):
-            lines.append(f"{say['levels']}{say['colon']}{levels}{say['stop']}")
         tables = EffectTables(self.language, say, self.results)
-        lines += tables.write(judgement.confirmatory)
+        lines += [*remarks.about_measures(judgement), *tables.write(judgement.confirmatory)]
         if judgement.replications:
             lines += [f"### {say['replications']}", *tables.write(judgement.replications)]
         return "\n\n".join(lines)
 
     def place(self, claim: Claim) -> str:
-        """Return where the article makes a claim: a section's number, or its code."""
-        return self.phrases.get(claim.section, claim.section)
-
-    def levels(self, judgement: Judgement) -> str:
-        """Return the validation score that speed and overfitting are measured at, by corpus; empty where none is."""
-        asking = [
-            effect.measurement for effect in judgement.effects if MEASURES[effect.measurement.part.metric].needs_target
-        ]
-        known = {member.corpus: member.results.target for member in asking if member.results.target is not None}
-        return ", ".join(f"{corpus} {rounded(target)}" for corpus, target in known.items())
+        """Return where the article makes a claim: in a section, or in its code."""
+        say = self.phrases
+        return say["in code"] if claim.section in say else say["place"].format(section=claim.section)
 
     def arithmetic(self) -> list[str]:
         """Return what arithmetic says about the published table, and which of our settings come near it."""

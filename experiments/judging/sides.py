@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.errors import ExperimentError
-from experiments.judging.claim import Claim, Part, Side
+from experiments.judging.claim import Claim
 from experiments.judging.measures import MEASURES
+from experiments.judging.part import Part, Side
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.records.naming import spell

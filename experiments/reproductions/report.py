@@ -32,7 +32,8 @@ REPORT_FILE, VERDICTS_FILE, FIGURE_FILE = "report.md", "verdicts.csv", "figure.p
 INTRODUCTION = (
     "Published results on residual connections and normalisation, measured again at sizes that one core carries and "
     "judged by the rule that stands in each claim file. A condition is met where the whole 95 % t-interval of its "
-    "quantity over seeds lies within the bounds, violated where the whole interval lies outside, and open otherwise; a "
+    "quantity over seeds lies within the bounds, violated where the whole interval lies outside, and open otherwise "
+    "(of a positive ratio the interval is that of the geometric mean, taken on logarithms); a "
     "quantity of one seed has no interval, and its value stands for itself. "
     "*Reproduced*: all conditions are met. *Not reproduced*: what the rule names for it is met or, where it names "
     "nothing, a condition is violated. *Inconclusive*: anything else. What stands beside a rule decides nothing."
@@ -95,7 +96,7 @@ def section(result: Result) -> str:
         f"## {claim.id} · {escape_markdown(claim.title)}: {result.judgement.verdict}",
         f"{escape_markdown(claim.claim.en)}\n\n{claim.claim.zh}",
         f"*{escape_markdown(claim.paper.citation)}, arXiv:{claim.paper.arxiv}, {escape_markdown(claim.paper.place)}.*",
-        f"**Setup.** {setup_sentence(claim)} {escape_markdown(claim.differs)}",
+        f"**Setup.** {setup_sentence(claim)} {' '.join(claim.differs.split())}",
         f"**What would refute it.** {escape_markdown(claim.refuted_by)}",
     ]
     if result.judgement.verdict is Verdict.NOT_RUN:

@@ -99,7 +99,8 @@ def measured_parts(checked: Checked) -> tuple[str, str]:
     measured = checked.measured
     if measured.count < checked.seeds:
         return mean_and_sd(measured), f"({measured.count} of {checked.seeds} seeds have it)"
-    return mean_and_sd(measured), interval(measured)
+    geometric = " (geometric mean)" if checked.is_geometric else ""
+    return mean_and_sd(measured), interval(measured) + geometric
 
 
 def _groups(result: Result) -> list[tuple[list[str], list[list[float]], int]]:

@@ -1,8 +1,8 @@
 """From numbers over seeds to a verdict, by the thresholds of a claim file and nothing else.
 
-A condition bounds one quantity. Over seeds it is *met* where the whole 95 % t-interval of the mean lies within the
-bounds, *violated* where the whole interval lies outside them, and *open* where the interval crosses one. Then a result
-is
+A condition bounds one quantity. Over seeds it is *met* where the whole 95 % t-interval of the mean (of the geometric
+mean for a positive ratio, which has no values below 0) lies within the bounds, *violated* where the whole interval lies
+outside them, and *open* where the interval crosses one. Then a result is
 
 - ``reproduced`` if all its conditions are met;
 - ``not reproduced`` if all conditions that its rule names for that are met or, where it names none, if a condition of
@@ -12,8 +12,9 @@ is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from experiments.errors import ExperimentError
@@ -60,6 +61,9 @@ class Condition:
     below: float | None = None
     """Value that must not be reached."""
 
+    is_ratio: bool = False
+    """Whether the quantity is a positive ratio, whose interval is taken on logarithms where every seed's is above 0."""
+
     def __post_init__(self) -> None:
         if all(bound is None for bound in (self.at_least, self.at_most, self.above, self.below)):
             raise ExperimentError(
@@ -105,6 +109,9 @@ class Checked:
 
     status: Status
 
+    is_geometric: bool = False
+    """Whether the interval is that of the geometric mean."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -140,15 +147,24 @@ def check(condition: Condition, quantities: Sequence[Mapping[str, float | None]]
         reject_unknown("quantity", condition.quantity, of_seed)
     values = [of_seed[condition.quantity] for of_seed in quantities]
     known = [value for value in values if value is not None]
-    measured = spread(known)
+    is_geometric = condition.is_ratio and len(known) > 1 and min(known) > 0
+    measured = spread_of_ratio(known) if is_geometric else spread(known)
     if measured.mean is None or len(known) < len(values):
-        return Checked(condition, measured, len(values), Status.OPEN)
+        return Checked(condition, measured, len(values), Status.OPEN, is_geometric)
     low = measured.mean if measured.low is None else measured.low
     high = measured.mean if measured.high is None else measured.high
     if condition.allows(low) and condition.allows(high):
-        return Checked(condition, measured, len(values), Status.MET)
+        return Checked(condition, measured, len(values), Status.MET, is_geometric)
     excluded = condition.excludes(low, high)
-    return Checked(condition, measured, len(values), Status.VIOLATED if excluded else Status.OPEN)
+    return Checked(condition, measured, len(values), Status.VIOLATED if excluded else Status.OPEN, is_geometric)
+
+
+def spread_of_ratio(values: Sequence[float]) -> Spread:
+    """Return mean and standard deviation, and the t-interval of the geometric mean: that of the logs, as ratios."""
+    logs, found = spread([math.log(value) for value in values]), spread(values)
+    if logs.low is None or logs.high is None:
+        return found
+    return replace(found, low=math.exp(logs.low), high=math.exp(logs.high))
 
 
 def judge(rule: Rule, findings: Sequence[Condition], quantities: Sequence[Mapping[str, float | None]]) -> Judgement:

@@ -33,6 +33,19 @@ class PairedOutcomes:
         favoured, other = (clopper_pearson(side, level / 2) for side in (self.favoured, self.other))
         return other[0] - favoured[1], other[1] - favoured[0]
 
+    def smallest_shown(self, level: float) -> float | None:
+        """Return the smallest difference of the shares that the exact interval at ``level`` could set apart from 0.
+
+        The other side's failures are taken as observed and the favoured side's as fewer and fewer, down to none; of
+        that, too, the interval may hold 0: then there is none to be shown.
+        """
+        fails, runs = sum(self.other), len(self.favoured)
+        for fewer in range(fails - 1, -1, -1):
+            supposed = PairedOutcomes((True,) * fewer + (False,) * (runs - fewer), self.other)
+            if supposed.interval(level)[0] > 0:
+                return fails / len(self.other) - fewer / runs
+        return None
+
     def widened(self, interval: Interval, level: float, strictest: float) -> Interval:
         """Return the wider of a t-interval over seeds and the exact one, end by end.
 

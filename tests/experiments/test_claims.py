@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,9 @@ import pytest
 
 from experiments.claims import corpus_of, main, needed
 from experiments.errors import ExperimentError
-from experiments.judging.claim import Claim, Side, load_claims
+from experiments.judging.claim import Claim, load_claims
+from experiments.judging.judge import labels
+from experiments.judging.part import Side, parse_text
 from experiments.judging.sides import check_sides
 from experiments.paths import CLAIMS
 from experiments.planning.grid import Grid
@@ -35,7 +38,13 @@ def test_all_twelve_claims_are_there_in_both_languages() -> None:
     assert sorted({claim.number for claim in claims}) == list(range(1, 13))
     assert [claim.number for claim in claims] == sorted(claim.number for claim in claims)
     for claim in claims:
-        for text in (claim.claim, claim.delta_reason, claim.refuted_by, *(part.title for part in claim.parts)):
+        for text in (
+            claim.claim,
+            claim.short,
+            claim.delta_reason,
+            claim.refuted_by,
+            *(part.title for part in claim.parts),
+        ):
             assert set(text) == {"en", "zh"}
             assert not any("一" <= character <= "鿿" for character in text["en"])
             assert any("一" <= character <= "鿿" for character in text["zh"])
@@ -168,3 +177,21 @@ def test_a_report_without_any_run_says_so_and_loads_no_torch(tmp_path: Path) -> 
     assert chinese.count("**未运行**") == 19 + 1
     assert english.count("**refuted** (section 7.3.2; `published_table`)") == 1
     assert not (tmp_path / "figures").exists()
+
+
+def test_chinese_texts_have_no_space_where_lines_of_a_file_were_joined() -> None:
+    text = "六层。 “没有余地” 在 ag_news 上\n且 每次。 δ 未变"
+    assert parse_text("here", {"en": "one two", "zh": text})["zh"] == "六层。“没有余地”在 ag_news 上且每次。δ 未变"
+    spaced = re.compile(r"[\u4e00-\u9fff，。；：] [\u4e00-\u9fff“]")
+    for claim in load_claims():
+        texts = [claim.claim, claim.refuted_by, claim.delta_reason, claim.scope or BOTH, claim.disclosure or BOTH]
+        assert [text["zh"] for text in texts if spaced.search(text["zh"])] == []
+
+
+def test_disclosures_that_name_another_claim_name_the_one_of_the_same_grid() -> None:
+    claims = load_claims()
+    by_label = dict(zip(labels(claims), claims, strict=True))
+    for claim in claims:
+        for label in re.findall(r"claim (\d+[a-z]?)", claim.disclosure["en"] if claim.disclosure else ""):
+            assert {part.grid for part in by_label[label].parts} == {part.grid for part in claim.parts}
+            assert by_label[label].disclosure

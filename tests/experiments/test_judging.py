@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from scipy.stats import sem, t, ttest_1samp
+from scipy.stats import beta, sem, t, ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of
 
-from experiments.judging.claim import Claim, Part, Side
-from experiments.judging.effect_tables import EffectTables, end, p_value
+from experiments.claims import corpus_of
+from experiments.judging.cells import Cells, end, p_value
+from experiments.judging.claim import Claim, load_claims
+from experiments.judging.effect_tables import EffectTables
 from experiments.judging.evidence import GridResults
 from experiments.judging.forest import compose
-from experiments.judging.judge import Judgement, judge, judge_member
+from experiments.judging.judge import Judgement, detectable_in_weakest, judge, judge_member, labels
 from experiments.judging.measurement import compare
+from experiments.judging.part import Part, Side
+from experiments.judging.remarks import Remarks
 from experiments.judging.report import write_report
 from experiments.judging.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
@@ -30,6 +34,7 @@ from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.statistics.multiplicity import holm
+from experiments.statistics.outcomes import PairedOutcomes
 from experiments.statistics.seeds import PairedDifference
 from experiments.statistics.verdicts import Verdict
 
@@ -72,7 +77,15 @@ def part(**changes: Any) -> Part:
 
 def claim(*parts: Part, **changes: Any) -> Claim:
     text = {"en": "Norms help.", "zh": "归一化有帮助。"}
-    values = {"id": "norms", "number": 1, "section": "1", "claim": text, "delta_reason": text, "refuted_by": text}
+    values = {
+        "id": "norms",
+        "number": 1,
+        "section": "1",
+        "claim": text,
+        "short": text,
+        "delta_reason": text,
+        "refuted_by": text,
+    }
     return Claim(**{**values, "family": "norms", "parts": parts, **changes})
 
 
@@ -171,7 +184,7 @@ def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid:
     lost = diverged(scored(grid, 0.05), "no_norm", 7)
     effect = judged(results_of(grid, tmp_path / "some", lost), part()).effects[0]
     assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
-    assert EffectTables("en", PHRASES["en"], tmp_path).left_out(effect) == "3 (only control 3)"
+    assert Cells(PHRASES["en"]).left_out(effect) == "3 (only control 3)"
     few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
     assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
     assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
@@ -187,7 +200,7 @@ def test_what_survives_on_one_side_alone_is_no_evidence_for_it(
     results = results_of(grid, tmp_path, diverged(scored(grid, difference), condition, 3))
     (effect,) = judged(results, part()).effects
     assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", reason)
-    assert f"{SEEDS - 3} seed(s)" in EffectTables("en", PHRASES["en"], tmp_path).verdict(effect)
+    assert f"{SEEDS - 3} seed(s)" in Cells(PHRASES["en"]).verdict(effect)
 
 
 def failing_part() -> Part:
@@ -206,9 +219,26 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     all_fail = diverged(diverged(scored(grid, 0.05), "no_norm", 0), "post_ln", 0)
     (same,) = judged(results_of(grid, tmp_path / "all", all_fail), failing_part()).effects
     assert same.interval is not None and same.interval.high > 0.1 > same.interval.low
-    assert (same.verdict.name, same.detectable) == ("inconclusive", None)
+    assert same.verdict.name == "inconclusive"
     (none,) = judged(results_of(grid, tmp_path / "none", scored(grid, 0.05)), failing_part()).effects
     assert none.interval is not None and none.interval.high > 0.1 and none.verdict.name == "inconclusive"
+    assert none.detectable is None
+    assert Cells(PHRASES["en"]).detectable(none) == "nothing: the control never failed"
+    assert Cells(PHRASES["zh"]).detectable(none) == "无：对照组从未失败"
+
+
+def test_of_failed_runs_the_smallest_difference_is_told_that_the_exact_interval_sets_apart_from_0() -> None:
+    def ends(failed: int, runs: int, level: float) -> tuple[float, float]:
+        low = beta.ppf(level / 2, failed, runs - failed + 1) if failed else 0.0
+        return float(low), float(beta.ppf(1 - level / 2, failed + 1, runs - failed) if failed < runs else 1.0)
+
+    level, runs, control = 0.01, 30, 20
+    apart = [fewer for fewer in range(control) if ends(control, runs, level / 2)[0] > ends(fewer, runs, level / 2)[1]]
+    outcomes = PairedOutcomes((True,) * 25 + (False,) * 5, (True,) * control + (False,) * (runs - control))
+    assert outcomes.smallest_shown(level) == pytest.approx((control - max(apart)) / runs)
+    few = PairedOutcomes((False,) * runs, (True,) * 5 + (False,) * 25)
+    assert ends(5, runs, level / 2)[0] < ends(0, runs, level / 2)[1]
+    assert few.smallest_shown(level) is None, "not even the loss of all five can be told from chance"
 
 
 @pytest.mark.parametrize(
@@ -301,7 +331,17 @@ def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
     means = [np.mean(component.values) for component in one_falls.measurement.components]
     assert one_falls.measurement.weakest == one_falls.measurement.comparison.names[int(np.argmin(means))]
     cells = EffectTables("en", PHRASES["en"], tmp_path).effect_row(one_falls)
-    assert f"({one_falls.measurement.weakest})" in cells[2]
+    name, score = one_falls.measurement.weakest.split(" ")
+    assert f"({name} {PHRASES['en'][score]})" in cells[2]
+    assert f"（{name} 的{PHRASES['zh'][score]}）" in Cells(PHRASES["zh"]).effect(one_falls)
+    alone = dict(zip(one_falls.measurement.comparison.names, one_falls.measurement.components, strict=True))
+    sd = alone[one_falls.measurement.weakest].spread().sd
+    assert sd is not None
+    gain = detectable_in_weakest(one_falls)
+    draws = np.random.default_rng(3).normal(gain, sd, size=(2000, SEEDS))
+    found = (ttest_1samp(draws, 0, axis=1).pvalue <= one_falls.adjusted.level).mean()
+    assert found == pytest.approx(0.8, abs=2 * np.sqrt(0.8 * 0.2 / 2000))
+    assert Cells(PHRASES["en"]).detectable(replace(one_falls, detectable=1.2)) == "> 1: cannot be shown"
 
 
 def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path: Path) -> None:
@@ -338,8 +378,12 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     assert found["none"].measurement.shown[0].treatment.count == 0, "the budget is no time of arrival"
     tables = EffectTables("en", PHRASES["en"], tmp_path)
     assert tables.effect_row(found["slow"])[2].startswith("≥ ") and tables.effect_row(found["fast"])[2].startswith("≤ ")
-    assert tables.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
-    assert tables.verdict(found["both"]) == "confirmed"
+    assert found["slow"].interval is not None and found["fast"].interval is not None
+    low, high = end(found["slow"].interval.low, 0.415), end(found["fast"].interval.high, 0.415)
+    assert tables.cells.interval(found["slow"]) == f"[{low}, –]", "how much larger no pair can tell"
+    assert tables.cells.interval(found["fast"]) == f"[–, {high}]"
+    assert tables.cells.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
+    assert tables.cells.verdict(found["both"]) == "confirmed"
     assert found["early"].verdict.name == "confirmed"
     assert found["late"].verdict.name == "refuted"
 
@@ -383,7 +427,7 @@ def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: G
     assert len(here) == SEEDS and np.mean(differences) == pytest.approx(effect.interval.mean, abs=1e-5)
     assert "[confirmed](#norms)" in english and '<a id="norms"></a>\n\n## 1. Norms help.' in english
     assert "[证实](#norms)" in chinese and '<a id="norms"></a>' in chinese
-    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 证实", "有与无相比"))):
+    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 项证实", "有与无相比"))):
         assert all(word in text for word in words)
         assert "![" in text and "figures/claims.png" in text
     assert written[2].read_bytes().startswith(b"\x89PNG")
@@ -398,7 +442,8 @@ def test_the_figure_shows_an_effect_in_units_of_delta_and_names_the_mean_where_i
     panel = compose([judgement]).axes[0]
     drawn = [float(x) for line in panel.lines if line.get_marker() == "o" for x in line.get_xdata()]
     assert drawn == [pytest.approx(mean / 0.025)]
-    assert [text.get_text() for text in panel.texts] == [f"{mean / 0.001:.0f}"]
+    (text,) = panel.texts
+    assert text.get_text() == f"{mean / 0.001:.0f}" and text.xy[0] + text.xyann[0] > max(panel.get_xticks())
 
 
 def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: Path) -> None:
@@ -407,9 +452,7 @@ def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: P
     whole = claim(part(replications=("trec", "sst5")), part(id="other", title=other, replications=("trec", "sst5")))
     (judgement,) = judge([whole], lambda grid, corpus: recorded if corpus == "listops" else none)
     tables = EffectTables("en", PHRASES["en"], tmp_path)
-    assert tables.write(judgement.replications) == [
-        "No run is recorded yet on trec, sst5 (with against without / the other way round)."
-    ]
+    assert tables.write(judgement.replications) == ["No run is recorded yet on trec, sst5."]
     table, values = tables.write(judgement.confirmatory)
     assert table.count("listops") >= 2 and "No run" not in table + values
 
@@ -445,6 +488,7 @@ def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: 
         ("failure_share", "summary", "failures_by_learning_rate"),
         ("class_precision_recall_f1", "per_class", "confusion"),
         ("macro_f1", "summary", "macro_f1_by_layers"),
+        ("gradient_imbalance_in_training", None, "gradient_ratio"),
     ],
 )
 def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
@@ -466,7 +510,7 @@ def test_what_was_known_before_a_claim_was_written_stands_with_it(grid: Grid, tm
     known = claim(part(), disclosure={"en": "Seen in a pilot.", "zh": "试验中已见。"})
     for path, said in zip(
         write_report(judge([known], lambda *_: results_of(grid, tmp_path, [])), tmp_path)[:2],
-        ("results had been seen: Seen in a pilot.", "所作的修改：试验中已见。"),
+        ("changed afterwards: Seen in a pilot.", "事后的修改：试验中已见。"),
         strict=True,
     ):
         assert said in path.read_text(encoding="utf-8")
@@ -507,3 +551,87 @@ def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid
         verdicts = itertools.starmap(judge_member, zip(members, holm([m.p_value for m in members]), strict=True))
         confirmed += any(effect.verdict.name == "confirmed" for effect in verdicts)
     assert confirmed / families <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / families)
+
+
+def test_claims_of_one_number_get_letters() -> None:
+    claims = [claim(part(), id=name, number=number) for name, number in (("a", 1), ("b", 1), ("c", 2), ("d", 10))]
+    assert labels(claims) == ["1a", "1b", "2", "10"]
+
+
+def test_the_figure_says_how_many_claims_of_the_article_and_how_many_effects_are_confirmed(
+    grid: Grid, tmp_path: Path
+) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.05))
+    harm = part(id="harm", direction="lower")
+    claims = [claim(part()), claim(part(), harm, id="half"), claim(part(replications=("trec",)), id="whole", number=2)]
+    figure = compose(judge(claims, lambda *_: results))
+    assert figure.get_suptitle().startswith("1 of 2 claims is confirmed; 3 of 4 effects that decide")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["listops", "trec"]
+    shaded = [{round(patch.get_y() + 0.5) for patch in axes.patches} - {0, 2, 5} for axes in figure.axes]
+    assert shaded == [set(), {1, 3, 4}], "trec is planned for the last claim alone: headings stand at 0, 2 and 5"
+
+
+def test_the_setting_of_a_claims_runs_is_computed_from_its_grid(grid: Grid, tmp_path: Path) -> None:
+    judgement = judged(results_of(grid, tmp_path, scored(grid, 0.05)), part())
+    (english,) = Remarks("en", PHRASES["en"]).settings(judgement)
+    steps = judgement.effects[0].measurement.results.finals[0].progress["steps"]
+    for said in ("grid `toy`", "2 layers", "width 16", "precision 32-true", "learning rate 0.001 (not tuned)",
+                 "warm-up 0.1 (not tuned)", f"seeds: {SEEDS}", f"{steps} steps (4 epochs)"):  # fmt: skip
+        assert said in english
+    assert "0.01" not in english.replace("0.001", ""), "the other swept rate is not compared"
+    (chinese,) = Remarks("zh", PHRASES["zh"]).settings(judgement)
+    assert "2 层；宽度 16" in chinese and f"种子数 {SEEDS}" in chinese
+
+
+def test_what_is_tuned_is_said_with_its_trials_and_for_whom() -> None:
+    (convergence,) = load_claims(["residual_convergence"])
+    folder = Path("nowhere")
+    judgements = judge([convergence], lambda name, corpus: GridResults(claims_grid(corpus), folder))
+    (sentence,) = Remarks("en", PHRASES["en"]).settings(judgements[0])
+    assert "learning rate and warm-up tuned on validation;" in sentence
+    assert "initial gain tuned on validation for `no_norm`, `plain`, 10 trials each" in sentence
+    assert "seeds: 10 on docstrings, ag_news, listops, 5 on sst5" in sentence and "3 epochs on ag_news" in sentence
+
+
+def claims_grid(corpus: str) -> Grid:
+    return Grid.load("claims", {"data": {"corpus": corpus_of("claims", corpus)}})
+
+
+@pytest.mark.parametrize(("last", "is_said"), [(1.0, True), (1e-4, False)])
+def test_that_no_step_exploded_is_said_in_one_sentence(grid: Grid, tmp_path: Path, last: float, is_said: bool) -> None:
+    history = {"gradient_norms": {"step": [1, 2], "blocks": [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, last, 1.0]]}}
+    records = [record_of(run, history=history) for run in final_runs(grid)]
+    shown = part(metric="gradient_imbalance_in_training", direction="lower", shown=("exploding_gradient_share",))
+    judgement = judged(results_of(grid, tmp_path, records), shown)
+    said = Remarks("en", PHRASES["en"]).none_exploded(judgement)
+    assert said.startswith(f"No step exploded: in none of the {2 * SEEDS} runs") == is_said
+    tables = "".join(EffectTables("en", PHRASES["en"], tmp_path).write(judgement.effects))
+    assert ("share of steps that explode" in tables) != is_said
+
+
+def test_rare_classes_are_named_with_their_rows(grid: Grid, tmp_path: Path) -> None:
+    labels_of = np.array([0] * 50 + [1] * 40 + [2] * 10)
+    records = [record_of(run, test=scores_of(labels_of, labels_of, None)) for run in final_runs(grid)]
+    said = Remarks("en", PHRASES["en"]).rare(
+        judged(results_of(grid, tmp_path, records), part(metric="rare_class_lead"))
+    )
+    rare = records[0].test.per_class[2]["class"] if records[0].test else ""
+    assert said.endswith(f": on listops {rare} (10) of 100 test rows.")
+
+
+def test_what_a_claims_runs_do_not_test_stands_beside_the_verdict(grid: Grid, tmp_path: Path) -> None:
+    scope = {"en": "Only Post-LN.", "zh": "只有 Post-LN。"}
+    judgements = judge([claim(part(), scope=scope)], lambda *_: results_of(grid, tmp_path, scored(grid, 0.05)))
+    page = write_report(judgements, tmp_path)[0].read_text(encoding="utf-8")
+    assert "**confirmed** (section 1; `norms`): Only Post-LN." in page
+    assert "| Norms help. Only Post-LN. |" in page
+
+
+def test_a_decided_part_says_on_how_many_pairs_it_rests(grid: Grid, tmp_path: Path) -> None:
+    effect = judged(results_of(grid, tmp_path, diverged(scored(grid, 0.05), "no_norm", 7)), part()).effects[0]
+    assert Cells(PHRASES["en"]).verdict(effect) == "confirmed (7 of 10 pairs; 3 lost by the control)"
+    assert Cells(PHRASES["zh"]).verdict(effect) == "证实（10 对中的 7 对；对照组缺失 3 对）"
+
+
+def test_both_languages_have_the_same_phrases() -> None:
+    assert PHRASES["en"].keys() == PHRASES["zh"].keys()

@@ -77,6 +77,8 @@ def test_the_imbalance_is_in_powers_of_ten_between_the_first_and_the_last_block(
     exploding = with_gradients([1.0, 1e4, 1.0, 1.0], [1.0, 999.0, 1.0, 1.0])
     assert compute("pathological_gradient_share", exploding) == 0.5
     assert compute("vanishing_gradient_share", exploding) == 0
+    assert compute("exploding_gradient_share", exploding) == 0.5
+    assert compute("exploding_gradient_share", record) == 0
 
 
 def test_a_gradient_of_zero_is_far_off_and_an_undefined_one_is_left_out() -> None:

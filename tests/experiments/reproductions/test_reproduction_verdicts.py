@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -43,6 +44,19 @@ def test_the_interval_is_students() -> None:
     low, high = stats.t.interval(0.95, 3, stats.tmean(values), stats.sem(values))
     measured = check(NEAR_ZERO, seeds(slope=values)).measured
     assert (measured.low, measured.high) == pytest.approx((low, high))
+
+
+def test_the_interval_of_a_ratio_is_that_of_its_logarithms_and_never_reaches_0() -> None:
+    values = [1e-7, 2e-7, 1.1e-6, 4e-7, 5e-8]
+    vanishing = Condition(says="vanishes", quantity="ratio", below=1e-4, is_ratio=True)
+    checked = check(vanishing, seeds(ratio=values))
+    ends = stats.t.interval(0.95, 4, np.log(values).mean(), stats.sem(np.log(values)))
+    assert (checked.measured.low, checked.measured.high) == pytest.approx(tuple(np.exp(ends)))
+    assert checked.measured.mean == pytest.approx(np.mean(values)) and checked.status is Status.MET
+    plain = check(replace(vanishing, is_ratio=False), seeds(ratio=values)).measured
+    assert plain.low is not None and plain.low < 0
+    underflowed = check(vanishing, seeds(ratio=[0.0, 1e-7, 2e-7]))
+    assert checked.is_geometric and not underflowed.is_geometric, "0 has no logarithm"
 
 
 @pytest.mark.parametrize(("value", "allowed"), [(0.2, False), (0.1999, True)])
