@@ -192,6 +192,6 @@ def test_disclosures_that_name_another_claim_name_the_one_of_the_same_grid() -> 
     claims = load_claims()
     by_label = dict(zip(labels(claims), claims, strict=True))
     for claim in claims:
-        for label in re.findall(r"claim (\d+[a-z]?)", claim.disclosure["en"] if claim.disclosure else ""):
+        for label in re.findall(r"[Cc]laim (\d+[a-z]?)", claim.disclosure["en"] if claim.disclosure else ""):
             assert {part.grid for part in by_label[label].parts} == {part.grid for part in claim.parts}
             assert by_label[label].disclosure
