@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from experiments.padding.arrangements import MORE_COLUMNS, more
 from experiments.padding.figure import padding_figure
 from experiments.padding.measure import RunEffects
 from experiments.padding.networks import Network, finding, networks_of
@@ -35,19 +36,17 @@ def runs_grid(runs: Sequence[RunEffects]) -> Grid:
 
 def network_grid(network: Network) -> Grid:
     """Return the table of one network: a row per arrangement, mean ± standard deviation over runs."""
-    columns = ["batches", "padding", "otherwise", "changed rows", "classes", "macro F1", "Δ macro F1", "largest"]
+    columns = ["batches", "padding", "changed rows", "classes", "macro F1", "Δ macro F1", "largest"]
     return Grid(columns, [row_of(network, arrangement) for arrangement in network.arrangements])
 
 
 def row_of(network: Network, arrangement: str) -> list[str]:
     """Return the cells of an arrangement; what is no score is the mean alone."""
-    spreads = {name: network.spread(arrangement, name) for name in ("padding", "padded_otherwise", "classes")}
     return [
         arrangement,
-        rounded(spreads["padding"].mean, 1),
-        rounded(spreads["padded_otherwise"].mean),
+        rounded(network.spread(arrangement, "padding").mean, 1),
         mean_and_sd(network.spread(arrangement, "changed")),
-        rounded(spreads["classes"].mean, 1),
+        rounded(network.spread(arrangement, "classes").mean, 1),
         mean_and_sd(network.spread(arrangement, "macro_f1")),
         mean_and_sd(network.spread(arrangement, "f1_difference")),
         f"{network.largest_change(arrangement):.1e}".replace("-", "−"),
@@ -63,17 +62,18 @@ def networks_grid(networks: Sequence[Network]) -> Grid:
 def notes(runs: Sequence[RunEffects]) -> list[str]:
     """Return how the table is to be read."""
     longest = " or ".join(str(length) for length in sorted({run.longest for run in runs}))
+    lengthened = next(effect for effect in runs[0].effects if effect.arrangement == more(MORE_COLUMNS[0]))
     return [
         f"The chosen checkpoint of every run answers the {runs[0].rows:,} test rows in float32, in different batches: "
         "*as tested* rows of similar length stand together, padded to the longest; *+8 columns* and so on are these "
         "batches, every one padded further, masked as all padding is; *alone* every row is a batch of its own, without "
-        f"padding. Position embeddings end at {longest} columns, so no batch is padded beyond: the longest get fewer "
-        "columns or none.",
-        "*Padding* is the mean number of padding columns in a row, *otherwise* the share of the rows that have another "
-        "number of them than as tested. *Changed rows* is the share of all rows whose predicted class is another one "
-        "than as tested, *classes* the number of classes that any row is given, *largest* the greatest difference of "
-        "any class's probability from that as tested, in any row of any run; scores are mean ± standard deviation over "
-        "runs. A network that keeps its padding apart changes no row, and its probabilities by rounding alone.",
+        f"padding. Position embeddings end at {longest} columns, so no batch is padded beyond: long ones get fewer "
+        f"columns, and {1 - lengthened.padded_otherwise:.1%} of the rows, which stand in the longest, none.",
+        "*Padding* is the mean number of padding columns in a row. *Changed rows* is the share of all rows whose "
+        "predicted class is another one than as tested, *classes* the number of classes that any row is given, "
+        "*largest* the greatest difference of any class's probability from that as tested, in any row of any run; "
+        "scores are mean ± standard deviation over runs. A network that keeps its padding apart changes no row, and "
+        "its probabilities by rounding alone.",
     ]
 
 
