@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark [--sides [lightning,plain,hf_bert]] [--rounds 10]    one table of all sides
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
+    python -m experiments.benchmark --variants [post_ln,pre_ln,plain] [--rounds 10]      a step of each variant
     python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers]     how cost grows with size
     python -m experiments.benchmark --memory_rows [200000,5000000]                       memory as rows grow
 
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from experiments.benchmarking.measure_growth import measure_growth
 
             measure_growth(config, options, folder, console)
+        elif options.variants is not None:
+            from experiments.benchmarking.measure_variants import measure_variants
+
+            measure_variants(config, options, folder, console)
         elif options.memory_rows:
             from experiments.benchmarking.measure_memory import measure_memory
 
@@ -60,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options of the command line."""
     parser = StrictParser(prog="python -m experiments.benchmark", description=__doc__)
     parser.add_argument("--sides", type=list[str], help="sides of the table, such as [lightning,plain]; all by default")
-    parser.add_argument("--rounds", type=int, default=10, help="measurements of every side, or of every size")
+    parser.add_argument("--rounds", type=int, default=10, help="measurements of every side, size or variant")
     parser.add_argument("--memory", type=bool, default=True, help="also train every side in a process of its own")
     parser.add_argument(
         "--memory_rows", type=list[int], help="instead of the table: numbers of generated rows to prepare and train on"
@@ -69,6 +74,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--against", type=str, help="side it is measured against, plain by default")
     parser.add_argument(
         "--growth", type=list[str], help="instead: axes along which to measure how cost grows, or []: all"
+    )
+    parser.add_argument(
+        "--variants", type=list[str], help="instead: variants whose training steps to time, or []: those of the claims"
     )
     parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of measurements of two sides")
     parser.add_argument("--workers", type=int, default=2, help="after pairs: workers to compare with one; 0: none")
@@ -93,6 +101,8 @@ def check(options: Namespace) -> None:
     pair = options.side is not None or options.against is not None
     if options.growth is not None and (pair or options.sides is not None):
         raise ExperimentError("--growth varies the size of our own runs; leave out --sides, --side and --against")
+    if options.variants is not None and (pair or options.sides is not None or options.growth is not None):
+        raise ExperimentError("--variants times our own runs; leave out --sides, --side, --against and --growth")
     if pair and options.sides is not None:
         raise ExperimentError("--sides asks for a table, --side and --against for pairs; give one or the other")
     if pair and (options.side or "lightning") == (options.against or "plain"):

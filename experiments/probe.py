@@ -24,7 +24,7 @@ from experiments.paths import RESULTS, tables_folder
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import StrictParser, add_sections, given_options, validated_sections
 from experiments.planning.run_config import RunConfig
-from experiments.planning.saved_runs import run_folder
+from experiments.planning.saved_runs import run_folder, run_names
 from experiments.records.naming import cell_name, path_safe
 from lightning_modules.variants import VARIANTS
 
@@ -112,7 +112,7 @@ def probe_runs(names: Sequence[str], config: RunConfig) -> list[Snapshot]:
         ExperimentError: where one is none, or their corpora differ.
     """
     folders = list(dict.fromkeys(run_folder(name) for name in names))
-    from experiments.probing.snapshots import probe_run, run_names
+    from experiments.probing.snapshots import probe_run
 
     with Console(stderr=True).status("probing"):
         snapshots = [

@@ -16,10 +16,11 @@ from experiments.benchmarking.growth import AXES, LENGTH, Axis, measured
 from experiments.benchmarking.growth_page import growth_grid, sentence, write
 from experiments.benchmarking.own_sides import train_with_lightning
 from experiments.benchmarking.workers import runs_of, runs_per_hour
-from experiments.benchmarking.writing import machine, printed
+from experiments.benchmarking.writing import machine
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
+from experiments.reporting.console import printed
 from experiments.running.pool import default_workers, make_runs
 from experiments.running.training import prepare_process
 from experiments.running.worker import Failed, Finished

@@ -12,9 +12,10 @@ from experiments.benchmarking.pairs import Pair, interleaved
 from experiments.benchmarking.sides import named_side
 from experiments.benchmarking.task import Task
 from experiments.benchmarking.workers import Rates, measure_workers
-from experiments.benchmarking.writing import Benchmark, machine, printed, sentences, sides_table, write
+from experiments.benchmarking.writing import Benchmark, machine, sentences, sides_table, write
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
+from experiments.reporting.console import printed
 from experiments.running.training import prepare_process
 
 

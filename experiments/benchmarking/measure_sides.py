@@ -18,9 +18,10 @@ from experiments.benchmarking.rounds import Round, measured_rounds
 from experiments.benchmarking.settings import write_settings
 from experiments.benchmarking.sides import SIDES, named_side
 from experiments.benchmarking.task import Task
-from experiments.benchmarking.writing import PACKAGES, PEER_PACKAGES, machine, printed
+from experiments.benchmarking.writing import PACKAGES, PEER_PACKAGES, machine
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
+from experiments.reporting.console import printed
 from experiments.running.training import prepare_process
 
 

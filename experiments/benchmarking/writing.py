@@ -11,8 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
-from rich.table import Table
-
 from experiments.benchmarking.pairs import MedianInterval, Pair, median_interval
 from experiments.benchmarking.workers import Rates
 from experiments.planning.run_config import RunConfig
@@ -163,17 +161,6 @@ def page(benchmark: Benchmark) -> str:
         where(benchmark.machine),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def printed(grid: Grid) -> Table:
-    """Return a table for the terminal."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
-    first, last = grid.columns[0], grid.columns[-1]
-    for column in grid.columns:
-        table.add_column(column, overflow="fold", no_wrap=column in (first, last))  # no figure is cut off
-    for row in grid.rows:
-        table.add_row(*row)
-    return table
 
 
 def write(benchmark: Benchmark, folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -119,3 +119,12 @@ def runs_below(folder: Path) -> str:
         return "there are no runs below it either"
     more = f" and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
     return f"the runs below it are: {', '.join(runs[:LISTED])}{more}"
+
+
+def run_names(folders: Sequence[Path]) -> list[str]:
+    """Return ``condition/cell/seed_n`` of every run folder, with the folders before it that tell them apart."""
+    parts = [folder.absolute().parts for folder in folders]
+    longest = max(len(each) for each in parts)
+    lengths = (length for length in range(3, longest) if len({each[-length:] for each in parts}) == len(parts))
+    length = next(lengths, longest)
+    return ["/".join(each[-length:]) for each in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,6 @@ def snapshots_of(history: Mapping[str, Any], names: dict[str, str]) -> list[Snap
         Snapshot(**names, step=step, measures={name: history[name][index] for name in measures})
         for index, step in enumerate(history["step"])
     ]
-
-
-def run_names(folders: Sequence[Path]) -> list[str]:
-    """Return ``condition/cell/seed_n`` of every run folder, with the folders before it that tell them apart."""
-    parts = [folder.absolute().parts for folder in folders]
-    longest = max(len(each) for each in parts)
-    lengths = (length for length in range(3, longest) if len({each[-length:] for each in parts}) == len(parts))
-    length = next(lengths, longest)
-    return ["/".join(each[-length:]) for each in parts]
 
 
 def probe_run(folder: Path, rows: int, name: str) -> Snapshot:

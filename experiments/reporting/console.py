@@ -1,4 +1,4 @@
-"""The result table in the terminal, and what was written."""
+"""Tables in the terminal, and what was written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 
 from experiments.records.store import Evidence
 from experiments.reporting.findings import findings
-from experiments.reporting.render import interval, mean_and_sd, rounded
+from experiments.reporting.render import Grid, interval, mean_and_sd, rounded
 from experiments.reporting.rows import Description, make_rows
 
 
@@ -40,3 +40,14 @@ def print_result(evidence: Evidence, description: Description, written: Sequence
     if written:
         names = ", ".join(str(path.relative_to(written[0].parent)) for path in written)
         console.print(f"wrote {written[0].parent}: {names}", markup=False, highlight=False, soft_wrap=True)
+
+
+def printed(grid: Grid) -> RichTable:
+    """Return a table for the terminal."""
+    table = RichTable(box=None, pad_edge=False, collapse_padding=True)
+    first, last = grid.columns[0], grid.columns[-1]
+    for column in grid.columns:
+        table.add_column(column, overflow="fold", no_wrap=column in (first, last))  # no figure is cut off
+    for row in grid.rows:
+        table.add_row(*row)
+    return table

@@ -16,7 +16,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
 from experiments.probing.figure import points
-from experiments.probing.snapshots import Snapshot, run_names
+from experiments.probing.snapshots import Snapshot
 from experiments.probing.tables import shown_depths, terminal_table, value_at
 from experiments.records.files import read_record
 from experiments.reporting.probe_panels import PANELS
@@ -116,13 +116,6 @@ def test_a_trained_run_is_measured_at_its_chosen_weights(cache: Path, tmp_path: 
     mask = batch["attention_mask"]
     embedded = trained.module.network.embedding(batch["input_ids"]).detach()[mask]
     assert float(rows[0]["stream_rms"]) == pytest.approx(float(embedded.square().mean().sqrt()))
-
-
-def test_runs_of_the_same_name_in_two_grids_are_told_apart() -> None:
-    quick, article = (Path(f"/results/runs/{grid}/listops/pre_ln/default/seed_0") for grid in ("quick", "article"))
-    plain = Path("/results/runs/quick/listops/plain/default/seed_0")
-    assert run_names([quick, plain]) == ["pre_ln/default/seed_0", "plain/default/seed_0"]
-    assert run_names([quick, article]) == [f"{grid}/listops/pre_ln/default/seed_0" for grid in ("quick", "article")]
 
 
 @pytest.mark.parametrize(

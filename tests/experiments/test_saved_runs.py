@@ -8,7 +8,7 @@ import yaml
 from data_modules.config import DataConfig, ListOpsOptions
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, TrainerConfig
-from experiments.planning.saved_runs import load_run_config, run_folder
+from experiments.planning.saved_runs import load_run_config, run_folder, run_names
 from experiments.planning.yaml_files import write_yaml
 from lightning_modules.config import ModelConfig
 
@@ -77,3 +77,10 @@ def test_a_folder_that_is_no_run_says_what_is_near(tmp_path: Path) -> None:
         run_folder(str(tmp_path / "grid"))
     with pytest.raises(ExperimentError, match="is a file"):
         run_folder(str(run / "config.yaml"))
+
+
+def test_runs_of_the_same_name_in_two_grids_are_told_apart() -> None:
+    quick, article = (Path(f"/results/runs/{grid}/listops/pre_ln/default/seed_0") for grid in ("quick", "article"))
+    plain = Path("/results/runs/quick/listops/plain/default/seed_0")
+    assert run_names([quick, plain]) == ["pre_ln/default/seed_0", "plain/default/seed_0"]
+    assert run_names([quick, article]) == [f"{grid}/listops/pre_ln/default/seed_0" for grid in ("quick", "article")]

@@ -1,0 +1,233 @@
+"""How far answers depend on padding: not at all where it is masked, through and through under the article's norm."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import make, tiny_run
+from torch import Tensor, nn
+
+from data_modules.config import ListOpsOptions
+from experiments.padding.arrangements import ALONE, AS_TESTED, MORE_COLUMNS, lengthened, more, rows_alone
+from experiments.padding.measure import Effect, RunEffects, answers_to, measure
+from experiments.padding.networks import finding, networks_of
+from experiments.padding_leak import main
+from experiments.records.files import read_record
+from lightning_modules.classifier import TextClassifier
+from lightning_modules.facts import TaskFacts
+
+LEAKING = "article_layer_norm_dim1"
+FACTS = TaskFacts(
+    vocabulary_size=9, class_names=("a", "b"), class_counts=(5, 5), padding_id=0, max_length=12, steps_per_epoch=1
+)
+REAL = torch.tensor([[True, True, True, False, False], [True] * 5])
+BATCH = {
+    "input_ids": torch.tensor([[5, 6, 7, 0, 0], [1, 2, 3, 4, 5]]),
+    "attention_mask": REAL,
+    "labels": torch.tensor([1, 0]),
+    "rows": torch.tensor([1, 0]),
+}
+
+
+class AnswersByPadding(nn.Module):
+    """Gives class b a probability of 0.9 where a row has two columns of padding or more, else 0.2."""
+
+    facts, device = FACTS, torch.device("cpu")
+    evaluation_loss = nn.CrossEntropyLoss()
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        second = torch.where((~batch["attention_mask"]).sum(dim=1) >= 2, 0.9, 0.2)
+        return torch.stack((1 - second, second), dim=1).log()
+
+
+def classifier(variant: str, **settings: Any) -> TextClassifier:
+    """Return an untrained network whose norms scale and shift, as those of a trained one do."""
+    module = TextClassifier(variant=variant, layers=2, width=16, heads=2, **settings)
+    module.build(FACTS)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name.endswith(("gain", "bias")):
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+    return module.eval()
+
+
+def test_a_lengthened_batch_has_masked_padding_on_the_right_as_far_as_the_positions_reach() -> None:
+    longer = lengthened(BATCH, 2, padding_id=8, longest=12)
+    assert longer["input_ids"].tolist() == [[5, 6, 7, 0, 0, 8, 8], [1, 2, 3, 4, 5, 8, 8]]
+    assert longer["attention_mask"].tolist() == [[*row, False, False] for row in REAL.tolist()]
+    assert torch.equal(longer["labels"], BATCH["labels"]) and torch.equal(longer["rows"], BATCH["rows"])
+    assert lengthened(BATCH, 2, padding_id=8, longest=6)["input_ids"].shape == (2, 6)
+    assert lengthened(BATCH, 2, padding_id=8, longest=5)["input_ids"].shape == (2, 5)
+
+
+def test_a_row_alone_has_no_padding_but_where_it_is_empty() -> None:
+    first, second = rows_alone(BATCH)
+    assert first["input_ids"].tolist() == [[5, 6, 7]] and second["input_ids"].tolist() == [[1, 2, 3, 4, 5]]
+    assert first["attention_mask"].all() and second["attention_mask"].all()
+    assert (first["rows"].tolist(), first["labels"].tolist()) == ([1], [1])
+    (empty,) = rows_alone({name: values[:1] for name, values in BATCH.items()} | {"attention_mask": REAL[:1] & False})
+    assert empty["attention_mask"].tolist() == [[False]]
+
+
+def test_effects_are_counted_against_the_answers_as_tested() -> None:
+    effects = {effect.arrangement: effect for effect in measure(cast(TextClassifier, AnswersByPadding()), [BATCH])}
+    assert list(effects) == [ALONE, AS_TESTED, *map(more, MORE_COLUMNS)]
+    tested = effects[AS_TESTED]
+    assert (tested.padding, tested.padded_otherwise, tested.changed) == (1.0, 0.0, 0.0)
+    assert (tested.classes, tested.macro_f1, tested.largest_change) == (2, 1.0, 0.0)
+    # Alone no row has padding, so both are called a; with more columns both are called b.
+    for name, padding, otherwise in ((ALONE, 0.0, 0.5), (more(8), 8.0, 1.0), (more(32), 8.0, 1.0)):
+        effect = effects[name]
+        assert (effect.padding, effect.padded_otherwise, effect.changed, effect.classes) == (padding, otherwise, 0.5, 1)
+        assert effect.macro_f1 == pytest.approx(1 / 3)
+        assert effect.f1_difference == pytest.approx(-2 / 3)
+        assert effect.largest_change == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("variant", ["post_ln", "pre_ln", "no_norm"])
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_network_that_masks_its_padding_answers_alike_in_every_arrangement(variant: str, pooling: str) -> None:
+    for effect in measure(classifier(variant, pooling=pooling), [BATCH]):
+        assert effect.changed == 0 and effect.largest_change < 1e-5
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_under_the_norm_over_tokens_every_other_arrangement_gives_other_answers(pooling: str) -> None:
+    for effect in measure(classifier(LEAKING, pooling=pooling), [BATCH]):
+        assert effect.largest_change == 0 if effect.arrangement == AS_TESTED else effect.largest_change > 1e-3
+
+
+def test_without_padding_the_norm_over_tokens_leaves_the_mean_over_tokens_nothing_but_its_bias() -> None:
+    module = classifier(LEAKING)
+    alone = answers_to(module, list(rows_alone(BATCH)), FACTS.class_names).probabilities
+    last = list(module.network.blocks.children())[-1]
+    bias = dict(last.named_parameters())["feed_forward.stream.post.bias"]
+    expected = module.network.head(bias).softmax(dim=0).detach().numpy()
+    np.testing.assert_allclose(alone, np.broadcast_to(expected, alone.shape), atol=1e-5)
+
+
+def run_effects(condition: str, changed: float, cell: str = "default", seed: int = 0) -> RunEffects:
+    """Return a run in which every arrangement but the tested one changes so many rows, and macro-F1 from 0.8 to 0.5."""
+    effects = [
+        Effect(
+            arrangement=name,
+            padding=1.0,
+            padded_otherwise=1.0,
+            changed=0.0 if name == AS_TESTED else changed,
+            classes=2,
+            macro_f1=0.8 if name == AS_TESTED or not changed else 0.5,
+            f1_difference=0.0,
+            largest_change=0.0,
+        )
+        for name in (ALONE, AS_TESTED, *map(more, MORE_COLUMNS))
+    ]
+    return RunEffects(
+        name=f"{condition}/{cell}/seed_{seed}",
+        condition=condition,
+        corpus="corpus",
+        rows=10,
+        longest=12,
+        effects=tuple(effects),
+    )
+
+
+def test_the_finding_says_what_was_computed_and_none_only_where_no_run_changed_a_row() -> None:
+    runs = [run_effects(LEAKING, 0.1), run_effects("post_ln", 0.0), run_effects(LEAKING, 0.3, seed=1)]
+    assert finding(networks_of(runs)) == (
+        "32 more columns of padding change the predicted class of no row under Post-LN and of 20.0% of the rows under "
+        "Article's norm (dim=1). Without padding, macro F1 is 0.800 instead of 0.800 under Post-LN and 0.500 instead "
+        "of 0.800 under Article's norm (dim=1) (corpus, 1 to 2 runs each)."
+    )
+    rare = replace(runs[1], effects=tuple(replace(each, changed=1e-4) for each in runs[1].effects))
+    assert "of 0.0% of the rows under Post-LN" in finding(networks_of([rare]))
+
+
+def test_seeds_are_put_together_and_two_cells_of_a_condition_are_told_apart() -> None:
+    runs = [run_effects("post_ln", 0.0, cell, seed) for seed in (0, 1) for cell in ("layers=2", "layers=6")]
+    found = [(network.label, [run.name for run in network.runs]) for network in networks_of(runs)]
+    assert found == [
+        (f"Post-LN (post_ln/{cell})", [f"post_ln/{cell}/seed_0", f"post_ln/{cell}/seed_1"])
+        for cell in ("layers=2", "layers=6")
+    ]
+
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("padding")
+
+
+@pytest.fixture(scope="module")
+def masked(work: Path) -> Path:
+    return make(tiny_run(work / "cache"), work / "results")
+
+
+@pytest.fixture(scope="module")
+def leaking(work: Path) -> Path:
+    return make(tiny_run(work / "cache", condition=LEAKING), work / "results")
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Run the command, which must fail with one line and status 2, and return that line."""
+
+    def run_and_fail(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        assert stopped.value.code == 2
+        message = capsys.readouterr().err
+        assert message.startswith("error: ") and message.count("\n") == 1
+        return message
+
+    return run_and_fail
+
+
+def test_the_command_measures_trained_runs_and_writes_table_page_and_figure(
+    masked: Path, leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    main([str(masked), str(leaking), "--output", str(tmp_path / "new")])
+    printed = capsys.readouterr().out
+    with (tmp_path / "new" / "padding_leak.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * (2 + len(MORE_COLUMNS))
+    for folder in (masked, leaking):
+        record = read_record(folder)
+        assert record.test is not None
+        (tested,) = [row for row in rows if (row["condition"], row["batches"]) == (record.condition, AS_TESTED)]
+        assert float(tested["macro_f1"]) == pytest.approx(record.test.macro_f1, abs=1e-6)
+    for row in rows:
+        if row["condition"] == "pre_ln":
+            assert float(row["changed"]) == 0 and float(row["largest_change"]) < 1e-5
+        elif row["batches"] != AS_TESTED:
+            assert float(row["largest_change"]) > 1e-3
+    assert "change the predicted class of no row under Pre-LN" in printed
+    assert all(len(line) <= 80 for line in printed.splitlines() if line.startswith(("batches", "alone", "+")))
+    page = (tmp_path / "new" / "padding_leak.md").read_text(encoding="utf-8")
+    assert "| Pre-LN | +32 columns |" in page and "(padding_leak.png)" in page
+    assert (tmp_path / "new" / "padding_leak.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mistake_on_the_command_line_is_one_line(masked: Path, work: Path, tmp_path: Path, fails: Fails) -> None:
+    assert "does not exist" in fails(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    assert "cannot be read or written" in fails(masked, "--output", tmp_path / "file" / "below")
+    copy = Path(shutil.copytree(masked, tmp_path / "copy"))
+    (copy / "best.ckpt").unlink()
+    assert "has no best.ckpt" in fails(copy)
+    trial = make(tiny_run(work / "cache", stage="tune"), work / "trials")
+    assert "never reads the test split" in fails(trial)
+    fewer = ListOpsOptions(train_rows=300, evaluation_rows=70, levels=1)
+    other = make(tiny_run(work / "cache", listops=fewer), work / "others")
+    assert "different test rows" in fails(masked, other)
