@@ -78,7 +78,7 @@ def finding(networks: Sequence[Network]) -> str:
 def share_of_rows(network: Network, arrangement: str) -> str:
     """Return the mean share of rows whose class changed, in words; ``no row`` only where no run changed any."""
     changed = [effect.changed for effect in network.effects(arrangement)]
-    return f"{sum(changed) / len(changed):.1%} of the rows" if any(changed) else "no row"
+    return f"{100 * sum(changed) / len(changed):.1f} % of the rows" if any(changed) else "no row"
 
 
 def mean_f1(network: Network, arrangement: str) -> str:

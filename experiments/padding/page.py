@@ -68,7 +68,7 @@ def notes(runs: Sequence[RunEffects]) -> list[str]:
         "*as tested* rows of similar length stand together, padded to the longest; *+8 columns* and so on are these "
         "batches, every one padded further, masked as all padding is; *alone* every row is a batch of its own, without "
         f"padding. Position embeddings end at {longest} columns, so no batch is padded beyond: long ones get fewer "
-        f"columns, and {1 - lengthened.padded_otherwise:.1%} of the rows, which stand in the longest, none.",
+        f"columns, and {100 * (1 - lengthened.padded_otherwise):.1f} % of the rows, which stand in the longest, none.",
         "*Padding* is the mean number of padding columns in a row. *Changed rows* is the share of all rows whose "
         "predicted class is another one than as tested, *classes* the number of classes that any row is given, "
         "*largest* the greatest difference of any class's probability from that as tested, in any row of any run; "

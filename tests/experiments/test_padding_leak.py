@@ -143,12 +143,12 @@ def run_effects(condition: str, changed: float, cell: str = "default", seed: int
 def test_the_finding_says_what_was_computed_and_none_only_where_no_run_changed_a_row() -> None:
     runs = [run_effects(LEAKING, 0.1), run_effects("post_ln", 0.0), run_effects(LEAKING, 0.3, seed=1)]
     assert finding(networks_of(runs)) == (
-        "32 more columns of padding change the predicted class of no row under Post-LN and of 20.0% of the rows under "
+        "32 more columns of padding change the predicted class of no row under Post-LN and of 20.0 % of the rows under "
         "Article's norm (dim=1). Without padding, macro F1 is 0.800 instead of 0.800 under Post-LN and 0.500 instead "
         "of 0.800 under Article's norm (dim=1) (corpus, 1 to 2 runs each)."
     )
     rare = replace(runs[1], effects=tuple(replace(each, changed=1e-4) for each in runs[1].effects))
-    assert "of 0.0% of the rows under Post-LN" in finding(networks_of([rare]))
+    assert "of 0.0 % of the rows under Post-LN" in finding(networks_of([rare]))
 
 
 def test_seeds_are_put_together_and_two_cells_of_a_condition_are_told_apart() -> None:
