@@ -18,8 +18,9 @@ from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
+from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from experiments.reporting.sweeps import DRAWN, spoken_setting, swept_numbers
+from experiments.reporting.sweeps import DRAWN, swept_numbers
 
 MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""

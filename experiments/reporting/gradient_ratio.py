@@ -11,8 +11,8 @@ from experiments.records.gradient_ratio import DECADES, EXPLODING, VANISHING, lo
 from experiments.reporting.curves import Band, seed_band
 from experiments.reporting.panels import draw_band, make_panels
 from experiments.reporting.rows import Row
+from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of
-from experiments.reporting.sweeps import spoken_setting
 
 
 def ratio_figure(rows: Sequence[Row]) -> Figure | None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.naming import short_names, spell
+from experiments.records.naming import spell
 from experiments.reporting.panels import make_panels
 from experiments.reporting.render import rounded
 from experiments.reporting.rows import Row
+from experiments.reporting.spoken import spoken_name, spoken_setting, spoken_value
 from experiments.reporting.style import headline, look_of
 
 if TYPE_CHECKING:
@@ -77,12 +78,6 @@ def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
             curves.append(Curve(ordered[0].title, condition, values, ordered))
         panels.append(Panel(title, curves, lines))
     return panels
-
-
-def spoken_setting(swept: Mapping[str, Any]) -> str:
-    """Return swept values for reading, such as ``gradient clip val 1, layers 6``."""
-    labels = short_names(swept)
-    return ", ".join(f"{labels[name].replace('_', ' ')} {spell(swept[name])}" for name in sorted(swept))
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
@@ -201,17 +196,6 @@ def _ending(rows: Sequence[Row]) -> str:
 
 def _failures(row: Row) -> int:
     return row.count("collapsed") + row.count("diverged")
-
-
-def spoken_name(name: str) -> str:
-    """Return ``learning rate`` for ``model.learning_rate``."""
-    return name.rsplit(".", 1)[-1].replace("_", " ")
-
-
-def spoken_value(name: str, value: float) -> str:
-    """Return ``24 layers`` where the name is that of a count, else ``learning rate 0.01``."""
-    spelled = spell(int(value) if value.is_integer() else value)
-    return f"{spelled} {spoken_name(name)}" if name.endswith("s") else f"{spoken_name(name)} {spelled}"
 
 
 DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}

@@ -16,8 +16,9 @@ from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.panels import make_panels
 from experiments.reporting.rows import Description
+from experiments.reporting.spoken import spoken_name, spoken_value
 from experiments.reporting.style import GREY, headline, save_png, settings
-from experiments.reporting.sweeps import FEWEST_VALUES, spoken_name, spoken_value, swept_numbers
+from experiments.reporting.sweeps import FEWEST_VALUES, swept_numbers
 from experiments.reporting.tuning import is_chosen
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ def test_curves_run_along_the_swept_number_and_baselines_are_lines() -> None:
 def test_other_swept_values_get_a_panel_each() -> None:
     records = [*sweep("pre_ln", **{"model.beta2": 0.9}), *sweep("pre_ln", **{"model.beta2": 0.99})]
     titles = [panel.title for panel in panels_along("model.layers", rows_of(*records))]
-    assert titles == ["beta2 0.9", "beta2 0.99"]
+    assert titles == ["β₂ 0.9", "β₂ 0.99"]
 
 
 def test_one_legend_names_every_curve_of_every_panel_and_a_baseline_without_the_score_of_one() -> None:
@@ -86,7 +86,7 @@ def test_of_several_panels_the_title_speaks_of_the_widest_contrast_and_names_it(
     alike = sweep("pre_ln", "post_ln", **{"model.beta2": 0.9})
     apart = sweep("pre_ln", "no_residual", **{"model.beta2": 0.99})
     figure = score_figure("model.layers", rows_of(*alike, *apart))
-    assert figure is not None and "at 24 layers, beta2 0.99, Pre-LN reaches" in figure.get_suptitle()
+    assert figure is not None and "at 24 layers, β₂ 0.99, Pre-LN reaches" in figure.get_suptitle()
 
 
 def test_one_seed_has_no_bands_to_explain() -> None:
