@@ -21,7 +21,8 @@ from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
 from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from experiments.reporting.sweeps import DRAWN, swept_numbers
+from experiments.reporting.sweeps import DRAWN
+from experiments.reporting.swept_curves import swept_numbers
 from experiments.reporting.training_headlines import gradient_headline
 
 SPREAD_SAID = "; ±: standard deviation over seeds"

@@ -62,7 +62,7 @@ class Theme:
 THEMES = {
     "signal": Theme(
         "Signal",
-        ("token_cosine", "rank_one_distance", "effective_rank", "stream_rms", "kurtosis"),
+        ("token_cosine", "rank_one_distance", "effective_rank", "stream_rms", "stream_mean", "kurtosis"),
         lead="effective_rank",
         lead_title="effective rank after the last block",
     ),

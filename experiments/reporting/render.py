@@ -50,11 +50,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def joined(names: Sequence[str]) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``; of names with commas a list with semicolons."""
+    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons where a name has a comma of its own."""
     if len(names) < 2:
         return "".join(names)
-    comma = "; " if any(", " in name for name in names) and len(names) > 2 else ", "
-    return f"{comma.join(names[:-1])} and {names[-1]}"
+    if any(", " in name for name in names):
+        return "; ".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def mean_and_sd(values: Spread, digits: int = 3) -> str:

@@ -15,6 +15,8 @@ from experiments.reporting.curves import first_steps
 from experiments.reporting.render import joined, plural, rounded
 from experiments.reporting.rows import Row, first_step_reaching
 
+MOST_NAMED = 3
+"""Conditions whose gradients are unbalanced by more than 10 that a headline names."""
 ALIKE = 1.05
 """Factor up to which two gradients are called about equal."""
 
@@ -108,13 +110,14 @@ def gradient_headline(rows: Sequence[Row]) -> str:
     found = [(exponent, row.label) for row in rows if (exponent := _starting_ratio(row)) is not None]
     if not found:
         return "No network has two blocks whose gradients can be compared"
-    furthest = max(found, key=lambda entry: abs(entry[0]))
-    others = [abs(exponent) for exponent, _ in found if (exponent, _) != furthest]
-    sentence = f"First block's gradient is {_times(furthest[0])} the last one's in {furthest[1]}"
+    ordered = sorted(found, key=lambda entry: -abs(entry[0]))
+    far = [entry for entry in ordered if abs(entry[0]) > 1][:MOST_NAMED] or ordered[:1]
+    others = [abs(exponent) for exponent, _ in ordered[len(far) :]]
+    said = "; ".join(f"{_times(exponent)} the last one's in {label}" for exponent, label in far)
     if not others:
-        return sentence
+        return f"First block's gradient: {said}"
     named = "the other" if len(others) == 1 else f"the {len(others)} others"
-    return f"{sentence}; within {_rounded_up(10 ** max(others))} times in {named}"
+    return f"First block's gradient: {said}; within {_rounded_up(10 ** max(others))} times in {named}"
 
 
 def _starting_ratio(row: Row) -> float | None:

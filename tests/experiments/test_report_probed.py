@@ -59,7 +59,7 @@ def test_bands_are_intervals_around_a_mean_that_is_geometric_on_a_log_scale() ->
     log, linear = probe_band(row, panel_of("stream_rms"), at_ten), probe_band(row, panel_of("token_cosine"), at_ten)
     assert log is not None and linear is not None
     margin = 4.302653 * np.std([0, 1, 4], ddof=1) / 3**0.5  # t of two degrees of freedom, in powers of two
-    np.testing.assert_allclose([log.low[1], log.high[1]], 1001 * 2 ** np.array([5 / 3 - margin, 5 / 3 + margin]))
+    np.testing.assert_allclose([log.low[1], log.high[1]], 1001 * 2 ** np.array([5 / 3 - margin, 5 / 3 + margin]), 1e-6)
     np.testing.assert_allclose(log.mean, 32 ** (1 / 3) * (1000 + np.arange(BLOCKS + 1)))
     np.testing.assert_allclose(linear.mean, 19 / 3 * (1000 + np.arange(BLOCKS + 1)))
 
