@@ -118,8 +118,8 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     )
     first, last = steps[0], steps[-1]
     when = f"step {first}" if first == last else f"steps {first} to {last}"
-    bands = spoken_bands([band for _, band in drawn], geometric=True)
-    headline(figure, f"{gradient_headline([row for row, _ in drawn])}\n{when} of training; {bands}; log scale")
+    explanation = spoken_bands([band for _, band in drawn], geometric=True)
+    headline(figure, f"{gradient_headline([row for row, _ in drawn])}\n{when} of training; {explanation}; log scale")
     figure.legend(loc="outside right center")
     return figure
 

@@ -71,11 +71,13 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
 def label_curves(figure: Figure, panels: Sequence[Axes], y: str) -> None:
     """Label panels of curves over optimiser steps: the outer axes, and a legend below in no condition's colour."""
     label_outer(panels, "optimiser steps", y)
-    labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    labelled = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    labelled = {label: line for label, line in labelled.items() if not label.startswith("_")}
     handles = []
     for label, line in labelled.items():
         handle = copy(line)
-        handle.set_color(GREY if label in COLOURED else line.get_color())
+        if label in COLOURED:
+            handle.set_color(GREY)
         handles.append(handle)
     figure.legend(handles, list(labelled), loc="outside lower center", ncols=len(labelled))
 

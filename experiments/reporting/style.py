@@ -76,7 +76,7 @@ def look_of(condition: str) -> Look:
     return Look(PALETTE[digest[0] % len(PALETTE)], MARKERS[digest[1] % len(MARKERS)], LINES[digest[2] % len(LINES)])
 
 
-def beside(axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
+def beside(figure: Figure, axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
     """Return a transform that draws the one of ``count`` curves at ``place`` beside the others, ``step`` points apart.
 
     Data keep their values; only the drawing moves along x.
@@ -84,7 +84,7 @@ def beside(axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
     from matplotlib.transforms import ScaledTranslation
 
     points = step * (place - (count - 1) / 2)
-    return axes.transData + ScaledTranslation(points / 72, 0, axes.get_figure(root=True).dpi_scale_trans)
+    return axes.transData + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 
 def settings() -> dict[str, Any]:

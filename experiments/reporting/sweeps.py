@@ -46,7 +46,7 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
     )
     for axes, panel in zip(grid, drawn, strict=True):
         for place, curve in enumerate(panel.curves):
-            _draw_scores(axes, curve, beside(axes, place, len(panel.curves)))
+            _draw_scores(axes, curve, beside(figure, axes, place, len(panel.curves)))
         for row in panel.lines:
             _draw_line(axes, row)
         _finish(axes, panel, "macro F1 on the test split")
@@ -80,7 +80,7 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
         for place, curve in enumerate(panel.curves):
             look = look_of(curve.condition)
             shares = [_failures(row) / len(row.records) for row in curve.rows]
-            aside = beside(axes, place, len(panel.curves), step=3.0)  # equal shares stay visible
+            aside = beside(figure, axes, place, len(panel.curves), step=3.0)  # equal shares stay visible
             axes.plot(
                 *(curve.values, shares),
                 transform=aside,

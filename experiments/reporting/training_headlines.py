@@ -113,11 +113,12 @@ def gradient_headline(rows: Sequence[Row]) -> str:
     ordered = sorted(found, key=lambda entry: -abs(entry[0]))
     far = [entry for entry in ordered if abs(entry[0]) > 1][:MOST_NAMED] or ordered[:1]
     others = [abs(exponent) for exponent, _ in ordered[len(far) :]]
-    said = "; ".join(f"{_times(exponent)} the last one's in {label}" for exponent, label in far)
+    said = [f"{_times(exponent)} in {label}" for exponent, label in far]
+    start = f"First block's gradient over the last one's: {'; '.join(said)}"
     if not others:
-        return f"First block's gradient: {said}"
+        return start
     named = "the other" if len(others) == 1 else f"the {len(others)} others"
-    return f"First block's gradient: {said}; within {_rounded_up(10 ** max(others))} times in {named}"
+    return f"{start}; within {_rounded_up(10 ** max(others))} times in {named}"
 
 
 def _starting_ratio(row: Row) -> float | None:
@@ -132,12 +133,12 @@ def _first_ratios(record: Record) -> list[float]:
 
 
 def _times(exponent: float) -> str:
-    """Return how ``10**exponent`` compares with 1, such as ``1,200 times smaller than``."""
+    """Return how ``10**exponent`` compares with 1, such as ``1,200 times smaller``."""
     factor = 10 ** abs(exponent)
     if factor < ALIKE:
-        return "about as large as"
+        return "about as large"
     bound = "at least " if abs(exponent) >= DECADES else ""
-    return f"{bound}{_grouped(factor)} times {'smaller' if exponent < 0 else 'larger'} than"
+    return f"{bound}{_grouped(factor)} times {'smaller' if exponent < 0 else 'larger'}"
 
 
 def _grouped(value: float) -> str:

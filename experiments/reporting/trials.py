@@ -86,7 +86,7 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
         figure,
         f"{_finding(titles, sizes[-1], swept, tuned)}\nnumbers and shade: 100 × macro F1 on validation, best of "
         "the trials at that place; ×: all there collapsed or diverged; ring: chosen; "
-        "none trained: taken for want of one that did",
+        "square: none trained, this one taken",
     )
     return figure
 
@@ -113,8 +113,8 @@ def draw_cells(
             axes.plot(x, y, "o", mfc="none", mec="black", ms=17, mew=1.2)
         if cell.best is None:
             axes.plot(x, y, "x", color=GREY, ms=7)
-            if cell.is_chosen:  # something had to be: no trial trained
-                axes.text(x, y - 0.28, "none\ntrained", ha="center", va="top", fontsize=5.5, color=GREY)
+            if cell.is_chosen:  # for want of a trial that trained
+                axes.plot(x, y, "s", mfc="none", mec=GREY, ms=14, mew=0.9)
             continue
         axes.scatter(x, y, c=[cell.best], cmap="Blues", vmin=0, vmax=top, s=170, edgecolors="none", zorder=2)
         color = "white" if cell.best > 0.6 * top else "black"
