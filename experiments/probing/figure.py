@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
+LEADING = ("effective_rank", "token_cosine", "stream_rms")
+"""Measures that a title may speak of, the first that every network has."""
 
 
 def depth_figure(snapshots: Sequence[Snapshot]) -> Figure:
@@ -48,15 +50,43 @@ def depth_figure(snapshots: Sequence[Snapshot]) -> Figure:
 
 
 def title_of(subjects: Sequence[Sequence[Snapshot]]) -> str:
-    """Return what the figure shows: corpus, and which of its lines are of the start."""
+    """Return what was found after the last block, and what is drawn: corpus, and which lines are of the start."""
     corpora = ", ".join(dict.fromkeys(snapshots[0].corpus for snapshots in subjects))
     last = [snapshots[-1].step for snapshots in subjects]
     if all(step == 0 for step in last):
-        return f"Inside the untrained network, by depth ({corpora})"
-    if any(len(snapshots) > 1 for snapshots in subjects):
+        drawn = f"Inside the untrained network, by depth ({corpora})"
+    elif any(len(snapshots) > 1 for snapshots in subjects):
         steps = ", ".join(dict.fromkeys(str(step) for step in last))
-        return f"Inside the network, by depth ({corpora}): step {steps}; thin and pale: step 0"
-    return f"Inside the trained network, by depth ({corpora})"
+        drawn = f"Inside the network, by depth ({corpora}): step {steps}; thin and pale: step 0"
+    else:
+        drawn = f"Inside the trained network, by depth ({corpora})"
+    found = finding([snapshots[-1] for snapshots in subjects])
+    return f"{found}\n{drawn}" if found else drawn
+
+
+def finding(snapshots: Sequence[Snapshot]) -> str:
+    """Return how the leading measure that all have ends: its change with depth in one network, both ends of several.
+
+    Empty where no leading measure has a value after the last block.
+    """
+    for measure in LEADING:
+        values = {snapshot.name: _known(snapshot, measure) for snapshot in snapshots}
+        if not all(values.values()):
+            continue
+        title = next(panel.title for panel in PANELS if panel.measure == measure)
+        if len(values) == 1:
+            ((name, known),) = values.items()
+            return f"{name}, {title}: from {known[0]:.3g} at the bottom to {known[-1]:.3g} after the last block"
+        most, least = (pick(values, key=lambda name: values[name][-1]) for pick in (max, min))
+        ends = f"highest in {most} ({values[most][-1]:.3g}), lowest in {least} ({values[least][-1]:.3g})"
+        return f"After the last block {title} is {ends}"
+    return ""
+
+
+def _known(snapshot: Snapshot, measure: str) -> list[float]:
+    """Return the values by depth without gaps; none where the last block has no value."""
+    values = snapshot.measures.get(measure) or [None]
+    return [] if values[-1] is None else [value for value in values if value is not None]
 
 
 def has_values(snapshot: Snapshot, measure: str) -> bool:
@@ -89,7 +119,10 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[Snapshot]]
 
 def values_of(snapshot: Snapshot, panel: Panel) -> np.ndarray:
     """Return the values of a panel's measure by depth, NaN where there is none."""
-    return np.array([np.nan if v is None else v for v in snapshot.measures.get(panel.measure, [])], dtype=float)
+    found = snapshot.measures.get(panel.measure, [])
+    base = snapshot.measures.get(panel.over, []) if panel.over else [None] * len(found)
+    relative = [panel.relative(value, below) for value, below in zip(found, base, strict=False)]
+    return np.array([np.nan if value is None else value for value in relative], dtype=float)
 
 
 def points(snapshot: Snapshot, panel: Panel) -> tuple[np.ndarray, np.ndarray]:

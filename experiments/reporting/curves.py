@@ -1,4 +1,4 @@
-"""Curves of several seeds brought together: their mean and their range at every step."""
+"""Curves of several seeds brought together: their mean at every step, and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ from typing import Any
 
 import numpy as np
 
+from experiments.statistics.seeds import spread
+
 FIRST_STEPS = 10
 """Optimiser steps that count as the start of training; later ones show what training did to the gradients."""
+FEWEST_FOR_INTERVAL = 3
+"""Seeds from which a band is the t-interval of the mean; of fewer it is their range."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Mean, least and greatest value over seeds along an axis."""
+    """Mean over seeds along an axis with its 95 % t-interval; the range where there are fewer than three seeds."""
 
     x: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    counts: np.ndarray
+    """Seeds with a value at each x."""
 
 
-def seed_band(histories: Sequence[dict[str, Any]], x: str, y: str) -> Band | None:
+def seed_band(histories: Sequence[dict[str, Any]], x: str, y: str, *, geometric: bool = False) -> Band | None:
     """Join the curves of several seeds; at each x, over the seeds that have a value there. None without any value."""
     values: dict[float, list[float]] = {}
     for history in histories:
         for position, value in zip(history.get(x) or [], history.get(y) or [], strict=False):
-            if value is not None:
+            if value is not None and (value > 0 or not geometric):
                 values.setdefault(position, []).append(value)
-    return band_of(values)
+    return band_of(values, geometric=geometric)
 
 
 def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
@@ -56,14 +62,39 @@ def first_steps(history: dict[str, Any]) -> list[int]:
 
 
 def band_of(values: Mapping[float, Sequence[float]], *, geometric: bool = False) -> Band | None:
-    """Return mean and range of the values at every x; None without any. A ``geometric`` mean needs values above 0."""
+    """Return mean and band of the values at every x; None without any.
+
+    A ``geometric`` mean has the t-interval of the logarithms, and needs values above 0.
+    """
     if not values:
         return None
-    mean = geometric_mean if geometric else np.mean
     x = sorted(values)
-    columns = [(mean(values[at]), np.min(values[at]), np.max(values[at])) for at in x]
-    means, low, high = (np.array(column) for column in zip(*columns, strict=True))
-    return Band(np.array(x), means, low, high)
+    points = [_point(np.log10(values[at]) if geometric else np.asarray(values[at])) for at in x]
+    mean, low, high = (np.array(column) for column in zip(*points, strict=True))
+    counts = np.array([len(values[at]) for at in x])
+    if geometric:
+        mean, low, high = 10**mean, 10**low, 10**high
+    return Band(np.array(x), mean, low, high, counts)
+
+
+def _point(values: np.ndarray) -> tuple[float, float, float]:
+    found = spread(values.tolist())
+    assert found.mean is not None
+    if found.count < FEWEST_FOR_INTERVAL or found.low is None or found.high is None:
+        return found.mean, float(values.min()), float(values.max())
+    return found.mean, found.low, found.high
+
+
+def spoken_bands(bands: Sequence[Band], *, geometric: bool = False) -> str:
+    """Return what lines and bands of a figure are, such as ``lines: mean over seeds; bands: their range``."""
+    counts = np.concatenate([band.counts for band in bands])
+    if counts.max() == 1:
+        return "lines: one seed each"
+    lines = f"lines: {'geometric ' if geometric else ''}mean over seeds"
+    if counts.max() < FEWEST_FOR_INTERVAL:
+        return f"{lines}; bands: their range"
+    exception = ", the range of fewer than 3" if (counts < FEWEST_FOR_INTERVAL).any() else ""
+    return f"{lines}; bands: its 95 % t-interval{exception}"
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -12,15 +12,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.records.naming import cell_name
-from experiments.reporting.curves import first_steps, gradient_band
+from experiments.reporting.curves import first_steps, gradient_band, spoken_bands
 from experiments.reporting.gradient_ratio import ratio_figure
+from experiments.reporting.headlines import scores_headline
 from experiments.reporting.learning import learning_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
 from experiments.reporting.probed import DRAWN as PROBED
 from experiments.reporting.rows import Row
+from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from experiments.reporting.sweeps import DRAWN, spoken_setting, swept_numbers
+from experiments.reporting.sweeps import DRAWN
+from experiments.reporting.swept_curves import swept_numbers
+from experiments.reporting.training_headlines import gradient_headline
 
+SPREAD_SAID = "; ±: standard deviation over seeds"
 MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
 MOST_SETTINGS = 4
@@ -79,7 +84,9 @@ def macro_f1_figure(rows: Sequence[Row]) -> Figure:
     axes.set_xlim(max(left, 0.0), min(right, 1.0))  # an interval over few seeds can reach beyond what F1 can be
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("macro F1 on the test split")
-    headline(figure, "Test macro F1: seeds (dots), their mean and 95 % t-interval")
+    several = any(len(row.scored) > 1 for row in rows)
+    explanation = "dots: seeds; diamonds and bars: mean and 95 % t-interval" if several else "diamonds: one seed each"
+    headline(figure, f"{scores_headline(rows)}\n{explanation}{SPREAD_SAID * several}")
     return figure
 
 
@@ -111,7 +118,8 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     )
     first, last = steps[0], steps[-1]
     when = f"step {first}" if first == last else f"steps {first} to {last}"
-    headline(figure, f"Gradient norm by block, {when} of training: geometric mean and range over seeds (log scale)")
+    explanation = spoken_bands([band for _, band in drawn], geometric=True)
+    headline(figure, f"{gradient_headline([row for row, _ in drawn])}\n{when} of training; {explanation}; log scale")
     figure.legend(loc="outside right center")
     return figure
 

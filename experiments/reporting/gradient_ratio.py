@@ -2,53 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from statistics import fmean, median
+from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.records.canonical import canonical_json
 from experiments.records.gradient_ratio import DECADES, EXPLODING, VANISHING, log_gradient_ratios
-from experiments.reporting.curves import Band, seed_band
-from experiments.reporting.panels import draw_band, make_panels
+from experiments.records.naming import sort_key
+from experiments.reporting.curves import Band, seed_band, spoken_bands
+from experiments.reporting.panels import PANEL_COLUMNS, draw_band, label_outer, make_panels
 from experiments.reporting.rows import Row
+from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of
-from experiments.reporting.sweeps import spoken_setting
+
+ROOM = 3.0
+"""Factor that the axis reaches beyond all means; a wider band is cut there."""
 
 
 def ratio_figure(rows: Sequence[Row]) -> Figure | None:
     """Draw the first block's gradient norm over the last one's while training, a panel per setting of what is swept.
 
-    Curves are geometric means over seeds, bands their range. None where no run has two blocks and kept gradient norms.
+    Means and intervals are those of logarithms. Of two swept settings one runs along the lines of panels and one along
+    the columns. None where no run has two blocks and kept gradient norms.
     """
-    settings: dict[str, list[tuple[Row, Band]]] = {}
-    for row in rows:
-        band = _band(row)
-        if band is not None:
-            settings.setdefault(spoken_setting(row.swept), []).append((row, band))
-    if not settings:
+    drawn = [(row, band) for row in rows if (band := _band(row)) is not None]
+    if not drawn:
         return None
-    figure, panels = make_panels(len(settings), width=2.9, height=2.1, share=True)
-    for axes, (setting, curves) in zip(panels, settings.items(), strict=True):
-        for row, band in curves:
-            look = look_of(row.condition)
-            draw_band(axes, band, color=look.color, ls=look.line, lw=1.4, label=row.title)
+    places, columns = _layout([row.swept for row, _ in drawn])
+    figure, grid = make_panels(max(places.values()) + 1, width=2.9, height=2.1, share=True, columns=columns)
+    for row, band in drawn:
+        look, axes = look_of(row.condition), grid[places[spoken_setting(row.swept)]]
+        draw_band(axes, band, color=look.color, ls=look.line, lw=1.4, label=row.title)
+    for place, axes in enumerate(grid):
+        axes.set_visible(place in places.values())
         for limit in (VANISHING, EXPLODING):
             axes.axhline(limit, color=GREY, lw=0.9, ls=":")
-        axes.set_yscale("log")
-        axes.set_title(setting.replace(", ", "\n"), loc="left", fontsize=8)
-    figure.supxlabel("optimiser steps", fontsize=9)
-    figure.supylabel("gradient norm,\nfirst / last block", fontsize=9)
-    labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    for setting, place in places.items():
+        grid[place].set_title(setting.replace(", ", "\n"), loc="left", fontsize=8)
+    grid[0].set_yscale("log")
+    means = [VANISHING, EXPLODING, *(float(pick(band.mean)) for _, band in drawn for pick in (np.min, np.max))]
+    grid[0].set_ylim(min(means) / ROOM, max(means) * ROOM)
+    label_outer(grid, "optimiser steps", "gradient norm,\nfirst / last block", columns)
+    labelled = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
-    headline(figure, _finding([row for curves in settings.values() for row, _ in curves]))
+    explanation = spoken_bands([band for _, band in drawn], geometric=True)
+    limits = f"dotted: vanishing ({VANISHING:g}), exploding ({EXPLODING:g})"
+    headline(figure, f"{_finding([row for row, _ in drawn])}\n{explanation}; {limits}")
     return figure
+
+
+def _layout(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], int]:
+    """Return the place of every setting's panel, counted along lines, and the number of columns.
+
+    Where everything is swept over two or more names, the one with most values runs along the columns; else panels
+    follow each other in lines of three.
+    """
+    spoken = {spoken_setting(swept): swept for swept in settings}
+    names = sorted({name for swept in settings for name in swept})
+    values = {
+        name: sorted({canonical_json(swept.get(name)): swept.get(name) for swept in settings}.values(), key=sort_key)
+        for name in names
+    }
+    varied = [name for name in names if len(values[name]) > 1]
+    if len(varied) < 2 or any(name not in swept for swept in settings for name in varied):
+        return {setting: place for place, setting in enumerate(spoken)}, PANEL_COLUMNS
+    across = max(varied, key=lambda name: len(values[name]))
+    down = [name for name in varied if name != across]
+    lines = [dict(zip(down, found, strict=True)) for found in product(*(values[name] for name in down))]
+    width = len(values[across])
+    return {
+        setting: lines.index({name: swept[name] for name in down}) * width + values[across].index(swept[across])
+        for setting, swept in spoken.items()
+    }, width
 
 
 def _band(row: Row) -> Band | None:
     """Return the ratio by step over seeds, averaged as logarithms."""
     ratios = [log_gradient_ratios(record) for record in row.records]
-    band = seed_band([{"step": list(found), "ratio": list(found.values())} for found in ratios], "step", "ratio")
-    return None if band is None else Band(band.x, 10**band.mean, 10**band.low, 10**band.high)
+    histories = [{"step": list(found), "ratio": [10**value for value in found.values()]} for found in ratios]
+    return seed_band(histories, "step", "ratio", geometric=True)
 
 
 def _finding(rows: Sequence[Row]) -> str:
@@ -62,8 +98,7 @@ def _finding(rows: Sequence[Row]) -> str:
     where = f"{row.title} ({setting})" if setting else row.title
     return (
         f"First block's gradient over the last one's before clipping, median of steps: {_spelled(ratio)} for {where}, "
-        "the furthest from 1\n"
-        "lines: geometric mean over seeds; bands: their range; dotted: vanishing, exploding"
+        "the furthest from 1"
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from experiments.reporting.curves import seed_band
+from experiments.reporting.curves import seed_band, spoken_bands
 from experiments.reporting.panels import draw_band, label_curves, make_panels, outcomes_of
 from experiments.reporting.rows import Row
-from experiments.reporting.style import GREY, look_of
+from experiments.reporting.style import GREY, headline, look_of
+from experiments.reporting.training_headlines import learning_headline
 
 
 def learning_figure(rows: Sequence[Row]) -> Figure | None:
@@ -34,5 +35,7 @@ def learning_figure(rows: Sequence[Row]) -> Figure | None:
             axes.axhline(row.target, color=GREY, lw=0.9, ls=":", label="90 % of TF-IDF's validation score")
         axes.set_title(outcomes_of(row), loc="left")
         axes.set_ylim(0, 1)
-    label_curves(figure, panels, "macro F1", "Macro F1 while training: mean and range over seeds")
+    label_curves(figure, panels, "macro F1")
+    bands = spoken_bands([band for _, train, validation in curves for band in (train, validation)])
+    headline(figure, f"{learning_headline([row for row, _, _ in curves])}\n{bands}")
     return figure

@@ -3,59 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.reporting.curves import Band, seed_band
+from experiments.reporting.curves import Band, seed_band, spoken_bands
+from experiments.reporting.headlines import confusion_headline
+from experiments.reporting.probe_panels import MOST_DECADES
 from experiments.reporting.render import plural
 from experiments.reporting.rows import Row
 from experiments.reporting.style import GREY, LIGHT_GREY, headline, look_of, printable
+from experiments.reporting.training_headlines import loss_headline, prior_entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PANEL_COLUMNS = 3
+LOG_FROM = 4
+"""Factor between the greatest mean losses of two conditions from which a linear axis would flatten one of them."""
+LOG_SAID = "; log scale"
+BAND_ROOM = 1.5
+"""Height of a linear axis of losses over the greatest mean, at most."""
+COLOURED = ("train", "training rows")
+"""Curves that every panel draws in its condition's colour."""
 MOST_ANNOTATED = 10
 """Classes up to which a confusion matrix shows its numbers; beyond, a colour bar explains the shades."""
 
 
 def loss_figure(rows: Sequence[Row]) -> Figure | None:
-    """Draw training and validation loss, a panel per condition, with the range over seeds as a band."""
-    curves = []
-    for row in rows:
-        train = seed_band([record.history.get("train") or {} for record in row.records], "step", "loss")
-        validation = seed_band([record.history.get("validation") or {} for record in row.records], "step", "loss")
-        if train is not None:
-            curves.append((row, train, validation))
-    if not curves:
+    """Draw training and validation loss, a panel per condition; on a log axis where one is far above another."""
+    losses = {
+        kind: [[r.history.get(kind) or {} for r in row.records] for row in rows] for kind in ("train", "validation")
+    }
+    kept = [place for place, found in enumerate(losses["train"]) if seed_band(found, "step", "loss") is not None]
+    if not kept:
         return None
+    peaks = [float(band.mean.max()) for place in kept if (band := seed_band(losses["train"][place], "step", "loss"))]
+    is_log = max(peaks) > LOG_FROM * min(peaks)
+    curves = []
+    for place in kept:
+        train, validation = (seed_band(losses[kind][place], "step", "loss", geometric=is_log) for kind in losses)
+        if train is not None:
+            curves.append((rows[place], train, validation))
     figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True, share_x=False)
     for axes, (row, train, validation) in zip(panels, curves, strict=True):
-        look = look_of(row.condition)
         for other, other_train, _ in curves:
             if other is not row:
                 axes.plot(other_train.x, other_train.mean, color=LIGHT_GREY, lw=0.6, zorder=1)
-        draw_band(axes, train, color=look.color, lw=1.4, label="train")
+        draw_band(axes, train, color=look_of(row.condition).color, lw=1.4, label="train")
         if validation is not None:
             draw_band(axes, validation, color="black", lw=1.0, ls=(0, (4, 1.5)), marker="o", ms=3, label="validation")
-        _draw_prior(axes, row)
+        if (entropy := prior_entropy(row)) is not None:
+            axes.axhline(entropy, color=GREY, lw=0.9, ls=":", label="class prior's entropy")
         axes.set_xlim(0, 1.02 * float(train.x[-1]))  # its own: one long run would squeeze all others
         axes.set_title(outcomes_of(row), loc="left")
-    _limit_losses(panels[0], [band for _, train, validation in curves for band in (train, validation) if band])
-    label_curves(figure, panels, "loss", "Loss: mean and range over seeds; grey: other variants (train)")
+    bands = [band for _, train, validation in curves for band in (train, validation) if band]
+    _limit_losses(panels[0], bands, is_log)
+    label_curves(figure, panels, "loss (nats)")
+    explanation = f"{spoken_bands(bands, geometric=is_log)}; grey: other conditions (train){LOG_SAID * is_log}"
+    headline(figure, f"{loss_headline([row for row, _, _ in curves])}\n{explanation}")
     return figure
 
 
-def label_curves(figure: Figure, panels: Sequence[Axes], y: str, title: str) -> None:
-    """Label panels of curves over optimiser steps: both axes, a legend below, the title."""
-    figure.supxlabel("optimiser steps", x=0.08, ha="left", fontsize=9)
-    figure.supylabel(y, fontsize=9)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
-    headline(figure, title)
+def label_curves(figure: Figure, panels: Sequence[Axes], y: str) -> None:
+    """Label panels of curves over optimiser steps: the outer axes, and a legend below in no condition's colour."""
+    label_outer(panels, "optimiser steps", y)
+    labelled = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    labelled = {label: line for label, line in labelled.items() if not label.startswith("_")}
+    handles = []
+    for label, line in labelled.items():
+        handle = copy(line)
+        if label in COLOURED:
+            handle.set_color(GREY)
+        handles.append(handle)
+    figure.legend(handles, list(labelled), loc="outside lower center", ncols=len(labelled))
+
+
+def label_outer(panels: Sequence[Axes], x: str, y: str, columns: int = PANEL_COLUMNS) -> None:
+    """Name the axes of panels in lines of ``columns``: y at the left, x where no panel stands below."""
+    for place, axes in enumerate(panels):
+        below = panels[place + columns] if place + columns < len(panels) else None
+        if below is None or not below.get_visible():
+            axes.set_xlabel(x, fontsize=9)
+        if place % columns == 0 or not panels[place - 1].get_visible():
+            axes.set_ylabel(y, fontsize=9)
 
 
 def confusion_figure(rows: Sequence[Row]) -> Figure | None:
@@ -66,8 +100,8 @@ def confusion_figure(rows: Sequence[Row]) -> Figure | None:
     names = printable([str(entry["class"]) for entry in scored[0].scored[0][1].per_class])
     side = max(2.2, 0.28 * len(names) + 0.6)
     figure, panels = make_panels(len(scored), width=side, height=side, share=False)
-    for place, (axes, row) in enumerate(zip(panels, scored, strict=True)):
-        matrix = mean_confusion(row)
+    matrices = [mean_confusion(row) for row in scored]
+    for place, (axes, row, matrix) in enumerate(zip(panels, scored, matrices, strict=True)):
         image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
@@ -79,9 +113,9 @@ def confusion_figure(rows: Sequence[Row]) -> Figure | None:
             _annotate(axes, matrix)
         elif place == len(scored) - 1:
             figure.colorbar(image, ax=axes, label="share of the true class")
-    figure.supxlabel("predicted class", fontsize=9)
-    figure.supylabel("true class", fontsize=9)
-    headline(figure, "Test confusion: percentage of each true class, mean over seeds")
+    label_outer(panels, "predicted class", "true class")
+    finding = confusion_headline(names, list(zip(scored, matrices, strict=True)))
+    headline(figure, f"{finding}\nnumbers and shade: percentage of each true class on the test split, mean over seeds")
     return figure
 
 
@@ -95,13 +129,19 @@ def mean_confusion(row: Row) -> np.ndarray:
 
 
 def make_panels(
-    count: int, *, width: float, height: float, share: bool, share_x: bool | None = None
+    count: int,
+    *,
+    width: float,
+    height: float,
+    share: bool,
+    share_x: bool | None = None,
+    columns: int = PANEL_COLUMNS,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``count`` panels of ``width`` × ``height`` inches, three in a line, and the panels.
+    """Return a figure with ``count`` panels of ``width`` × ``height`` inches, ``columns`` in a line, and the panels.
 
     They share their axes where ``share`` says so; ``share_x`` decides apart for the horizontal one.
     """
-    columns = min(count, PANEL_COLUMNS)
+    columns = min(count, columns)
     lines = ceil(count / columns)
     size = (max(width * columns + 0.6, 5.0), height * lines + 0.8)
     figure = Figure(figsize=size, layout="constrained")
@@ -111,7 +151,7 @@ def make_panels(
     for axes in grid[count:]:
         axes.set_visible(False)
     if share:
-        for axes in grid[max(count - columns, 0) : count]:
+        for axes in grid[:count]:
             axes.tick_params(labelbottom=True)
     return figure, list(grid[:count])
 
@@ -123,28 +163,19 @@ def _annotate(axes: Axes, matrix: np.ndarray) -> None:
 
 
 def draw_band(axes: Axes, band: Band, *, color: str, **line: Any) -> None:
-    """Draw a mean as a line and its range over seeds as a band."""
+    """Draw a mean as a line and what is known of it over seeds as a band."""
     axes.fill_between(band.x, band.low, band.high, color=color, alpha=0.15, lw=0)
     axes.plot(band.x, band.mean, color=color, **line)
 
 
-def _draw_prior(axes: Axes, row: Row) -> None:
-    """Mark the entropy of the class prior: the cross-entropy of a model that ignores the text."""
-    scores = next((record.validation for record in row.records if record.validation), None)
-    model = row.records[0].config.get("model") or {}
-    plain = model.get("loss", "cross_entropy") == "cross_entropy" and not model.get("label_smoothing")
-    if scores is None or not plain:
-        return
-    counts = np.array([int(entry["support"]) for entry in scores.per_class], dtype=float)
-    shares = counts[counts > 0] / counts.sum()
-    axes.axhline(float(-(shares * np.log(shares)).sum()), color=GREY, lw=0.9, ls=":", label="class prior")
-
-
-def _limit_losses(axes: Axes, bands: Sequence[Band]) -> None:
-    """Keep a diverging run from flattening all other curves: cut above twice the 90th percentile of the means."""
-    means = np.concatenate([band.mean for band in bands])
-    ceiling = min(float(max(band.high.max() for band in bands)), 2 * float(np.percentile(means, 90)))
-    axes.set_ylim(0, 1.05 * ceiling)
+def _limit_losses(axes: Axes, bands: Sequence[Band], is_log: bool) -> None:
+    """Show every mean; of a band that reaches far beyond all means, such as an interval over three seeds, a part."""
+    top, bottom = (float(pick([pick(band.mean) for band in bands])) for pick in (np.max, np.min))
+    if is_log:
+        axes.set_yscale("log")
+        axes.set_ylim(max(bottom, top / 10**MOST_DECADES) / 1.5, 1.5 * top)
+    else:
+        axes.set_ylim(0, 1.05 * min(float(max(band.high.max() for band in bands)), BAND_ROOM * top))
 
 
 def outcomes_of(row: Row) -> str:

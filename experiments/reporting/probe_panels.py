@@ -33,10 +33,19 @@ class Panel:
     log: bool = False
     reference: float | None = None
     """Value that a grey line marks."""
+    over: str | None = None
+    """Measure that this one is divided by."""
+
+    def relative(self, value: float | None, base: float | None) -> float | None:
+        """Return a value of the measure over one of ``over``; None where that says nothing."""
+        if self.over is None:
+            return value
+        return value / base if value is not None and base else None
 
 
 PANELS = (
     Panel("stream_rms", "stream: RMS", log=True),
+    Panel("stream_mean", "stream: mean / RMS", reference=0, over="stream_rms"),
     Panel("stream_gradient_norm", "gradient of the stream (L2)", log=True),
     Panel("token_cosine", "cosine between tokens"),
     Panel("rank_one_distance", "distance to rank one", log=True),
@@ -49,7 +58,9 @@ PANELS = (
     Panel("jacobian_largest", "block Jacobian: largest σ", log=True, reference=1),
     Panel("jacobian_median", "block Jacobian: median σ", log=True, reference=1),
     Panel("gradient_norm_attention_query", "gradient of W query (L2)", log=True),
+    Panel("gradient_norm_attention_key", "gradient of W key (L2)", log=True),
     Panel("gradient_norm_attention_value", "gradient of W value (L2)", log=True),
+    Panel("gradient_norm_attention_output", "gradient of W attention output (L2)", log=True),
     Panel("gradient_norm_feed_forward_hidden", "gradient of W hidden (L2)", log=True),
     Panel("gradient_norm_feed_forward_output", "gradient of W output (L2)", log=True),
     Panel("update_ratio_attention_query", "step / weight: W query", log=True),

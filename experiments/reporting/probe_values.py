@@ -67,11 +67,18 @@ def along_steps(run: Record, measure: str, *, share: float) -> dict[float, float
     }
 
 
+def points_of(run: Record, panel: Panel, column: Column) -> dict[float, float | None]:
+    """Return the values of a panel's measure along the x axis, over the measure that it is relative to."""
+    values = column.points(run, panel.measure)
+    base = column.points(run, panel.over) if panel.over else {}
+    return {x: panel.relative(value, base.get(x)) for x, value in values.items()}
+
+
 def probe_band(row: Row, panel: Panel, column: Column) -> Band | None:
     """Return mean and range over the seeds of a row; on a log scale the geometric mean of what is above 0."""
     values: dict[float, list[float]] = {}
     for run in runs_of(row):
-        for x, value in column.points(run, panel.measure).items():
+        for x, value in points_of(run, panel, column).items():
             if value is not None and (value > 0 or not panel.log):
                 values.setdefault(x, []).append(value)
     return band_of(values, geometric=panel.log)
@@ -79,5 +86,5 @@ def probe_band(row: Row, panel: Panel, column: Column) -> Band | None:
 
 def values_of(row: Row, panel: Panel, column: Column) -> np.ndarray:
     """Return every value of a measure in the runs of a row, NaN where there is none."""
-    found = [value for run in runs_of(row) for value in column.points(run, panel.measure).values()]
+    found = [value for run in runs_of(row) for value in points_of(run, panel, column).values()]
     return np.array([np.nan if value is None else value for value in found], dtype=float)

@@ -1,7 +1,8 @@
 """Figures of what was measured inside the networks of a grid while they trained, by depth and by step.
 
 By depth a measure has a panel before training and one at the last measurement, by step one for the first, the middle
-and the last block; a line is a condition, its band the range over seeds.
+and the last block; a line is a condition, its band the 95 % t-interval over seeds (their range of
+fewer than three).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from experiments.reporting.curves import spoken_bands
 from experiments.reporting.probe_panels import (
     PANELS,
     Panel,
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
 
 
 LEAST = 1e-12
-SPOKEN_MEAN = "mean (on log scales geometric, of what is above 0) and range over seeds"
 LABEL_WIDTH = 18
 """Characters of a panel's label in one line."""
 
@@ -61,7 +62,7 @@ class Theme:
 THEMES = {
     "signal": Theme(
         "Signal",
-        ("token_cosine", "rank_one_distance", "effective_rank", "stream_rms", "kurtosis"),
+        ("token_cosine", "rank_one_distance", "effective_rank", "stream_rms", "stream_mean", "kurtosis"),
         lead="effective_rank",
         lead_title="effective rank after the last block",
     ),
@@ -102,7 +103,7 @@ def by_depth_figure(theme: Theme, rows: Sequence[Row]) -> Figure | None:
     figure = _draw(measures, probed, columns, "blocks below (0: the embedding)")
     if figure is None:
         return None
-    headline(figure, f"{theme.title} by depth, {SPOKEN_MEAN}\n{finding(theme, probed, last)}")
+    headline(figure, f"{finding(theme, probed, last)}\n{theme.title} by depth; {spoken_means(theme, probed, columns)}")
     return figure
 
 
@@ -119,8 +120,16 @@ def by_step_figure(theme: Theme, rows: Sequence[Row]) -> Figure | None:
     if figure is None:
         return None
     text = finding(theme, probed, last_step(probed))
-    headline(figure, f"{theme.title} while training, {SPOKEN_MEAN}\n{text}")
+    headline(figure, f"{text}\n{theme.title} while training; {spoken_means(theme, probed, columns)}")
     return figure
+
+
+def spoken_means(theme: Theme, rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """Return what lines and bands of a theme's figure are."""
+    panels = [panel_of(measure) for measure in theme.measures]
+    found = [probe_band(row, panel, column) for row in rows for panel in panels for column in columns]
+    spoken = spoken_bands([band for band in found if band is not None])
+    return f"{spoken} (on log scales geometric, of what is above 0)"
 
 
 def finding(theme: Theme, rows: Sequence[Row], step: int) -> str:

@@ -49,6 +49,15 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def joined(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons where a name has a comma of its own."""
+    if len(names) < 2:
+        return "".join(names)
+    if any(", " in name for name in names):
+        return "; ".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def mean_and_sd(values: Spread, digits: int = 3) -> str:
     """Return ``0.771 ± 0.004``; without the spread where there is one run, a dash where there is none."""
     if values.mean is None:

@@ -34,7 +34,7 @@ FIGURE_CAPTIONS = {
     "gradient_ratio": "Gradient norm of the first block over the last one's while training, at every setting.",
     "macro_f1": "Test macro F1 of every seed, with the mean and its 95 % t-interval.",
     "learning_curves": "Macro F1 on training and validation rows while training; dotted: what claims ask for.",
-    "loss_curves": "Training and validation loss, mean and range over seeds.",
+    "loss_curves": "Training and validation loss, mean and interval over seeds.",
     "confusion": "Test confusion matrices, mean over seeds.",
     "gradient_norms": "Gradient norm by block at the start of training.",
     **{

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF, order_conditions, short_names, sort_key, spell
+from experiments.records.naming import TFIDF, order_conditions, sort_key
 from experiments.records.record import Record, Scores, Status
 from experiments.records.store import Evidence
+from experiments.reporting.spoken import spoken_setting
 from experiments.statistics.censoring import median_steps
 from experiments.statistics.seeds import Spread, spread
 from lightning_modules.variants import VARIANTS
@@ -111,10 +112,8 @@ class Row:
 
 
 def label_of(title: str, swept: Mapping[str, Any]) -> str:
-    """Return a condition's title with its swept values, such as ``Pre-LN (layers 6)``."""
-    names = short_names(swept)
-    values = ", ".join(f"{names[name]} {spell(swept[name])}" for name in sorted(swept))
-    return f"{title} ({values})" if values else title
+    """Return a condition's title with its swept values, such as ``Pre-LN (6 layers)``."""
+    return f"{title} ({spoken_setting(swept)})" if swept else title
 
 
 def first_step_reaching(record: Record, target: float) -> int | None:

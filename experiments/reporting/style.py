@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A4E9E", "#8C6D1F")
 """After Okabe & Ito (2008), colours that remain distinct under colour blindness; their yellow, which print loses,
 is replaced by brown."""
 GREY, LIGHT_GREY = "#555555", "#C8C8C8"
 MARKERS = "osD^vPX*"
-LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)), (0, (9, 2, 3, 2)))
 DOTS_PER_INCH = 150
 
 
@@ -50,8 +52,8 @@ LOOKS = {
     "no_norm_random": Look(PALETTE[2], "P", LINES[1]),
     "post_ln_random_matrices": Look(PALETTE[5], "s", LINES[2]),
     "no_norm_random_matrices": Look(PALETTE[4], "^", LINES[2]),
-    "no_norm_gain": Look(PALETTE[2], "^", LINES[2]),
-    "plain_gain": Look(PALETTE[3], "X", LINES[2]),
+    "no_norm_gain": Look(PALETTE[2], "D", LINES[4]),
+    "plain_gain": Look(PALETTE[3], "*", LINES[4]),
     "sgd": Look(PALETTE[4], "o", LINES[1]),
     "momentum": Look(PALETTE[1], "s", LINES[1]),
     "rmsprop": Look(PALETTE[6], "^", LINES[0]),
@@ -72,6 +74,17 @@ def look_of(condition: str) -> Look:
         return LOOKS[condition]
     digest = hashlib.sha256(condition.encode()).digest()
     return Look(PALETTE[digest[0] % len(PALETTE)], MARKERS[digest[1] % len(MARKERS)], LINES[digest[2] % len(LINES)])
+
+
+def beside(figure: Figure, axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
+    """Return a transform that draws the one of ``count`` curves at ``place`` beside the others, ``step`` points apart.
+
+    Data keep their values; only the drawing moves along x.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    points = step * (place - (count - 1) / 2)
+    return axes.transData + ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
 
 
 def settings() -> dict[str, Any]:

@@ -3,105 +3,70 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.naming import short_names, spell
-from experiments.reporting.panels import make_panels
-from experiments.reporting.render import rounded
+from experiments.records.naming import spell
+from experiments.reporting.line_ends import End, crowded_part, label_ends
+from experiments.reporting.panels import PANEL_COLUMNS, make_panels
 from experiments.reporting.rows import Row
-from experiments.reporting.style import headline, look_of
+from experiments.reporting.spoken import spoken_name
+from experiments.reporting.style import beside, headline, look_of
+from experiments.reporting.sweep_headlines import CHANGE_SAID, means_of, sweep_headline
+from experiments.reporting.swept_curves import Curve, Panel, panels_along
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Transform
 
-FEWEST_VALUES = 3
-"""Values of a swept number from which a curve says more than a table."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The rows of one condition along one swept number, everything else held fixed."""
-
-    label: str
-    condition: str
-    values: list[float]
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The curves at one setting of everything else that is swept, and the rows that do not depend on the number."""
-
-    title: str
-    curves: list[Curve]
-    lines: list[Row]
-
-
-def swept_numbers(swept: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the dotted names of swept settings that have at least three values, all of them numbers."""
-    values: dict[str, list[Any]] = {}
-    for setting in swept:
-        for name, value in setting.items():
-            values.setdefault(name, []).append(value)
-    numbers = {name: set(found) for name, found in values.items() if all(map(_is_number, found))}
-    return sorted(name for name, found in numbers.items() if len(found) >= FEWEST_VALUES)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def panels_along(name: str, rows: Sequence[Row]) -> list[Panel]:
-    """Sort the rows into panels and curves along the swept number ``name``."""
-    found: dict[str, dict[str, list[Row]]] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if name not in row.swept:
-            continue
-        others = {other: value for other, value in row.swept.items() if other != name}
-        title = spoken_setting(others)
-        settings.setdefault(title, others)
-        found.setdefault(title, {}).setdefault(row.condition, []).append(row)
-    panels = []
-    for title, conditions in found.items():
-        lines = [row for row in rows if name not in row.swept and row.applies_to(settings[title])]
-        curves = []
-        for condition, members in conditions.items():
-            ordered = sorted(members, key=lambda row: row.swept[name])
-            values = [float(row.swept[name]) for row in ordered]
-            curves.append(Curve(ordered[0].title, condition, values, ordered))
-        panels.append(Panel(title, curves, lines))
-    return panels
-
-
-def spoken_setting(swept: Mapping[str, Any]) -> str:
-    """Return swept values for reading, such as ``gradient clip val 1, layers 6``."""
-    labels = short_names(swept)
-    return ", ".join(f"{labels[name].replace('_', ' ')} {spell(swept[name])}" for name in sorted(swept))
+SIDE = 0.06
+"""Room left and right of the values, as a share of their span."""
+LEAST_HEIGHT = 0.05
+"""Span of scores from which an axis shows no more than they need."""
+MOST_END_LABELS = 12
+"""Curves and baselines up to which each is named where it ends; beyond, a legend does."""
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
-    """Draw mean test macro-F1 along a swept number, the 95 % t-interval over seeds as a band; baselines as lines."""
+    """Draw mean test macro-F1 along a swept number with its 95 % t-interval over seeds; baselines as lines.
+
+    One panel names its curves where they end, and where most of them crowd near the best a second one shows that part.
+    """
     panels = panels_along(name, rows)
     curves = [(panel, curve) for panel in panels for curve in panel.curves if any(row.scored for row in curve.rows)]
     if not curves:
         return None
-    figure, grid = make_panels(len(panels), width=5.6, height=3.6, share=True)
-    for axes, panel in zip(grid, panels, strict=True):
-        for curve in panel.curves:
-            _draw_scores(axes, curve)
+    zoom = crowded_part([mean for _, curve in curves for mean in means_of(curve.rows)]) if len(panels) == 1 else None
+    drawn = [panels[0], panels[0]] if zoom else panels
+    figure, grid = make_panels(
+        len(drawn), width=5.6, height=3.4, share=not zoom, share_x=True, columns=1 if zoom else PANEL_COLUMNS
+    )
+    for axes, panel in zip(grid, drawn, strict=True):
+        for place, curve in enumerate(panel.curves):
+            _draw_scores(axes, curve, beside(figure, axes, place, len(panel.curves)))
         for row in panel.lines:
-            _draw_line(axes, row, with_score=len(panels) == 1)
+            _draw_line(axes, row)
         _finish(axes, panel, "macro F1 on the test split")
-    bands = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
-    lines = "lines: mean over seeds; bands: its 95 % t-interval" if bands else "lines: one seed"
-    explanation = f"{lines}; without markers: baselines"
-    _label(figure, grid, spoken_name(name), f"Test macro F1: {_finding(name, panels)}\n{explanation}")
+    for axes in grid:
+        axes.set_ylim(*_limits(panels))
+    if zoom:
+        grid[0].set_ylim(*zoom)
+    intervals = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
+    lines = "points: mean over seeds; bars: 95 % t-interval, side by side" if intervals else "points: one seed"
+    text = sweep_headline(name, panels)
+    notes = [lines, "without markers: baselines", *(["above: enlarged"] if zoom else [])]
+    notes += [CHANGE_SAID] if " holds (" in text else []
+    text = f"{text}\n{'; '.join(notes)}"
+    if len(panels) == 1 and len(panels[0].curves) + len(panels[0].lines) <= MOST_END_LABELS:
+        for axes in grid:
+            label_ends(axes, _ends(panels[0]))
+        figure.supxlabel(spoken_name(name), fontsize=9)
+        headline(figure, text)
+    else:
+        _label(figure, grid, spoken_name(name), text)
     return figure
 
 
@@ -115,15 +80,23 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
         for place, curve in enumerate(panel.curves):
             look = look_of(curve.condition)
             shares = [_failures(row) / len(row.records) for row in curve.rows]
-            lifted = np.array(shares) + 0.008 * (place - (len(panel.curves) - 1) / 2)  # equal shares stay visible
-            axes.plot(curve.values, lifted, color=look.color, ls=look.line, marker=look.marker, ms=5, label=curve.label)
+            aside = beside(figure, axes, place, len(panel.curves), step=3.0)  # equal shares stay visible
+            axes.plot(
+                *(curve.values, shares),
+                transform=aside,
+                color=look.color,
+                ls=look.line,
+                label=curve.label,
+                marker=look.marker,
+                ms=5,
+            )
         axes.set_ylim(-0.06, 1.06)
         _finish(axes, panel, "share that collapsed or diverged")
-    _label(figure, grid, spoken_name(name), f"{_ending(rows)}\nequal shares are drawn slightly apart")
+    _label(figure, grid, spoken_name(name), f"{_ending(rows)}\nequal shares are drawn side by side")
     return figure
 
 
-def _draw_scores(axes: Axes, curve: Curve) -> None:
+def _draw_scores(axes: Axes, curve: Curve, aside: Transform) -> None:
     look = look_of(curve.condition)
     spreads = [row.test("macro_f1") for row in curve.rows]
     points = [
@@ -134,16 +107,39 @@ def _draw_scores(axes: Axes, curve: Curve) -> None:
     if not points:
         return
     x, means, low, high = (np.array(column) for column in zip(*points, strict=True))
-    axes.fill_between(x, low.clip(0, 1), high.clip(0, 1), color=look.color, alpha=0.13, lw=0)
-    axes.plot(x, means, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.5, label=curve.label)
+    axes.vlines(x, low.clip(0, 1), high.clip(0, 1), color=look.color, lw=1.1, alpha=0.75, transform=aside)
+    axes.plot(
+        *(x, means), transform=aside, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.2, mew=0.4,
+        mec="white", label=curve.label,
+    )  # fmt: skip
 
 
-def _draw_line(axes: Axes, row: Row, with_score: bool) -> None:
+def _draw_line(axes: Axes, row: Row) -> None:
     mean = row.test("macro_f1").mean
     if mean is not None:
         look = look_of(row.condition)
-        label = f"{row.title}: {rounded(mean, 2)}" if with_score else row.title  # one legend for all panels
-        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=label)
+        axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=row.title)
+
+
+def _ends(panel: Panel) -> list[End]:
+    """Return where the curves and the baselines of a panel end, and what they are called."""
+    lines = [End(row.title, row.condition, None, mean) for row in panel.lines for mean in means_of([row])]
+    scored = [
+        End(curve.label, curve.condition, curve.values[-1], mean)
+        for curve in panel.curves
+        for mean in means_of(curve.rows[-1:])
+    ]
+    return [*scored, *lines]
+
+
+def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    """Return limits of an axis of scores that show every interval as far as scores can lie."""
+    rows = [row for panel in panels for row in [*panel.lines, *(row for curve in panel.curves for row in curve.rows)]]
+    spreads = [spread for row in rows if (spread := row.test("macro_f1")).mean is not None]
+    ends = [end for spread in spreads for end in (spread.mean, spread.low, spread.high) if end is not None]
+    low, high = max(min(ends), 0.0), min(max(ends), 1.0)
+    margin = 0.05 * max(high - low, LEAST_HEIGHT)
+    return low - margin, high + margin
 
 
 def _finish(axes: Axes, panel: Panel, what: str) -> None:
@@ -151,6 +147,11 @@ def _finish(axes: Axes, panel: Panel, what: str) -> None:
     if values[0] > 0 and values[-1] / values[0] >= 8:
         axes.set_xscale("log")
         axes.minorticks_off()
+        margin = (values[-1] / values[0]) ** SIDE
+        axes.set_xlim(values[0] / margin, values[-1] * margin)
+    else:
+        margin = (values[-1] - values[0]) * SIDE
+        axes.set_xlim(values[0] - margin, values[-1] + margin)
     axes.set_xticks(values, [spell(int(value) if value.is_integer() else value) for value in values])
     axes.set_title(panel.title, loc="left")
     axes.set_ylabel(what)
@@ -161,28 +162,6 @@ def _label(figure: Figure, panels: Sequence[Axes], x: str, text: str) -> None:
     labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
     headline(figure, text)
-
-
-def _finding(name: str, panels: Sequence[Panel]) -> str:
-    """Return the best and the worst condition at the greatest value, in the panel where they differ most."""
-    greatest = max(value for panel in panels for curve in panel.curves for value in curve.values)
-    where = f"at {spoken_value(name, greatest)}"
-    found: list[tuple[list[tuple[float, str]], str]] = []
-    for panel in panels:
-        ends = [
-            (mean, curve.label)
-            for curve in panel.curves
-            if curve.values[-1] == greatest and (mean := curve.rows[-1].test("macro_f1").mean) is not None
-        ]
-        if ends:
-            found.append((ends, f"{where}, {panel.title}," if panel.title else where))
-    if not found:
-        return f"no run {where} has a score"
-    ends, place = max(found, key=lambda entry: max(entry[0])[0] - min(entry[0])[0])
-    (worst, loser), (best, winner) = min(ends), max(ends)
-    if len(ends) == 1:
-        return f"{winner} reaches {rounded(best, 2)} {place}".rstrip(",")
-    return f"{place} {winner} reaches {rounded(best, 2)}, {loser} {rounded(worst, 2)}"
 
 
 def _ending(rows: Sequence[Row]) -> str:
@@ -201,17 +180,6 @@ def _ending(rows: Sequence[Row]) -> str:
 
 def _failures(row: Row) -> int:
     return row.count("collapsed") + row.count("diverged")
-
-
-def spoken_name(name: str) -> str:
-    """Return ``learning rate`` for ``model.learning_rate``."""
-    return name.rsplit(".", 1)[-1].replace("_", " ")
-
-
-def spoken_value(name: str, value: float) -> str:
-    """Return ``24 layers`` where the name is that of a count, else ``learning rate 0.01``."""
-    spelled = spell(int(value) if value.is_integer() else value)
-    return f"{spelled} {spoken_name(name)}" if name.endswith("s") else f"{spoken_name(name)} {spelled}"
 
 
 DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}

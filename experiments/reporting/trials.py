@@ -16,8 +16,9 @@ from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.panels import make_panels
 from experiments.reporting.rows import Description
+from experiments.reporting.spoken import spoken_name, spoken_value
 from experiments.reporting.style import GREY, headline, save_png, settings
-from experiments.reporting.sweeps import FEWEST_VALUES, spoken_name, spoken_value, swept_numbers
+from experiments.reporting.swept_curves import FEWEST_VALUES, swept_numbers
 from experiments.reporting.tuning import is_chosen
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
     headline(
         figure,
         f"{_finding(titles, sizes[-1], swept, tuned)}\nnumbers and shade: 100 × macro F1 on validation, best of "
-        "the trials at that place; ×: all there collapsed or diverged; ring: chosen",
+        "the trials at that place; ×: all there collapsed or diverged; ring: chosen; "
+        "square: none trained, this one taken",
     )
     return figure
 
@@ -107,10 +109,12 @@ def draw_cells(
     """Draw one condition: a disc with its score for what trained, a cross for what did not."""
     for (size, value), cell in cells.items():
         x, y = sizes.index(size), tried.index(value)
-        if cell.is_chosen:
+        if cell.is_chosen and cell.best is not None:
             axes.plot(x, y, "o", mfc="none", mec="black", ms=17, mew=1.2)
         if cell.best is None:
             axes.plot(x, y, "x", color=GREY, ms=7)
+            if cell.is_chosen:  # for want of a trial that trained
+                axes.plot(x, y, "s", mfc="none", mec=GREY, ms=14, mew=0.9)
             continue
         axes.scatter(x, y, c=[cell.best], cmap="Blues", vmin=0, vmax=top, s=170, edgecolors="none", zorder=2)
         color = "white" if cell.best > 0.6 * top else "black"
@@ -125,4 +129,4 @@ def _finding(cells: Mapping[str, Mapping[Place, Cell]], size: float, swept: str,
         trains = [value for value, cell in tried if cell.best is not None]
         largest[title] = f"{max(trains):g}" if trains else "none" if tried else "not tried"
     said = ", ".join(f"{title} {value}" for title, value in largest.items())
-    return f"Largest {spoken_name(tuned)} tried that trains at {spoken_value(swept, size)}: {said}"
+    return f"Largest {spoken_name(tuned)} whose trial trained at {spoken_value(swept, size)}: {said}"

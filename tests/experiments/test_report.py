@@ -210,7 +210,7 @@ def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
         baseline.test.macro_f1 = 0.1
     runs = [make_record("pre_ln", seed, swept={**sizes[0], "model.layers": 6}) for seed in SEEDS]
     small, large = findings(make_rows(evidence_of(*runs, *baselines), DESCRIPTION))[-3:-1]
-    assert "wholly above it: Pre-LN (max_train_rows 100, layers 6); wholly below it: none" in small
+    assert "wholly above it: Pre-LN (100 training rows, 6 layers); wholly below it: none" in small
     assert "wholly above it: none; wholly below it: none" in large
 
 
@@ -301,8 +301,8 @@ def test_what_the_grid_plans_and_nobody_has_run_is_named_in_its_order() -> None:
     bag = make_record("tfidf_logistic_regression", 0)
     some = [run("post_ln", 2, 0), run("post_ln", 2, 1), run("no_residual", 24, 1), run("no_norm", 2)]
     assert unfinished(make_rows(evidence_of(*some), description), description) == [
-        "The grid is not finished. No final run yet: Post-LN (layers 24), No residual (layers 2), "
-        "TF-IDF + logistic regression. 1 of 2 seeds: No residual (layers 24)."
+        "The grid is not finished. No final run yet: Post-LN (24 layers), No residual (2 layers), "
+        "TF-IDF + logistic regression. 1 of 2 seeds: No residual (24 layers)."
     ]
     everything = [run(name, layers, seed) for name, layers in planned_places(planned) for seed in (0, 1, 2)]
     assert unfinished(make_rows(evidence_of(*everything, bag), description), description) == []

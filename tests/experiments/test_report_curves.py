@@ -1,10 +1,12 @@
-"""Curves of several seeds become a mean and a range, at the points that each seed really has."""
+"""Curves of several seeds become a mean and an interval, at the points that each seed really has."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from experiments.reporting.curves import gradient_band, seed_band
+from experiments.reporting.curves import gradient_band, seed_band, spoken_bands
 
 
 def test_seeds_of_unequal_length_are_averaged_where_they_exist() -> None:
@@ -37,3 +39,31 @@ def test_a_log_that_starts_late_gives_its_first_step() -> None:
     band = gradient_band([{"step": [20, 40], "blocks": [[2.0], [8.0]]}])
     assert band is not None
     assert band.mean == pytest.approx([2.0])
+
+
+@pytest.mark.parametrize("geometric", [False, True])
+def test_from_three_seeds_a_band_is_the_t_interval_of_the_mean_on_logarithms_where_it_is_geometric(
+    geometric: bool,
+) -> None:
+    values = [1.0, 2.0, 4.0, 16.0]
+    band = seed_band([{"step": [1], "loss": [value]} for value in values], "step", "loss", geometric=geometric)
+    assert band is not None
+    sample = np.log(values) if geometric else np.array(values)
+    low, high = stats.t.interval(0.95, 3, sample.mean(), stats.sem(sample))
+    expected = np.exp([low, high]) if geometric else np.array([low, high])
+    assert [band.low[0], band.high[0]] == pytest.approx(expected)
+
+
+def test_what_a_band_is_depends_on_the_seeds_that_are_left() -> None:
+    runs = [{"step": [1, 2], "loss": [3.0, 2.0]}, {"step": [1, 2], "loss": [3.0, 1.0]}, {"step": [1], "loss": [5.0]}]
+    said = {}
+    for name, histories in (("one", runs[:1]), ("two", runs[:2]), ("three", runs), ("kept", [runs[0]] * 3)):
+        band = seed_band(histories, "step", "loss")
+        assert band is not None
+        said[name] = spoken_bands([band])
+    assert said == {
+        "one": "lines: one seed each",
+        "two": "lines: mean over seeds; bands: their range",
+        "three": "lines: mean over seeds; bands: its 95 % t-interval, the range of fewer than 3",
+        "kept": "lines: mean over seeds; bands: its 95 % t-interval",
+    }

@@ -52,4 +52,4 @@ def test_true_classes_are_the_lines_of_a_confusion_matrix() -> None:
     assert figure is not None
     (image,) = figure.axes[0].get_images()
     assert np.asarray(image.get_array()) == pytest.approx(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 1]]))
-    assert figure.get_supylabel() == "true class"
+    assert figure.axes[0].get_ylabel() == "true class" and figure.axes[0].get_xlabel() == "predicted class"

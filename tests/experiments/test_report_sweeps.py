@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from synthetic_records import make_record, rows_of, write_runs
 
 from experiments.records.record import Record
 from experiments.records.store import Evidence
 from experiments.reporting.findings import findings
+from experiments.reporting.line_ends import LEAST_GAP, spread_out
 from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description
-from experiments.reporting.sweeps import failure_figure, panels_along, score_figure, swept_numbers
+from experiments.reporting.sweeps import failure_figure, score_figure
+from experiments.reporting.swept_curves import panels_along, swept_numbers
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 DEPTHS = (1, 6, 24)
@@ -40,7 +45,7 @@ def test_curves_run_along_the_swept_number_and_baselines_are_lines() -> None:
 def test_other_swept_values_get_a_panel_each() -> None:
     records = [*sweep("pre_ln", **{"model.beta2": 0.9}), *sweep("pre_ln", **{"model.beta2": 0.99})]
     titles = [panel.title for panel in panels_along("model.layers", rows_of(*records))]
-    assert titles == ["beta2 0.9", "beta2 0.99"]
+    assert titles == ["β₂ 0.9", "β₂ 0.99"]
 
 
 def test_one_legend_names_every_curve_of_every_panel_and_a_baseline_without_the_score_of_one() -> None:
@@ -73,26 +78,95 @@ def test_a_baseline_fitted_on_swept_data_is_a_line_in_the_panel_of_its_data() ->
     assert [[row.swept["data.max_train_rows"] for row in panel.lines] for panel in panels] == [[100], [1000]]
 
 
-def test_the_title_states_the_best_and_the_worst_at_the_greatest_value() -> None:
-    rows = rows_of(*sweep("pre_ln", "no_residual"))
+def scored(scores: dict[str, tuple[float, float]], seeds: int = 3, **facts: Any) -> list[Record]:
+    """Return runs of conditions whose test macro-F1 goes from one score at 1 layer to another at 24, ±0.01 by seed."""
+    records = []
+    for condition, (first, last) in scores.items():
+        for depth, level in ((1, first), (6, first), (24, last)):
+            for seed in range(seeds):
+                record = make_record(condition, seed, swept={"model.layers": depth}, tuned={})
+                assert record.test is not None
+                score = level + 0.01 * (seed - 1) * (1 if depth == 1 else -1)
+                record = replace(record, test=replace(record.test, macro_f1=score))
+                records.append(replace(record, model={**record.model, **facts.get(condition, {})}))
+    return records
+
+
+def test_the_title_says_what_holds_and_what_falls_from_the_least_to_the_greatest_value() -> None:
+    rows = rows_of(*scored({"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.40), "no_norm": (0.30, 0.50)}))
     figure = score_figure("model.layers", rows)
-    best, worst = (row.test("macro_f1").mean for row in rows if row.swept.get("model.layers") == 24)
-    expected = f"at 24 layers Pre-LN reaches {best:.2f}, No residual {worst:.2f}"
-    assert figure is not None and expected in figure.get_suptitle()
-    assert "95 % t-interval" in figure.get_suptitle()
+    assert figure is not None
+    said = "Test macro F1 from 1 to 24 layers: Pre-LN holds (0.690); No norm rises to 0.500; Post-LN falls to 0.400\n"
+    assert figure.get_suptitle().startswith(said)
+    assert "holds: the 95 % interval of its change, paired by seed, includes zero" in figure.get_suptitle()
+
+
+def test_networks_without_residual_connections_are_named_together_where_they_all_do_the_same() -> None:
+    bare = {"no_residual": {"skips": 0}, "no_norm": {"skips": 0}}
+    rows = rows_of(*scored({"pre_ln": (0.7, 0.7), "no_residual": (0.7, 0.2), "no_norm": (0.7, 0.1)}, **bare))
+    figure = score_figure("model.layers", rows)
+    assert figure is not None
+    assert "; both without residual connections fall (0.100 to 0.200)\n" in figure.get_suptitle()
+
+
+def test_of_one_seed_the_title_gives_both_ends_and_judges_nothing() -> None:
+    figure = score_figure("model.layers", rows_of(*scored({"pre_ln": (0.7, 0.6)}, seeds=1)))
+    assert figure is not None
+    assert figure.get_suptitle().startswith("Test macro F1 from 1 to 24 layers: Pre-LN 0.690 to 0.610\n")
+
+
+def test_intervals_are_bars_and_curves_keep_their_values_though_they_are_drawn_side_by_side() -> None:
+    rows = rows_of(*scored({"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.40)}))
+    figure = score_figure("model.layers", rows)
+    assert figure is not None
+    axes = figure.axes[-1]
+    for curve, bars, row in zip(axes.lines[:2], axes.collections, (rows[2], rows[5]), strict=True):
+        spread = row.test("macro_f1")
+        np.testing.assert_allclose(curve.get_xdata(), [1, 6, 24])
+        np.testing.assert_allclose(np.asarray(curve.get_ydata())[-1], spread.mean)
+        np.testing.assert_allclose(bars.get_segments()[-1], [[24, spread.low], [24, spread.high]])
+    places = {float(line.get_transform().transform((6, 0.5))[0]) for line in axes.lines[:2]}
+    assert len(places) == 2
+
+
+def test_where_scores_crowd_near_the_best_a_second_panel_enlarges_them() -> None:
+    wide = {"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.20)}
+    enlarged, narrow = (
+        score_figure("model.layers", rows_of(*scored(found))) for found in (wide, {"pre_ln": (0.7, 0.6)})
+    )
+    assert enlarged is not None and narrow is not None
+    assert [len(figure.axes) for figure in (enlarged, narrow)] == [2, 1]
+    assert enlarged.axes[0].get_ylim() == pytest.approx((0.6, 0.74))
+    labels = [{text.get_text() for text in axes.texts} for axes in enlarged.axes]
+    assert labels == [{"Pre-LN 0.690"}, {"Pre-LN 0.690", "Post-LN 0.200"}]
+
+
+def test_labels_at_the_ends_of_curves_never_meet_and_move_no_further_than_that_needs() -> None:
+    placed = spread_out([0.1, 0.101, 0.5, 0.51, 0.9])
+    assert min(np.diff(placed)) >= LEAST_GAP - 1e-12
+    assert placed[-1] == 0.9
+    assert np.mean(placed[:2]) == pytest.approx(np.mean([0.1, 0.101]))
 
 
 def test_of_several_panels_the_title_speaks_of_the_widest_contrast_and_names_it() -> None:
     alike = sweep("pre_ln", "post_ln", **{"model.beta2": 0.9})
     apart = sweep("pre_ln", "no_residual", **{"model.beta2": 0.99})
     figure = score_figure("model.layers", rows_of(*alike, *apart))
-    assert figure is not None and "at 24 layers, beta2 0.99, Pre-LN reaches" in figure.get_suptitle()
+    assert figure is not None and "from 1 to 24 layers (β₂ 0.99): Pre-LN holds" in figure.get_suptitle()
 
 
 def test_one_seed_has_no_bands_to_explain() -> None:
     figure = score_figure("model.layers", rows_of(*(r for r in sweep("pre_ln", "no_residual") if r.seed == 0)))
     assert figure is not None
-    assert "lines: one seed" in figure.get_suptitle() and "bands" not in figure.get_suptitle()
+    assert "points: one seed" in figure.get_suptitle() and "bars" not in figure.get_suptitle()
+
+
+def test_equal_shares_of_failures_are_drawn_side_by_side_at_their_true_height() -> None:
+    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual", "post_ln")))
+    assert figure is not None
+    heights = [set(np.asarray(line.get_ydata())) for line in figure.axes[0].lines]
+    assert sorted(heights, key=max) == [{0.0}, {0.0}, {1.0}]
+    assert len({float(line.get_transform().transform((6, 0))[0]) for line in figure.axes[0].lines}) == 3
 
 
 def test_failures_are_drawn_only_where_there_are_any() -> None:

@@ -63,7 +63,10 @@ def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Pre-LN", "No residual"]
     assert places(figure, 0, "x") == {(2, 0.003)}
     assert places(figure, 1, "x") == everywhere
-    assert places(figure, 0, "o") == places(figure, 1, "o") == {(x, 0.001) for x in (0, 1, 2)}
+    assert places(figure, 0, "o") == {(x, 0.001) for x in (0, 1, 2)}
+    assert places(figure, 1, "o") == set(), "no trial trained, so none was better"
+    assert places(figure, 1, "s") == {(x, 0.001) for x in (0, 1, 2)}
+    assert "square: none trained, this one taken" in figure.get_suptitle()
     trial = next(trial for trial in evidence.trials if trial.outcome.status == "trained")
     assert trial.validation is not None
     scores = [text.get_text() for text in figure.axes[0].texts]
@@ -72,12 +75,12 @@ def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen
 
 def test_the_title_says_up_to_which_value_the_deepest_trains(evidence: Evidence) -> None:
     said = drawn(evidence).get_suptitle()
-    assert said.startswith("Largest learning rate tried that trains at 24 layers: Pre-LN 0.001, No residual none\n")
+    assert said.startswith("Largest learning rate whose trial trained at 24 layers: Pre-LN 0.001, No residual none\n")
 
 
 def test_what_was_not_tried_at_the_greatest_depth_is_not_said_to_fail(evidence: Evidence) -> None:
     evidence.records = [r for r in evidence.records if (r.condition, r.swept[LAYERS]) != ("pre_ln", 24)]
-    assert "trains at 24 layers: Pre-LN not tried, No residual none\n" in drawn(evidence).get_suptitle()
+    assert "trial trained at 24 layers: Pre-LN not tried, No residual none\n" in drawn(evidence).get_suptitle()
 
 
 def test_a_grid_that_sweeps_something_else_too_has_no_such_figure(evidence: Evidence) -> None:
