@@ -36,7 +36,7 @@ def loss_headline(rows: Sequence[Row]) -> str:
         if found and (entropy := prior_entropy(row)) is not None and min(found) >= entropy
     ]
     if stuck:
-        parts.append(f"in no run of {joined(stuck)} below the class prior")
+        parts.append(f"it never gets below the class prior in {joined(stuck)}")
     return "; ".join(parts)
 
 

@@ -65,7 +65,7 @@ def test_losses_name_the_lowest_and_what_never_gets_below_the_class_prior() -> N
     )
     assert loss_headline(rows) == (
         "Validation loss falls lowest in Pre-LN: to 0.8 (mean over seeds of the least); "
-        "in no run of No norm below the class prior"
+        "it never gets below the class prior in No norm"
     )
 
 
