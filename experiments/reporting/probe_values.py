@@ -75,7 +75,7 @@ def points_of(run: Record, panel: Panel, column: Column) -> dict[float, float | 
 
 
 def probe_band(row: Row, panel: Panel, column: Column) -> Band | None:
-    """Return mean and range over the seeds of a row; on a log scale the geometric mean of what is above 0."""
+    """Return mean and band over the seeds of a row; on a log scale the geometric mean of what is above 0."""
     values: dict[float, list[float]] = {}
     for run in runs_of(row):
         for x, value in points_of(run, panel, column).items():

@@ -15,7 +15,7 @@ from experiments import probe, train
 from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
-from experiments.probing.figure import points
+from experiments.probing.figure import points, title_of
 from experiments.probing.snapshots import Snapshot
 from experiments.probing.tables import shown_depths, terminal_table, value_at
 from experiments.records.files import read_record
@@ -185,3 +185,15 @@ def test_every_panel_shows_a_measure_that_exists(cache: Path, tmp_path: Path) ->
     run = replace(run, config=run.config.with_values({"probes.every_n_steps": 10, "probes.rows": 4}))
     probes.load_state_dict(read_record(make(run, tmp_path)).history["probes"])
     assert {panel.measure for panel in PANELS} <= set(probes.values)
+
+
+def test_the_title_of_a_figure_says_how_its_leading_measure_ends() -> None:
+    def snapshot(name: str, *ranks: float | None) -> Snapshot:
+        measures = {"stream_rms": [1.0, None, None], "effective_rank": list(ranks)}
+        return Snapshot(name=name, condition="pre_ln", corpus="toy", step=0, measures=measures)
+
+    alone = title_of([[snapshot("Pre-LN", 20.0, 8.0, 4.0)]])
+    assert alone.startswith("Pre-LN, effective rank: from 20 at the bottom to 4 after the last block\n")
+    both = title_of([[snapshot("Pre-LN", 20.0, 8.0, 4.0)], [snapshot("Plain", 20.0, 2.0, 1.0)]])
+    assert both.startswith("After the last block effective rank is highest in Pre-LN (4), lowest in Plain (1)\n")
+    assert title_of([[snapshot("Pre-LN", 20.0, 8.0, None)]]).startswith("Inside the untrained network")

@@ -50,6 +50,30 @@ def test_a_gradient_that_underflows_is_said_to_be_at_most_what_records_tell_apar
     assert ": at most 1e-12 for No residual" in figure.get_suptitle()
 
 
+def test_of_two_swept_settings_one_runs_along_the_lines_and_one_along_the_columns() -> None:
+    records = [
+        replace(record, swept={**record.swept, "trainer.gradient_clip_val": clip})
+        for clip in (None, 1.0)
+        for rate in (0.001, 0.003, 0.01, 0.03)
+        if (clip, rate) != (None, 0.03)
+        for record in [with_ratios("post_ln", 0, rate, 1.0, 0.1)]
+    ]
+    figure = ratio_figure(rows_of(*records))
+    assert figure is not None
+    panels = [axes.get_title(loc="left").split("\n") for axes in figure.axes if axes.get_visible()]
+    places = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
+    found = {tuple(title): (at.rowspan.start, at.colspan.start) for title, at in zip(panels, places, strict=True) if at}
+    rates = ("0.001", "0.003", "0.01", "0.03")
+    expected = {
+        (f"learning rate {rate}", clip): (line, column)
+        for line, clip in enumerate(("no clipping", "clipped at 1"))
+        for column, rate in enumerate(rates)
+    }
+    del expected["learning rate 0.03", "no clipping"]
+    assert found == expected
+    assert "lines: one seed each" in figure.get_suptitle()
+
+
 def test_runs_without_gradient_norms_have_no_such_figure() -> None:
     record = replace(make_record("post_ln", 0, swept={"model.learning_rate": 0.1}, tuned={}), history={})
     assert ratio_figure(rows_of(record)) is None
