@@ -42,7 +42,7 @@ def write_overview(judgements: Sequence[Judgement], results: Path) -> Path:
     for judgement in judgements:
         counts = Counter(effect.verdict.name for effect in judgement.confirmatory)
         parts = [str(counts[name]) for name in get_args(VerdictName)]
-        rows.append([str(judgement.claim.number), judgement.claim.claim["en"], judgement.verdict.name, *parts])
+        rows.append([judgement.label, judgement.claim.claim["en"], judgement.verdict.name, *parts])
     path = results / FOLDER / "claims.csv"
     columns = ["number", "claim", "verdict", *(f"parts {name}" for name in get_args(VerdictName))]
     write_atomically(path, to_csv(Grid(columns, rows)).encode())
