@@ -70,7 +70,8 @@ def chosen_variants(given: Sequence[str]) -> list[str]:
         ExperimentError: where one is unknown or named twice, or there is nothing to compare it with.
     """
     if not given:
-        return [condition.name for condition in Grid.load(GRID).conditions if not condition.baseline]
+        conditions = [condition for condition in Grid.load(GRID).conditions if not condition.baseline]
+        return list(dict.fromkeys(condition.config.model.variant for condition in conditions))
     for name in given:
         reject_unknown("variant", name, VARIANTS)
         if given.count(name) > 1:

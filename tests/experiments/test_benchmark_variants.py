@@ -75,7 +75,15 @@ def test_every_measurement_is_a_row_with_its_setting() -> None:
 
 
 def test_the_variants_of_the_claims_are_measured_unless_others_are_named() -> None:
-    assert chosen_variants([]) == ["post_ln", "pre_ln", "no_residual", "no_residual_pre", "no_norm", "plain"]
+    assert chosen_variants([]) == [
+        "post_ln",
+        "pre_ln",
+        "no_residual",
+        "no_residual_pre",
+        "no_norm",
+        "plain",
+        "bag_of_embeddings",
+    ]
     assert chosen_variants(["plain", "rezero"]) == ["plain", "rezero"]
 
 
