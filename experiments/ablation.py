@@ -155,13 +155,24 @@ def status(grid: Grid, results: Path, console: Console) -> None:
 
 
 def report(grid: Grid, results: Path, console: Console) -> None:
-    """Rewrite tables and figures from local and committed records, and print the result table."""
-    from experiments.records.store import Evidence, read_committed
-    from experiments.reporting.console import print_result
-    from experiments.reporting.report import Description, write_report
+    """Rewrite tables and figures from local and committed records, and print the result table.
+
+    Only one command at a time does: another one would take the first one's half-written files for left-overs.
+    """
+    from experiments.records.files import one_at_a_time
     from experiments.running.finished import refuse_other_files
 
     refuse_other_files(grid, results)
+    with one_at_a_time(results):
+        gather_and_write(grid, results, console)
+
+
+def gather_and_write(grid: Grid, results: Path, console: Console) -> None:
+    """Do what :func:`report` says."""
+    from experiments.records.store import Evidence, read_committed
+    from experiments.reporting.console import print_result
+    from experiments.reporting.report import Description, write_report
+
     folder = tables_folder(results, grid.name, grid.corpus)
     evidence = Evidence.gather(runs_folder(results, grid.name, grid.corpus), folder)
     for note in evidence.notes:
