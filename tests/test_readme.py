@@ -56,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 
 def run(command: str, place: tuple[Path, dict[str, str]]) -> subprocess.CompletedProcess[str]:
     folder, environment = place
-    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.slow
