@@ -54,11 +54,6 @@ def measure_rounds(tasks: Mapping[str, Task], rounds: int, console: Console) -> 
             if timing.steps != planned:
                 raise ExperimentError(f"{name} diverged after {timing.steps} of {planned} steps: not the same work")
         measured.append(each)
-        said = ", ".join(f"{name} {milliseconds(each, name):.1f}" for name in tasks)
+        said = ", ".join(f"{name} {each.milliseconds_per_step(name):.1f}" for name in tasks)
         console.print(f"round {each.number} of {rounds}, ms per step: {said}", highlight=False, soft_wrap=True)
     return measured
-
-
-def milliseconds(each: Round, name: str) -> float:
-    """Return the milliseconds per step of a variant in a round."""
-    return 1000 * each.timings[name].seconds / each.timings[name].steps

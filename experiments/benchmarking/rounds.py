@@ -58,6 +58,10 @@ class Round:
     machine_rates: Mapping[str, float]
     """Operations per second of the machine's matrix product, by number format."""
 
+    def milliseconds_per_step(self, side: str) -> float:
+        """Return the milliseconds of an optimiser step of a side, the mean over all of its steps."""
+        return 1000 * self.timings[side].seconds / self.timings[side].steps
+
 
 def order_of(names: Sequence[str], number: int) -> list[str]:
     """Return the order of a round, counted from 1: each starts elsewhere, and every other one runs backwards.

@@ -46,8 +46,7 @@ class VariantTimes:
 
     def milliseconds(self, name: str) -> list[float]:
         """Return the milliseconds of a training step, round by round, each the mean over a measurement's steps."""
-        timings = [each.timings[name] for each in self.rounds]
-        return [1000 * timing.seconds / timing.steps for timing in timings]
+        return [each.milliseconds_per_step(name) for each in self.rounds]
 
     def step(self, name: str) -> MedianInterval:
         """Return the median of :meth:`milliseconds` with its distribution-free interval."""

@@ -6,6 +6,7 @@ import csv
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -179,18 +180,9 @@ def leaking(work: Path) -> Path:
 
 
 @pytest.fixture
-def fails(capsys: pytest.CaptureFixture[str]) -> Fails:
-    """Run the command, which must fail with one line and status 2, and return that line."""
-
-    def run_and_fail(*arguments: object) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        assert stopped.value.code == 2
-        message = capsys.readouterr().err
-        assert message.startswith("error: ") and message.count("\n") == 1
-        return message
-
-    return run_and_fail
+def fails(fails_with_one_line: Fails) -> Fails:
+    """Run this command, which must fail with one line, and return that line."""
+    return partial(fails_with_one_line, main)
 
 
 def test_the_command_measures_trained_runs_and_writes_table_page_and_figure(

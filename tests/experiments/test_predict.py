@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path
 
@@ -51,18 +52,9 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fails(capsys: pytest.CaptureFixture[str]) -> Fail:
-    """Run the command, which must fail with one line, and return that line."""
-
-    def run_and_fail(*arguments: object) -> str:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        assert stopped.value.code == 2
-        message = capsys.readouterr().err
-        assert message.startswith("error: ") and message.count("\n") == 1
-        return message
-
-    return run_and_fail
+def fails(fails_with_one_line: Fail) -> Fail:
+    """Run this command, which must fail with one line, and return that line."""
+    return partial(fails_with_one_line, main)
 
 
 def test_answers_agree_with_the_stored_predictions(run: Path, stored: pd.DataFrame, texts: list[str]) -> None:
