@@ -114,6 +114,7 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     from experiments.judging.report import write_report
     from experiments.judging.sides import check_sides
     from experiments.planning.grid import Grid
+    from experiments.records.files import one_at_a_time
 
     @cache
     def results_of(grid: str, corpus: str) -> GridResults:
@@ -131,7 +132,8 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     if names or corpora:
         print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)
         return
-    written = write_report(judgements, results)
+    with one_at_a_time(results):
+        written = write_report(judgements, results)
     print_verdicts(judgements, console)
     console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.records.files import write_atomically
+from experiments.records.files import one_at_a_time, write_atomically
 from experiments.reporting.render import escape_markdown, to_csv, to_markdown
 from experiments.reproductions.claim import Claim, load_claims
 from experiments.reproductions.evidence import Result, gather_result
@@ -48,12 +48,13 @@ def write_report(results: Path, ids: Sequence[str] = ()) -> list[Result]:
     """
     wanted = {claim.id for claim in load_claims(ids)}
     found = [gather_result(claim, results) for claim in load_claims()]
-    for result in found:
-        if result.claim.id in wanted and result.judgement.verdict is not Verdict.NOT_RUN:
-            write_result(result, result_folder(results, result.claim))
-    folder = results / "reproductions"
-    write_atomically(folder / VERDICTS_FILE, to_csv(verdicts_table(found)).encode())
-    write_atomically(folder / REPORT_FILE, compose(found).encode())
+    with one_at_a_time(results):
+        for result in found:
+            if result.claim.id in wanted and result.judgement.verdict is not Verdict.NOT_RUN:
+                write_result(result, result_folder(results, result.claim))
+        folder = results / "reproductions"
+        write_atomically(folder / VERDICTS_FILE, to_csv(verdicts_table(found)).encode())
+        write_atomically(folder / REPORT_FILE, compose(found).encode())
     return found
 
 

@@ -1,11 +1,9 @@
 """`experiments.ablation`: fast verbs import no torch, and nothing touches what another process is making."""
 
 import errno
-import fcntl
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,7 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
-from experiments.records.store import Evidence, read_committed
-from experiments.reporting import report
+from experiments.records.store import read_committed
 from experiments.running.engines.engine import Event
 from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
@@ -135,38 +132,6 @@ def test_a_report_of_some_conditions_is_the_report_of_all(tmp_path: Path) -> Non
         ablation.main(["report", str(grid), "--results", str(tmp_path / "results"), *only])
         said.append((tmp_path / "results" / "toy" / "listops" / "report.md").read_text())
     assert said[0] == said[1] and "Slow start" in said[0]
-
-
-def is_taken(folder: Path) -> bool:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def test_a_report_keeps_other_reports_waiting_from_its_evidence_to_its_last_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_record(tmp_path / "runs" / "smoke" / "listops" / "pre_ln" / "default" / "seed_0", make_record("pre_ln", 0))
-    taken = []
-
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            done = function(*given)
-            taken.append(is_taken(tmp_path))
-            return done
-
-        return call
-
-    monkeypatch.setattr(Evidence, "gather", watched(Evidence.gather))
-    monkeypatch.setattr(report, "write_report", watched(report.write_report))
-    ablation.main(["report", "smoke", "--results", str(tmp_path)])
-    assert taken == [True, True]
-    assert not is_taken(tmp_path)
 
 
 def test_when_every_run_failed_the_last_thing_said_is_why(

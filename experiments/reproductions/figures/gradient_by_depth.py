@@ -12,6 +12,7 @@ from experiments.reproductions.figures.parts import (
     logarithmic_depth,
     logarithmic_values,
     said,
+    spoken_courses,
     title_of,
 )
 from experiments.reproductions.setups import GradientByDepth
@@ -28,7 +29,7 @@ def draw(setup: GradientByDepth, rows: DataFrame, means: Means) -> Figure:
     for axes, (column, (name, caption)) in zip(figure.subplots(1, 2), PANELS.items(), strict=True):
         for variant in setup.variants:
             label = f"{title_of(variant)}: slope {said(means[f'{variant}_{name}'])}"
-            draw_course(axes, rows[rows.variant == variant], "layers", column, variant, label=label)
+            draw_course(axes, rows[rows.variant == variant], "layers", column, variant, geometric=True, label=label)
         logarithmic_values(axes)
         logarithmic_depth(axes, setup.layers)
         axes.set_xlabel("blocks")
@@ -38,6 +39,6 @@ def draw(setup: GradientByDepth, rows: DataFrame, means: Means) -> Figure:
     headline(
         figure,
         f"Last feed-forward gradient: depth to the power {said(means['post_ln_slope'])} in Post-LN and "
-        f"{said(means['pre_ln_slope'])} in Pre-LN",
+        f"{said(means['pre_ln_slope'])} in Pre-LN\n{spoken_courses(setup.seeds)}",
     )
     return figure

@@ -16,7 +16,7 @@ FLOOR = 1e-14
 
 def draw(setup: JacobianIsometry, rows: DataFrame, means: Means) -> Figure:
     """Draw, for every depth and variant, deciles (thick) and extremes (thin) of the values, mean over seeds."""
-    figure = Figure(figsize=(6.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for shift, variant in enumerate(setup.variants):
         look = look_of(variant)
@@ -40,6 +40,7 @@ def draw(setup: JacobianIsometry, rows: DataFrame, means: Means) -> Figure:
         figure,
         f"ReZero's singular values all start at 1 (off by {said(means['rezero_largest_deviation'], '.1g')} at most);\n"
         f"after {deepest} blocks the median is {said(means[f'pre_ln_median_at_{deepest}'], '.2g')} in Pre-LN and "
-        f"{said(means[f'post_ln_median_at_{deepest}'], '.1g')} in Post-LN",
+        f"{said(means[f'post_ln_median_at_{deepest}'], '.1g')} in Post-LN\n"
+        f"mean over {setup.seeds} networks",
     )
     return figure

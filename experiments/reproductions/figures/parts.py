@@ -1,10 +1,11 @@
-"""What the figures of reproductions share: lines over seeds with their range, and how a variant is drawn."""
+"""What the figures of reproductions share: lines over networks with their bands, and how a variant is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from experiments.reporting.curves import FEWEST_FOR_INTERVAL, band_of
 from experiments.reporting.style import look_of
 from lightning_modules.variants import VARIANTS
 
@@ -22,12 +23,21 @@ def title_of(variant: str) -> str:
     return VARIANTS[variant].title
 
 
-def draw_course(axes: Axes, rows: DataFrame, x: str, y: str, variant: str, **line: Any) -> None:
-    """Draw the mean of ``y`` over seeds against ``x`` in the variant's look, with the range over seeds as a band."""
+def draw_course(
+    axes: Axes, rows: DataFrame, x: str, y: str, variant: str, *, geometric: bool = False, **line: Any
+) -> None:
+    """Draw the mean of ``y`` over seeds against ``x`` in the variant's look, with the band of :func:`spoken_courses`.
+
+    On logarithmic axes the mean is ``geometric``, and values of zero are left out.
+    """
     look = look_of(variant)
-    values = rows.groupby(x)[y]
-    mean = values.mean()
-    place = mean.index.to_numpy()
+    values: dict[float, list[float]] = {}
+    for at, value in zip(rows[x], rows[y], strict=True):
+        if value > 0 or not geometric:
+            values.setdefault(at, []).append(value)
+    band = band_of(values, geometric=geometric)
+    if band is None:
+        return
     style = {
         "color": look.color,
         "ls": look.line,
@@ -36,8 +46,16 @@ def draw_course(axes: Axes, rows: DataFrame, x: str, y: str, variant: str, **lin
         "lw": 1.4,
         "label": title_of(variant),
     }
-    axes.fill_between(place, values.min(), values.max(), color=look.color, alpha=0.15, lw=0)
-    axes.plot(place, mean, **{**style, **line})
+    axes.fill_between(band.x, band.low, band.high, color=look.color, alpha=0.15, lw=0)
+    axes.plot(band.x, band.mean, **{**style, **line})
+
+
+def spoken_courses(seeds: int) -> str:
+    """Return what the lines and bands of :func:`draw_course` are, for so many networks."""
+    if seeds == 1:
+        return "lines: one network"
+    bands = "its 95 % t-interval" if seeds >= FEWEST_FOR_INTERVAL else "their range"
+    return f"lines: mean over {seeds} networks, geometric on logarithmic axes; bands: {bands}"
 
 
 def logarithmic_depth(axes: Axes, layers: list[int]) -> None:

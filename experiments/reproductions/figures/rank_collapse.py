@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import GREY, headline
-from experiments.reproductions.figures.parts import Means, draw_course, said
+from experiments.reproductions.figures.parts import Means, draw_course, said, spoken_courses
 from experiments.reproductions.setups import RankCollapse
 
 STACKS = {
@@ -27,7 +27,7 @@ def draw(setup: RankCollapse, rows: DataFrame, means: Means) -> Figure:
         for stack in setup.stacks:
             variant, label, line = STACKS[stack]
             part = rows[(rows["start"] == start.name) & (rows["stack"] == stack)]
-            draw_course(axes, part, "block", "rank_one_distance", variant, label=label, **line)
+            draw_course(axes, part, "block", "rank_one_distance", variant, geometric=True, label=label, **line)
         axes.axhline(2e-16, color=GREY, lw=0.9, ls=":")
         axes.set_yscale("log")
         axes.set_xlabel("block")
@@ -42,6 +42,6 @@ def draw(setup: RankCollapse, rows: DataFrame, means: Means) -> Figure:
         figure,
         f"Attention alone is {said(means['attention_after_4'], '.0e')} from rank one after 4 blocks ({first}); with "
         f"skips it keeps {said(means['attention_skip_after_12'])} after 12, from the other start "
-        f"{said(means['xavier_attention_skip_after_12'])}",
+        f"{said(means['xavier_attention_skip_after_12'])}\n{spoken_courses(setup.seeds)}",
     )
     return figure

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import headline
-from experiments.reproductions.figures.parts import Means, draw_course, said
+from experiments.reproductions.figures.parts import Means, draw_course, said, spoken_courses
 from experiments.reproductions.setups import StreamVariance
 
 
@@ -29,6 +29,7 @@ def draw(setup: StreamVariance, rows: DataFrame, means: Means) -> Figure:
     headline(
         figure,
         f"After {blocks} blocks ({deciding}) LayerNorm Scaling leaves {ratio} of Pre-LN's variance, and Peri-LN's "
-        f"course is a line (R² {linearity}); drawn to {max(setup.layers)} blocks",
+        f"course is a line (R² {linearity}); drawn to {max(setup.layers)} blocks\n"
+        f"{spoken_courses(setup.seeds)}",
     )
     return figure

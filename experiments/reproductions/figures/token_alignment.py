@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from experiments.reporting.style import headline
-from experiments.reproductions.figures.parts import Means, draw_course, said, title_of
+from experiments.reproductions.figures.parts import Means, draw_course, said, spoken_courses, title_of
 from experiments.reproductions.rules.token_alignment import DEPTH
 from experiments.reproductions.setups import TokenAlignment
 
@@ -14,6 +14,7 @@ PANELS = {
     "token_cosine": "mean cosine between tokens\nafter the block",
     "query_to_value_gradient": "gradient norm of $W_Q$ /\ngradient norm of $W_V$",
 }
+LOGARITHMIC = ("query_to_value_gradient",)
 DEPTH_LINES = (":", "-", "--")
 
 
@@ -26,17 +27,16 @@ def draw(setup: TokenAlignment, rows: DataFrame, means: Means) -> Figure:
             for layers, line in zip(setup.layers, DEPTH_LINES, strict=True):
                 part = rows[(rows.variant == variant) & (rows.layers == layers)]
                 name = f"{title_of(variant)}, {layers} blocks"
-                draw_course(
-                    axes, part, "block", column, variant, ls=line, label=name, ms=3, markevery=max(1, layers // 8)
-                )
+                style = {"ls": line, "label": name, "ms": 3, "markevery": max(1, layers // 8)}
+                draw_course(axes, part, "block", column, variant, geometric=column in LOGARITHMIC, **style)
         axes.set_xlabel("block")
         axes.set_ylabel(label)
-    panels[1].set_yscale("log")
+        axes.set_yscale("log" if column in LOGARITHMIC else "linear")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     headline(
         figure,
         f"After {DEPTH} blocks tokens have cosine {said(means['post_ln_cosine'], '.4f')} in Post-LN and "
-        f"{said(means['scaled_cosine'])} with branches scaled by 1/√L",
+        f"{said(means['scaled_cosine'])} with branches scaled by 1/√L\n{spoken_courses(setup.seeds)}",
     )
     return figure

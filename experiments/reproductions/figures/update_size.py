@@ -12,6 +12,7 @@ from experiments.reproductions.figures.parts import (
     logarithmic_depth,
     logarithmic_values,
     said,
+    spoken_courses,
     title_of,
 )
 from experiments.reproductions.setups import UpdateSize
@@ -29,7 +30,8 @@ def draw(setup: UpdateSize, rows: DataFrame, means: Means) -> Figure:
             for variant in setup.variants:
                 part = rows[(rows.variant == variant) & (rows.optimizer == optimizer) & (rows.parameters == group)]
                 slope = said(means[f"{variant}_{optimizer}_{group}_slope"])
-                draw_course(axes, part, "layers", "logit_change", variant, label=f"{title_of(variant)}: {slope}")
+                label = f"{title_of(variant)}: {slope}"
+                draw_course(axes, part, "layers", "logit_change", variant, geometric=True, label=label)
             logarithmic_values(axes)
             logarithmic_depth(axes, setup.layers)
             axes.set_title(f"{OPTIMIZERS[optimizer]}, {caption}", loc="left", fontsize=9)
@@ -42,6 +44,6 @@ def draw(setup: UpdateSize, rows: DataFrame, means: Means) -> Figure:
     headline(
         figure,
         f"One SGD step on the matrices changes the logits by depth to the power {deepnorm} in DeepNorm and {post_ln} "
-        "in Post-LN",
+        f"in Post-LN\n{spoken_courses(setup.seeds)}",
     )
     return figure

@@ -1,0 +1,63 @@
+"""Commands that write reports keep each other waiting."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import ablation, claims, reproduce
+from experiments.judging import report as claims_report
+from experiments.records.files import write_record
+from experiments.records.store import Evidence
+from experiments.reporting import report as grid_report
+from experiments.reproductions import report as reproductions_report
+from tests.experiments.synthetic_records import make_record
+
+
+def is_taken(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "steps"),
+    [
+        (ablation.main, ["report", "smoke"], [(Evidence, "gather"), (grid_report, "write_report")]),
+        (claims.main, ["report"], [(claims_report, "write_report")]),
+        (reproduce.main, ["report"], [(reproductions_report, "compose")]),
+    ],
+)
+def test_a_report_keeps_other_reports_waiting_until_its_last_file(
+    command: Callable[[list[str]], None],
+    arguments: list[str],
+    steps: list[tuple[Any, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_record(tmp_path / "runs" / "smoke" / "listops" / "pre_ln" / "default" / "seed_0", make_record("pre_ln", 0))
+    taken = []
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            done = function(*given)
+            taken.append(is_taken(tmp_path))
+            return done
+
+        return call
+
+    for owner, name in steps:
+        monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+    command([*arguments, "--results", str(tmp_path)])
+    assert taken == [True] * len(steps)
+    assert not is_taken(tmp_path)
