@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
-from experiments.paths import RESULTS, runs_folder, tables_folder
+from experiments.paths import RESULTS, runs_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import StrictParser, add_sections, given_options
 from experiments.records.naming import spell
@@ -160,44 +160,12 @@ def report(grid: Grid, results: Path, console: Console) -> None:
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
     from experiments.records.files import one_at_a_time
+    from experiments.reporting.grid_report import report_grid
     from experiments.running.finished import refuse_other_files
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
-        gather_and_write(grid, results, console)
-
-
-def gather_and_write(grid: Grid, results: Path, console: Console) -> None:
-    """Do what :func:`report` says."""
-    from experiments.records.store import Evidence, read_committed
-    from experiments.reporting.console import print_result
-    from experiments.reporting.report import Description, write_report
-
-    folder = tables_folder(results, grid.name, grid.corpus)
-    evidence = Evidence.gather(runs_folder(results, grid.name, grid.corpus), folder)
-    for note in evidence.notes:
-        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
-    if not evidence.finals:
-        if evidence.trials and not any(record.stage == "final" for record in read_committed(folder)):
-            evidence.save(folder)  # so that the grid can go on elsewhere with --keep_committed
-        raise ExperimentError(
-            f"grid {grid.name} has {len(evidence.trials)} tuning trials and no finished run on {grid.corpus} yet; "
-            "`run` makes what is missing"
-        )
-    conditions = grid.all_conditions
-    description = Description(
-        arguments=grid.arguments,
-        title=grid.title,
-        purpose=grid.purpose,
-        data_note=grid.note,
-        conditions=tuple(dict.fromkeys(condition.name for condition in conditions)),
-        titles={condition.name: condition.title for condition in conditions if condition.title},
-        listed_trials={condition.name: condition.trials for condition in conditions} if grid.is_widened else {},
-        planned=tuple((condition.name, condition.swept) for condition in conditions),
-        seeds=grid.seeds,
-    )
-    written = write_report(evidence, folder, description)
-    print_result(evidence, description, written, console)
+        report_grid(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

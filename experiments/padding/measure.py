@@ -79,12 +79,16 @@ def measure_runs(folders: Sequence[Path]) -> list[RunEffects]:
         DataError: where a run is a tuning trial, which must not see the test rows.
     """
     measured: list[RunEffects] = []
-    texts: list[tuple[str, str]] = []
+    texts: list[tuple[str, str, bool]] = []
     for folder, name in zip(folders, run_names(folders), strict=True):
         trained = TrainedModel.load(folder)
-        texts.append((trained.data.corpus.fingerprint, trained.data.corpus.split_hash))
+        corpus, is_shuffled = trained.data.corpus, trained.data.config.shuffle_words
+        texts.append((corpus.fingerprint, corpus.split_hash, is_shuffled))
         if texts[-1] != texts[0]:
-            raise ExperimentError(f"{measured[0].name} and {name} have different test rows, so no table can hold both")
+            raise ExperimentError(
+                f"{measured[0].name} and {name} have different test rows (another split, or words shuffled in one "
+                "alone), so no table can hold both"
+            )
         measured.append(measure_run(folder, name, trained))
     return measured
 

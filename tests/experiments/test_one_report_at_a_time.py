@@ -14,7 +14,7 @@ from experiments import ablation, claims, reproduce
 from experiments.judging import report as claims_report
 from experiments.records.files import write_record
 from experiments.records.store import Evidence
-from experiments.reporting import report as grid_report
+from experiments.reporting import grid_report
 from experiments.reproductions import report as reproductions_report
 from tests.experiments.synthetic_records import make_record
 

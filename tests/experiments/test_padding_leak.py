@@ -223,3 +223,5 @@ def test_a_mistake_on_the_command_line_is_one_line(masked: Path, work: Path, tmp
     fewer = ListOpsOptions(train_rows=300, evaluation_rows=70, levels=1)
     other = make(tiny_run(work / "cache", listops=fewer), work / "others")
     assert "different test rows" in fails(masked, other)
+    shuffled = make(tiny_run(work / "cache", shuffle_words=True), work / "shuffled")
+    assert "shuffled in one alone" in fails(masked, shuffled)
