@@ -18,11 +18,11 @@ from synthetic_records import LABELS, make_record, scores_of
 from experiments.claims import corpus_of
 from experiments.judging.cells import Cells, end, p_value
 from experiments.judging.claim import Claim, load_claims
+from experiments.judging.comparison import compare
 from experiments.judging.effect_tables import EffectTables
 from experiments.judging.evidence import GridResults
 from experiments.judging.forest import compose
 from experiments.judging.judge import Judgement, detectable_in_weakest, judge, judge_member, labels
-from experiments.judging.measurement import compare
 from experiments.judging.part import Part, Side
 from experiments.judging.remarks import Remarks
 from experiments.judging.report import write_report

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from experiments.judging.claim import Claim, load_claims
+from experiments.judging.comparison import compare
 from experiments.judging.evidence import GridResults
 from experiments.judging.judge import interval_of
-from experiments.judging.measurement import Measurement, compare
+from experiments.judging.measurement import Measurement
 from experiments.judging.part import Part, Side
 from experiments.judging.quantities import Value
 from experiments.statistics.censoring import Time
