@@ -180,6 +180,23 @@ def test_a_report_without_any_run_says_so_and_loads_no_torch(tmp_path: Path) -> 
     assert not (tmp_path / "figures").exists()
 
 
+def test_every_part_and_corpus_of_a_claim_is_printed_whole_on_a_narrow_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    only = ["more_data", "norm_stability", "--corpora", "[tweeteval_emotion,listops]"]
+    main(["report", *only, "--results", str(tmp_path)])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert "…" not in "".join(lines) and max(map(len, lines)) <= 80
+    for claim in load_claims(["more_data", "norm_stability"]):
+        start = next(place for place, line in enumerate(lines) if line.endswith(f" {claim.id}"))
+        below = lines[start : lines.index("", start) if "" in lines[start:] else None]
+        for part in claim.parts:
+            assert (f" {part.id}" in below) == ("listops" in part.corpora)
+            assert f" {part.id}, replications" in below
+    assert sum(line.split()[:1] == ["tweeteval_emotion"] for line in lines) == 5 + 10
+
+
 def test_chinese_texts_have_no_space_where_lines_of_a_file_were_joined() -> None:
     text = "六层。 “没有余地” 在 ag_news 上\n且 每次。 δ 未变"
     assert parse_text("here", {"en": "one two", "zh": text})["zh"] == "六层。“没有余地”在 ag_news 上且每次。δ 未变"
