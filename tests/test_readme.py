@@ -168,7 +168,7 @@ def test_the_table_of_claims_shows_the_committed_verdicts() -> None:
     assert table_after("results/verdicts/claims.csv") == expected
 
 
-@pytest.mark.parametrize("page", ["README.md", "results/DEPTH.md"])
+@pytest.mark.parametrize("page", ["README.md", "results/CLAIMS.md", "results/DEPTH.md"])
 def test_links_and_pictures_lead_to_committed_files(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\((.*?)\)", text) if "://" not in target]
