@@ -1,14 +1,18 @@
 """The README's commands work as they stand, with `smoke` in place of longer grids."""
 
 import csv
+import gzip
 import itertools
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+from scipy import stats
 
 REPOSITORY = Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -136,6 +140,26 @@ def test_the_table_over_corpora_shows_the_committed_numbers_of_every_corpus() ->
             failed = int(row["collapsed"]) + int(row["diverged"])
             note = f" ({failed} of {row['seeds']} failed)" if failed else ""
             assert cell == with_spread(row, "macro_f1") + note, (name, corpus)
+
+
+def test_the_table_of_parts_shows_paired_differences_of_the_committed_scores() -> None:
+    corpora, scores = ("docstrings", "ag_news", "listops"), {}
+    for corpus in corpora:
+        with gzip.open(REPOSITORY / "results" / "claims" / corpus / "records.jsonl.gz", "rt", encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        scores[corpus] = {
+            (record["condition"], record["seed"]): record["test"]["macro_f1"]
+            for record in records
+            if record["stage"] == "final"
+        }
+    shown = table_after("results/claims: paired differences of macro_f1")
+    assert len(shown) == 10
+    for _, difference, *cells in shown:
+        first, second = re.findall(r"`(\w+)`", difference)
+        for corpus, cell in zip(corpora, cells, strict=True):
+            pairs = [scores[corpus][first, seed] - scores[corpus][second, seed] for seed in range(10)]
+            low, high = stats.t.interval(0.95, 9, fmean(pairs), stats.sem(pairs))
+            assert cell.replace("−", "-") == f"{fmean(pairs):.3f} ({low:.3f} to {high:.3f})".replace("-0.000", "0.000")
 
 
 def test_the_articles_table_shows_the_committed_numbers() -> None:
