@@ -98,9 +98,9 @@ def test_variants_in_the_readme_are_the_registry() -> None:
         assert named[name] == VARIANTS[name].formula
 
 
-def table_after(marker: str) -> list[list[str]]:
-    """Return the body rows of the Markdown table that follows a marker in the README."""
-    lines = README.split(f"<!-- {marker} -->")[1].strip().splitlines()
+def table_after(marker: str, text: str = README) -> list[list[str]]:
+    """Return the body rows of the Markdown table that follows a marker in a text, the README unless told."""
+    lines = text.split(f"<!-- {marker} -->")[1].strip().splitlines()
     rows = list(itertools.takewhile(bool, lines))
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
@@ -142,24 +142,36 @@ def test_the_table_over_corpora_shows_the_committed_numbers_of_every_corpus() ->
             assert cell == with_spread(row, "macro_f1") + note, (name, corpus)
 
 
-def test_the_table_of_parts_shows_paired_differences_of_the_committed_scores() -> None:
-    corpora, scores = ("docstrings", "ag_news", "listops"), {}
-    for corpus in corpora:
-        with gzip.open(REPOSITORY / "results" / "claims" / corpus / "records.jsonl.gz", "rt", encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
-        scores[corpus] = {
-            (record["condition"], record["seed"]): record["test"]["macro_f1"]
-            for record in records
-            if record["stage"] == "final"
-        }
-    shown = table_after("results/claims: paired differences of macro_f1")
+@pytest.mark.parametrize(
+    ("page", "corpora"),
+    [
+        ("README.md", ["docstrings", "ag_news", "listops"]),
+        ("results/CLAIMS.md", ["sst5", "trec", "tweeteval_emotion", "thucnews10"]),
+    ],
+)
+def test_the_table_of_parts_shows_paired_differences_of_the_committed_scores(page: str, corpora: list[str]) -> None:
+    scores = {corpus: final_scores(corpus) for corpus in corpora}
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    shown = table_after("results/claims: paired differences of macro_f1", text)
     assert len(shown) == 10
     for _, difference, *cells in shown:
         first, second = re.findall(r"`(\w+)`", difference)
         for corpus, cell in zip(corpora, cells, strict=True):
-            pairs = [scores[corpus][first, seed] - scores[corpus][second, seed] for seed in range(10)]
-            low, high = stats.t.interval(0.95, 9, fmean(pairs), stats.sem(pairs))
+            seeds = range(10 if page == "README.md" else 5)
+            pairs = [scores[corpus][first, seed] - scores[corpus][second, seed] for seed in seeds]
+            low, high = stats.t.interval(0.95, len(pairs) - 1, fmean(pairs), stats.sem(pairs))
             assert cell.replace("−", "-") == f"{fmean(pairs):.3f} ({low:.3f} to {high:.3f})".replace("-0.000", "0.000")
+
+
+def final_scores(corpus: str) -> dict[tuple[str, int], float]:
+    """Return the test macro-F1 of every final run of the grid `claims` on a corpus, by condition and seed."""
+    with gzip.open(REPOSITORY / "results" / "claims" / corpus / "records.jsonl.gz", "rt", encoding="utf-8") as file:
+        records = [json.loads(line) for line in file]
+    return {
+        (record["condition"], record["seed"]): record["test"]["macro_f1"]
+        for record in records
+        if record["stage"] == "final"
+    }
 
 
 def test_the_articles_table_shows_the_committed_numbers() -> None:
