@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from experiments.reporting.rows import Row
 from experiments.reporting.tables import macro_f1_difference
 
 MOST_NAMED = 3
-"""Conditions that a headline names; of more it gives the number."""
+"""Conditions up to which a headline names whose intervals it means; of more it gives the numbers."""
 
 
 def scores_headline(rows: Sequence[Row]) -> str:
@@ -55,18 +55,18 @@ def _standing(baseline: Row, networks: Sequence[Row]) -> list[str]:
     below = [row.label for row, _, high in known if high < level]
     above = [row.label for row, low, _ in known if low > level]
     within = [row.label for row, low, high in known if low <= level <= high]
-    sides = (("above", below), ("within", within), ("below", above))
-    said = [f"{side} {_some(names, len(known))}" for side, names in sides if names]
-    return [f"{baseline.label} ({rounded(level)}) lies {', '.join(said)}"]
+    sides = {side: names for side, names in (("above", below), ("within", within), ("below", above)) if names}
+    return [f"{baseline.label} ({rounded(level)}) lies {_spoken_sides(sides, len(known))}"]
 
 
-def _some(names: Sequence[str], total: int) -> str:
-    """Return whose intervals are meant: all of them, those of a few by name, or a number."""
-    if len(names) == total:
-        return f"all {total} intervals" if total > 1 else f"the interval of {names[0]}"
-    if len(names) <= MOST_NAMED:
-        return f"the interval{'s' if len(names) > 1 else ''} of {joined(names)}"
-    return f"{len(names)} of {total} intervals"
+def _spoken_sides(sides: Mapping[str, Sequence[str]], total: int) -> str:
+    """Return on which side of whose intervals a score lies: by name, or of many their numbers."""
+    if len(sides) == 1 and total > 1:
+        return f"{next(iter(sides))} all {total} intervals"
+    if total <= MOST_NAMED:
+        said = (f"{side} the interval{'s' * (len(of) > 1)} of {joined(of)}" for side, of in sides.items())
+        return ", ".join(said)
+    return f"{', '.join(f'{side} {len(of)}' for side, of in sides.items())} of {total} intervals"
 
 
 def confusion_headline(names: Sequence[str], matrices: Sequence[tuple[Row, np.ndarray]]) -> str:

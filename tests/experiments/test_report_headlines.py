@@ -42,6 +42,15 @@ def test_scores_name_the_highest_its_lead_and_whose_intervals_tfidf_lies_in() ->
     )
 
 
+def test_of_many_conditions_the_intervals_that_tfidf_lies_in_are_counted() -> None:
+    scores = {"pre_ln": 0.7, "post_ln": 0.6, "no_norm": 0.6, "plain": 0.3, "no_residual": 0.2}
+    records = [record for name, f1 in scores.items() for record in with_f1(name, f1 - 0.01, f1, f1 + 0.01)]
+    said = scores_headline(rows_of(*records, *with_f1("tfidf_logistic_regression", 0.605)))
+    assert said.endswith("; TF-IDF + logistic regression (0.605) lies above 2, within 2, below 1 of 5 intervals")
+    said = scores_headline(rows_of(*records, *with_f1("tfidf_logistic_regression", 0.9)))
+    assert said.endswith("; TF-IDF + logistic regression (0.900) lies above all 5 intervals")
+
+
 def test_a_lead_that_seeds_do_not_bear_is_said_to_include_zero() -> None:
     said = scores_headline(rows_of(*with_f1("pre_ln", 0.69, 0.70, 0.74), *with_f1("post_ln", 0.70, 0.69, 0.70)))
     assert "paired by seed, includes zero" in said
