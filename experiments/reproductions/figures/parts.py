@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from experiments.reporting.curves import FEWEST_FOR_INTERVAL, band_of
+from experiments.reporting.curves import FEWEST_FOR_INTERVAL, seed_band
 from experiments.reporting.style import look_of
 from lightning_modules.variants import VARIANTS
 
@@ -31,11 +31,7 @@ def draw_course(
     On logarithmic axes the mean is ``geometric``, and values of zero are left out.
     """
     look = look_of(variant)
-    values: dict[float, list[float]] = {}
-    for at, value in zip(rows[x], rows[y], strict=True):
-        if value > 0 or not geometric:
-            values.setdefault(at, []).append(value)
-    band = band_of(values, geometric=geometric)
+    band = seed_band([{name: rows[name].tolist() for name in (x, y)}], x, y, geometric=geometric)
     if band is None:
         return
     style = {
