@@ -17,7 +17,7 @@ from experiments.running.worker import Failed, Finished, Skipped
 
 
 class Display:
-    """Live progress of a list of runs: run k of n, epoch, loss and the time left."""
+    """Live progress of a list of runs: run k of n, epoch, loss, validation macro-F1 and the time left."""
 
     def __init__(self, total: int, what: str, console: Console | None = None) -> None:
         self.console = console or Console()
@@ -29,6 +29,7 @@ class Display:
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
+        self.console.print(f"[dim]each {self.what} as it ends, with its macro-F1 on validation rows:[/dim]")
         if self.console.is_terminal:
             self.live.start()
         return self

@@ -47,6 +47,14 @@ def test_a_terminal_gets_one_line_a_run_cut_at_its_width(run: Run) -> None:
     assert all(len(line) <= 80 and line.endswith("…") for line in lines)
 
 
+def test_a_list_of_runs_begins_by_saying_which_rows_its_scores_come_from() -> None:
+    console = Console(file=StringIO(), width=80, force_terminal=False)
+    with Display(3, "trial", console):
+        pass
+    assert isinstance(console.file, StringIO)
+    assert console.file.getvalue() == "each trial as it ends, with its macro-F1 on validation rows:\n"
+
+
 def test_a_run_under_way_shows_where_it_is(run: Run) -> None:
     console = Console(file=StringIO(), width=120, force_terminal=False)
     display = Display(3, "run", console)
