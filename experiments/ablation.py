@@ -110,6 +110,7 @@ def run(
     if population < 1:
         raise ExperimentError(f"--population is {population}; it must be at least 1")
     require_writable(results)
+    warn_if_slow(grid, engine, console)
     with engine:
         failed = run_grid(grid, results, engine, console, keep_committed=keep_committed, population=population)
     try:
@@ -128,6 +129,17 @@ def run(
             soft_wrap=True,
         )
         raise SystemExit(1)
+
+
+def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
+    """Say before hours are spent that this machine's processor is slow at the precision that the grid asks for."""
+    from experiments.planning.expansion import final_runs
+    from experiments.running.engines.local import LocalEngine
+    from experiments.running.precision import slow_precision
+
+    advice = slow_precision(run.config for run in final_runs(grid)) if isinstance(engine, LocalEngine) else None
+    if advice:
+        console.print(f"[yellow]{escape(advice)}[/yellow]", soft_wrap=True)
 
 
 def require_writable(folder: Path) -> None:

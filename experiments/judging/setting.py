@@ -81,7 +81,7 @@ class SettingWriter:
         said = [
             say["layers"].format(values=self.listed(model.layers for model in models)),
             say["width"].format(values=self.listed(model.width for model in models)),
-            say["arithmetic_of_runs"].format(values=self.listed(trainer.precision for trainer in trainers)),
+            say["arithmetic_of_runs"].format(values=self.by_corpus(use, [self.precision(use, r) for r in use.results])),
             *self.rates(use, runs),
             *(say[f"decay_{decay}"] for decay in ordered(model.decay for model in models)),
             say["or"].join(say["unclipped" if clip is None else "clipped"].format(value=spell(clip)) for clip in clips),
@@ -121,6 +121,10 @@ class SettingWriter:
             if condition.trials and use.has(condition.name)
         )
         return self.listed(counts)
+
+    def precision(self, use: GridUse, results: GridResults) -> str:
+        """Return the precision of the runs on one corpus."""
+        return self.listed(run.config.trainer.precision for run in use.runs(results))
 
     def budget(self, use: GridUse, results: GridResults) -> str:
         """Return the epochs on one corpus, and the steps where runs are recorded."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ import torch
 
 from data_modules.cache import cache_root, cached, digest
 from experiments.planning.run_config import RunConfig
+from experiments.running.provenance import processor_name
 from experiments.running.trial_steps import (
     BFLOAT16,
     FLOAT32,
@@ -53,6 +54,28 @@ def choose_precision(config: RunConfig) -> Choice[str]:
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Return whether a device multiplies bfloat16 matrices itself; a CPU always can, fast or slow."""
     return device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def emulates_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 matrices in software: an x86 processor that oneDNN has no kernel for.
+
+    Measured without AVX-512: about ten times the time of the same products in float32.
+    """
+    able = torch.cpu.get_capabilities()
+    kernels = able.get("avx512_bw") or able.get("avx_ne_convert")
+    return device.type == "cpu" and able.get("architecture") == "x86_64" and not kernels
+
+
+def slow_precision(configs: Iterable[RunConfig]) -> str | None:
+    """Return what to do where a run asks for bfloat16 and this machine is slow at it, or None."""
+    devices = (device_of(config.trainer.accelerator) for config in configs if config.trainer.precision == BFLOAT16)
+    if not any(map(emulates_bfloat16, devices)):
+        return None
+    return (
+        f"{processor_name()} has no bfloat16 instructions: with trainer.precision {BFLOAT16} runs take several times "
+        f"as long as in float32; --trainer.precision {FLOAT32} or --precision auto makes them in float32, in results "
+        "folders of their own"
+    )
 
 
 def measure(config: RunConfig, device: torch.device, folder: Path) -> None:

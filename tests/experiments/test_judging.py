@@ -586,15 +586,23 @@ def test_the_setting_of_a_claims_runs_is_computed_from_its_grid(grid: Grid, tmp_
 def test_what_is_tuned_is_said_with_its_trials_and_for_whom() -> None:
     (convergence,) = load_claims(["residual_convergence"])
     folder = Path("nowhere")
-    judgements = judge([convergence], lambda name, corpus: GridResults(claims_grid(corpus), folder))
+    judgements = judge([convergence], lambda name, corpus: GridResults(stated_grid("claims", corpus), folder))
     (sentence,) = Remarks("en", PHRASES["en"]).settings(judgements[0])
     assert "learning rate and warm-up tuned on validation;" in sentence
     assert "initial gain tuned on validation for `no_norm`, `plain`, 10 trials each" in sentence
     assert "seeds: 10 on docstrings, ag_news, listops, 5 on sst5" in sentence and "3 epochs on ag_news" in sentence
 
 
-def claims_grid(corpus: str) -> Grid:
-    return Grid.load("claims", {"data": {"corpus": corpus_of("claims", corpus)}})
+def test_a_precision_that_differs_is_said_with_its_corpora() -> None:
+    (claim_of_data,) = load_claims(["more_data"])
+    judgements = judge([claim_of_data], lambda name, corpus: GridResults(stated_grid(name, corpus), Path("nowhere")))
+    (sentence,) = Remarks("en", PHRASES["en"]).settings(judgements[0])
+    by_corpus = "bf16-mixed on docstrings, ag_news, listops, 32-true on sst5, trec, tweeteval_emotion, thucnews10"
+    assert f"precision {by_corpus};" in sentence
+
+
+def stated_grid(name: str, corpus: str) -> Grid:
+    return Grid.load(name, {"data": {"corpus": corpus_of(name, corpus)}})
 
 
 @pytest.mark.parametrize(("last", "is_said"), [(1.0, True), (1e-4, False)])

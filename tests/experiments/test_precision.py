@@ -8,8 +8,8 @@ import torch
 from data_modules.config import DataConfig
 from experiments import ablation
 from experiments.planning.run_config import RunConfig, TrainerConfig
-from experiments.running import precision
-from experiments.running.precision import choose_precision, decide
+from experiments.running import grid_runner, precision
+from experiments.running.precision import choose_precision, decide, slow_precision
 from experiments.running.trial_steps import BFLOAT16, FLOAT32, Choice, Trial
 from lightning_modules.config import ModelConfig
 
@@ -65,6 +65,34 @@ def test_what_is_measured_trains_and_differs_in_precision_alone(tmp_path):
     assert losses[FLOAT32] != losses[BFLOAT16]
     assert losses[FLOAT32][0] == pytest.approx(losses[BFLOAT16][0], rel=0.01)
     assert losses[FLOAT32][-1] < losses[FLOAT32][0]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "is_slow"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_bw": False, "avx_ne_convert": False}, True),
+        ({"architecture": "x86_64", "avx512_bw": True, "avx_ne_convert": False}, False),
+        ({"architecture": "x86_64", "avx512_bw": False, "avx_ne_convert": True}, False),
+        ({"architecture": "aarch64"}, False),  # not measured, so nothing is said
+    ],
+)
+def test_a_processor_that_computes_bfloat16_in_software_is_told_of(capabilities, is_slow, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    configs = [RunConfig(trainer=TrainerConfig(precision=name)) for name in (FLOAT32, BFLOAT16)]
+    advice = slow_precision(configs)
+    assert (advice is not None) == is_slow
+    assert slow_precision(configs[:1]) is None
+    assert advice is None or "--precision auto" in advice
+
+
+def test_a_grid_in_slow_bfloat16_says_so_before_its_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(precision, "emulates_bfloat16", lambda device: True)
+    monkeypatch.setattr(grid_runner, "run_grid", lambda *_, **__: [])
+    monkeypatch.setattr(ablation, "report", lambda *_: None)
+    for chosen, count in ((BFLOAT16, 1), (FLOAT32, 0)):
+        ablation.main(["run", "smoke", "--trainer.precision", chosen, "--results", str(tmp_path)])
+        assert capsys.readouterr().out.count("has no bfloat16 instructions") == count
 
 
 def test_the_grid_is_named_by_what_was_chosen(tmp_path, monkeypatch, capsys):
