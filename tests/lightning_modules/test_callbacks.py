@@ -14,7 +14,14 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
 from torch.utils.data import DataLoader
 
-from lightning_modules.callbacks import ConfusionMatrixPicture, DivergenceGuard, GradientNorms, History, Throughput
+from lightning_modules.callbacks import (
+    ConfusionMatrixPicture,
+    DivergenceGuard,
+    GradientNorms,
+    History,
+    Throughput,
+    confusion_matrix,
+)
 from lightning_modules.callbacks.confusion_matrix import draw_confusion_matrix
 from lightning_modules.callbacks.divergence import divergence_reason
 from lightning_modules.callbacks.history import HistoryWithTrainScores
@@ -205,6 +212,19 @@ def test_the_confusion_matrix_reaches_tensorboard_after_each_validation(tmp_path
     images = events.Images("validation/confusion_matrix")
     assert [image.step for image in images] == [6, 12]
     assert images[0].encoded_image_string.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("epochs", "drawn"), [(10, range(1, 11)), (25, (3, 5, 8, 10, 13, 15, 18, 20, 23, 25))])
+def test_of_many_validations_ten_are_drawn_evenly_and_the_last_of_them(epochs, drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(confusion_matrix, "draw_confusion_matrix", lambda *_: np.zeros((2, 2, 3), np.uint8))
+    steps = []
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    monkeypatch.setattr(logger.experiment, "add_image", lambda *_, global_step, dataformats: steps.append(global_step))
+    picture, module = ConfusionMatrixPicture(), make_classifier(layers=1)
+    for _ in range(2):
+        trainer = make_trainer(max_epochs=epochs, logger=logger, callbacks=[picture])
+        trainer.fit(module, datamodule=SyntheticText())
+    assert steps == 2 * [6 * epoch for epoch in drawn]
 
 
 def test_the_confusion_matrix_picture_has_true_classes_in_lines_and_predicted_ones_in_columns():
