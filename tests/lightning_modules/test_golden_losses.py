@@ -1,7 +1,8 @@
 """The first 20 losses of every variant, against a file: a change of the numbers must be meant.
 
-Rewrite the file with ``PYTHONPATH=. python tests/lightning_modules/test_golden_losses.py``. The comparison has a
-tolerance, because other processors round otherwise.
+Rewrite the file with ``PYTHONPATH=. python tests/lightning_modules/test_golden_losses.py``. Processors differ in the
+last bits of what they draw and compute, and ``article_layer_norm_dim1`` multiplies such a difference ten-thousandfold
+within a few steps. So the weights start at values that all draw alike, and the arithmetic is float64.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from synthetic_batches import make_batch, make_network
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.transformer.classifier_network import ClassifierNetwork
 from lightning_modules.variants import VARIANTS
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.json"
 STEPS = 20
 
 
+def with_portable_weights(network: ClassifierNetwork) -> ClassifierNetwork:
+    """Round the weights to bfloat16, which drops the bits that differ between processors, and compute in float64."""
+    return network.bfloat16().double()
+
+
 def losses_of(variant: str) -> list[float]:
-    network = make_network(variant=variant, layers=4, width=16).train()
+    network = with_portable_weights(make_network(variant=variant, layers=4, width=16)).train()
     optimizer = build_optimizer(ModelConfig(learning_rate=3e-3), network)
     schedule = build_schedule(ModelConfig(), optimizer, STEPS)
     losses = []
@@ -34,13 +41,13 @@ def losses_of(variant: str) -> list[float]:
         loss.backward()
         optimizer.step()
         schedule.step()
-        losses.append(round(loss.item(), 6))
+        losses.append(round(loss.item(), 8))
     return losses
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_first_losses_are_those_of_the_golden_file(variant):
-    assert losses_of(variant) == pytest.approx(json.loads(GOLDEN.read_text())[variant], rel=1e-3, abs=1e-4)
+    assert losses_of(variant) == pytest.approx(json.loads(GOLDEN.read_text())[variant], rel=1e-6)
 
 
 if __name__ == "__main__":
