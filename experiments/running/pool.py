@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from experiments.planning.runs import Run
 from experiments.running.engines.engine import Event, Message
@@ -29,9 +31,8 @@ PATIENCE = 5.0
 class Worker:
     """A process and the run that it is making."""
 
-    def __init__(self, number: int, results: Path) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.results = results
         self.run: Run | None = None
         self.start()
 
@@ -40,20 +41,20 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection: Connection
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs, self.results), daemon=True)
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs,), daemon=True)
         with interrupts_ignored():  # which the process inherits, so that Ctrl-C cannot disturb its start
             self.process.start()
         theirs.close()
 
-    def give(self, run: Run, seen: Mark) -> None:
+    def give(self, run: Run, results: Path, seen: Mark) -> None:
         """Hand the process its next run, and the mark of the record there; one that died while idle is replaced."""
         self.run = run
         try:
-            self.connection.send((run, seen))
+            self.connection.send((run, results, seen))
         except OSError:
             self.stop()
             self.start()
-            self.connection.send((run, seen))
+            self.connection.send((run, results, seen))
 
     def stop(self, patience: float = PATIENCE) -> None:
         """End the process: a closed connection asks it to leave, which clears up after it; then it is forced.
@@ -86,50 +87,89 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make_runs(
-    runs: Sequence[Run], results: Path, workers: int, is_made: Callable[[Run], bool] = lambda run: False
-) -> Generator[Event, None, None]:
-    """Make ``runs`` with ``workers`` processes and yield what happens, until every run has ended.
+class Pool:
+    """Worker processes that start once, when there are runs for them, and wait for more until the pool is left.
 
-    A run whose worker dies is tried once more in a new process and then reported as ``Failed``. A run that
-    ``is_made`` by the time that it would start is ``Skipped``, also where that happens while its worker still starts.
+    Args:
+        workers: most processes that make runs at the same time.
     """
-    waiting = deque(runs)
-    attempts: Counter[str] = Counter()
-    crew = [Worker(number, results) for number in range(min(workers, len(runs)))]
-    try:
-        while waiting or any(worker.run for worker in crew):
-            for worker in crew:
-                while worker.run is None and waiting:
-                    run = waiting.popleft()
-                    seen = record_mark(run.folder(results))  # before asking: a record written after it is noticed
-                    if is_made(run):
-                        yield Event(run, Skipped(), worker.number)
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.crew: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.dismiss()
+
+    def make_runs(
+        self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool] = lambda run: False
+    ) -> Generator[Event, None, None]:
+        """Make ``runs`` and yield what happens, until every run has ended.
+
+        A run whose worker dies is tried once more in a new process and then reported as ``Failed``. A run that
+        ``is_made`` by the time that it would start is ``Skipped``, also where that happens while its worker still
+        starts. Closing the generator while runs are being made ends all workers.
+        """
+        waiting = deque(runs)
+        attempts: Counter[str] = Counter()
+        while len(self.crew) < min(self.workers, len(runs)):
+            self.crew.append(Worker(len(self.crew)))
+        try:
+            while waiting or any(worker.run for worker in self.crew):
+                yield from self._hand_out(waiting, results, is_made, attempts)
+                for worker, run in ready(self.crew):
+                    message = receive(worker)
+                    if message is not None:
+                        if isinstance(message, Finished | Skipped | Failed):
+                            worker.run = None
+                        yield Event(run, message, worker.number)
                         continue
-                    attempts[run.name] += 1
-                    worker.give(run, seen)
-            for worker, run in ready(crew):
-                message = receive(worker)
-                if message is not None:
-                    if isinstance(message, Finished | Skipped | Failed):
-                        worker.run = None
-                    yield Event(run, message, worker.number)
+                    worker.run = None
+                    worker.stop()
+                    worker.start()
+                    if attempts[run.name] < ATTEMPTS:
+                        waiting.appendleft(run)
+                    else:
+                        reason = f"its worker process died {ATTEMPTS} times"
+                        write_failure(run, results, reason)
+                        yield Event(run, Failed(reason, mistake=False), worker.number)
+        finally:
+            if any(worker.run for worker in self.crew):
+                self.dismiss()
+
+    def _hand_out(
+        self, waiting: deque[Run], results: Path, is_made: Callable[[Run], bool], attempts: Counter[str]
+    ) -> Generator[Event, None, None]:
+        """Give every idle worker a run, and yield the runs that are made already."""
+        for worker in self.crew:
+            while worker.run is None and waiting:
+                run = waiting.popleft()
+                seen = record_mark(run.folder(results))  # before asking: a record written after it is noticed
+                if is_made(run):
+                    yield Event(run, Skipped(), worker.number)
                     continue
-                worker.run = None
-                worker.stop()
-                worker.start()
-                if attempts[run.name] < ATTEMPTS:
-                    waiting.appendleft(run)
-                else:
-                    reason = f"its worker process died {ATTEMPTS} times"
-                    write_failure(run, results, reason)
-                    yield Event(run, Failed(reason, mistake=False), worker.number)
-    finally:
+                attempts[run.name] += 1
+                worker.give(run, results, seen)
+
+    def dismiss(self) -> None:
+        """End all workers."""
         with interrupts_ignored():  # a second Ctrl-C must not leave processes behind
-            for worker in crew:
+            for worker in self.crew:
                 worker.connection.close()
-            for worker in crew:
+            for worker in self.crew:
                 worker.stop()
+        self.crew = []
+
+
+def make_runs(runs: Sequence[Run], results: Path, workers: int) -> Generator[Event, None, None]:
+    """Make ``runs`` in a pool of their own and yield what happens."""
+    with Pool(workers) as pool:
+        yield from pool.make_runs(runs, results)
 
 
 def ready(crew: Sequence[Worker]) -> list[tuple[Worker, Run]]:

@@ -45,14 +45,14 @@ class Failed:
     mistake: bool
 
 
-def serve(connection: Connection, results: Path) -> None:
+def serve(connection: Connection) -> None:
     """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=leave_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
-            run, seen = connection.recv()
+            run, results, seen = connection.recv()
             connection.send(make(run, results, connection.send, seen))
 
 

@@ -24,6 +24,7 @@ from experiments.records.store import read_committed
 from experiments.running.engines.engine import Event
 from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
+from experiments.running.pool import Pool
 from experiments.running.worker import Failed
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -137,14 +138,14 @@ def test_a_report_of_some_conditions_is_the_report_of_all(tmp_path: Path) -> Non
 def test_when_every_run_failed_the_last_thing_said_is_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(runs: list[Run], *_: Any) -> Iterator[Event]:
+    def failing(pool: Pool, runs: list[Run], *_: Any) -> Iterator[Event]:
         yield from (Event(run, Failed("RuntimeError: the [model] is broken", mistake=False), 0) for run in runs)
 
     def prepared(grid: Grid, console: Console) -> Text:
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
     monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
-    monkeypatch.setattr("experiments.running.engines.local.make_runs", failing)
+    monkeypatch.setattr("experiments.running.engines.local.Pool.make_runs", failing)
     with pytest.raises(SystemExit) as ended:
         ablation.main(["run", "smoke", "--results", str(tmp_path)])
     assert ended.value.code == 1

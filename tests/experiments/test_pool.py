@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny_run
 
-from experiments.running.pool import make_runs
+from experiments.running.pool import Pool
 from experiments.running.worker import Finished, Skipped
 
 
@@ -30,8 +30,8 @@ def at_most(seconds: int) -> Iterator[None]:
 
 def test_runs_that_others_made_by_then_are_skipped_and_the_pool_ends(tmp_path: Path) -> None:
     runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(3)]
-    with at_most(60):
-        events = list(make_runs(runs, tmp_path, workers=2, is_made=lambda run: True))
+    with at_most(60), Pool(workers=2) as pool:
+        events = list(pool.make_runs(runs, tmp_path, is_made=lambda run: True))
     assert [event.run for event in events] == runs
     assert all(isinstance(event.message, Skipped) for event in events)
 
@@ -39,7 +39,30 @@ def test_runs_that_others_made_by_then_are_skipped_and_the_pool_ends(tmp_path: P
 @pytest.mark.parametrize("made", [0, 1], ids=["first", "last"])
 def test_what_others_left_undone_is_made(tmp_path: Path, made: int) -> None:
     runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(2)]
-    with at_most(120):
-        events = list(make_runs(runs, tmp_path, workers=1, is_made=lambda run: run is runs[made]))
+    with at_most(120), Pool(workers=1) as pool:
+        events = list(pool.make_runs(runs, tmp_path, is_made=lambda run: run is runs[made]))
     endings = {event.run.seed: type(event.message) for event in events if isinstance(event.message, Finished | Skipped)}
     assert endings == {made: Skipped, 1 - made: Finished}
+
+
+def test_a_worker_starts_once_makes_the_runs_of_several_stages_and_ends_with_the_pool(tmp_path: Path) -> None:
+    runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(2)]
+    processes = []
+    with at_most(120), Pool(workers=2) as pool:
+        for run in runs:
+            events = list(pool.make_runs([run], tmp_path))
+            assert isinstance(events[-1].message, Finished)
+            processes.append([worker.process for worker in pool.crew])
+    assert processes[0] == processes[1] and len(processes[0]) == 1
+    assert not processes[0][0].is_alive()
+
+
+def test_a_pool_that_is_left_in_the_middle_of_a_run_ends_its_worker_and_may_be_used_again(tmp_path: Path) -> None:
+    runs = [tiny_run(tmp_path / "cache", seed=seed) for seed in range(2)]
+    with at_most(120), Pool(workers=1) as pool:
+        events = pool.make_runs(runs, tmp_path)
+        next(events)
+        (worker,) = pool.crew
+        events.close()
+        assert pool.crew == [] and not worker.process.is_alive()
+        assert isinstance(list(pool.make_runs(runs[1:], tmp_path))[-1].message, Finished)

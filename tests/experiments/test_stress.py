@@ -87,9 +87,10 @@ def disturbed(grid: Grid, results: Path, most: int, between: tuple[int, int], se
     killer = Killer(results, most, between, seed)
     killer.start()
     commands = 1
-    while run_grid(grid, results, LocalEngine(2), QUIET):
-        commands += 1
-        assert commands < 5, "a grid must end although workers are killed"
+    with LocalEngine(2) as engine:
+        while run_grid(grid, results, engine, QUIET):
+            commands += 1
+            assert commands < 5, "a grid must end although workers are killed"
     killer.ended.set()
     killer.join()
     return killer.kills, commands

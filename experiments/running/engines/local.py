@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from types import TracebackType
 
 from experiments.planning.runs import Run
 from experiments.running.engines.engine import Engine, Event
-from experiments.running.pool import make_runs
+from experiments.running.pool import Pool
 
 
 class LocalEngine(Engine):
-    """A pool of worker processes.
+    """A pool of worker processes, which start once for all stages of a grid.
 
     Args:
         workers: processes that make runs at the same time.
     """
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
+        self.pool = Pool(workers)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes."""
+        self.pool.dismiss()
 
     def make_runs(
         self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool]
     ) -> Generator[Event, None, None]:
-        """Make the runs in the pool; closing the generator ends its processes."""
-        yield from make_runs(runs, results, self.workers, is_made)
+        """Make the runs in the pool; closing the generator before they are made ends its processes."""
+        yield from self.pool.make_runs(runs, results, is_made)
