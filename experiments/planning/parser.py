@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import fields
 from functools import cache
 from typing import Any, NoReturn
@@ -14,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_s
 from data_modules.config import DataConfig
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError
-from experiments.planning.names import nest
+from experiments.planning.names import nest, reject_unknown
 from experiments.planning.run_config import ProbesConfig, TrainerConfig
 from lightning_modules.config import ModelConfig
 
@@ -29,10 +31,15 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 class StrictParser(ArgumentParser):
-    """A parser that takes no abbreviations and answers a mistake with one line that names the nearest option."""
+    """A parser that takes no abbreviations and answers a mistake with one line that names the nearest option.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    Args:
+        near: options of other parsers that a mistake may also be near to.
+    """
+
+    def __init__(self, *args: Any, near: tuple[str, ...] = (), **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
+        self.near = near
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print ``message`` with the nearest option and end with status 2.
@@ -40,7 +47,7 @@ class StrictParser(ArgumentParser):
         Raises:
             ArgumentError: where the parser was built with ``exit_on_error=False``.
         """
-        message = explain(message, self.option_names())
+        message = explain(message, [*self.option_names(), *self.near])
         if not self.exit_on_error:
             raise ArgumentError(None, message) from ex
         print(f"error: {message}", file=sys.stderr)
@@ -66,25 +73,43 @@ def explain(message: str, options: list[str]) -> str:
 
 def add_sections(parser: ArgumentParser, *, without: frozenset[str] = frozenset()) -> None:
     """Give ``parser`` a flag for every field of every section, but those named ``without``."""
-    for name, schema in SECTIONS.items():
-        skip = {entry.name for entry in fields(schema)} & (without | {"seed"})
-        parser.add_class_arguments(schema, name, skip=skip)
+    for name in SECTIONS:
+        add_section(parser, name, without)
 
 
-def validated_sections(values: dict[str, Any]) -> dict[str, Any]:
+def add_section(parser: ArgumentParser, name: str, without: frozenset[str] = frozenset()) -> None:
+    """Give ``parser`` a flag for every field of a section, but those named ``without`` and the seed."""
+    skip = {entry.name for entry in fields(SECTIONS[name])} & (without | {"seed"})
+    parser.add_class_arguments(SECTIONS[name], name, skip=skip)
+
+
+def validated_sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return ``{"model": ModelConfig, "data": DataConfig, …}``, all sections, from nested plain values.
 
     Raises:
         ExperimentError: for an unknown name or a value of the wrong type.
         ConfigurationError, DataError: for a value out of range.
     """
-    parser = sections_parser()
-    try:
-        parsed = parser.parse_object(values)
-    except ArgumentError as error:
-        raise ExperimentError(str(error)) from None
-    built = parser.instantiate(parsed)
-    return {name: built[name] for name in SECTIONS}
+    for name in values:
+        reject_unknown("section", name, SECTIONS)
+    return {name: validated_section(name, values.get(name, {})) for name in SECTIONS}
+
+
+_validated: dict[str, Any] = {}
+"""Sections by what they were built from: most are the same in many conditions of a grid."""
+
+
+def validated_section(name: str, values: Mapping[str, Any]) -> Any:
+    """Return a section of its own from plain values, which are checked once; raises what all sections raise."""
+    key = repr((name, values))
+    if key not in _validated:
+        parser = section_parser(name)
+        try:
+            parsed = parser.parse_object({name: values})
+        except ArgumentError as error:
+            raise ExperimentError(str(error)) from None
+        _validated[key] = parser.instantiate(parsed)[name]
+    return deepcopy(_validated[key])
 
 
 def checked_value(name: str, value: Any) -> Any:
@@ -104,6 +129,14 @@ def _checked_value(name: str, value: str) -> Any:
         return sections_parser().parse_object(nest({name: json.loads(value)}))[name]
     except ArgumentError as error:
         raise ExperimentError(str(error)) from None
+
+
+@cache
+def section_parser(name: str) -> StrictParser:
+    """Return a parser of one section, built once; a mistake's nearest option may be one of another section."""
+    parser = StrictParser(exit_on_error=False, near=tuple(sections_parser().option_names()))
+    add_section(parser, name)
+    return parser
 
 
 @cache

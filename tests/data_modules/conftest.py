@@ -19,7 +19,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def docstrings_config(tmp_path_factory: pytest.TempPathFactory) -> DataConfig:
-    return DataConfig(cache_dir=str(tmp_path_factory.mktemp("docstrings")))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of all test processes, so that the corpus is built once
+    return DataConfig(cache_dir=str(folder / "docstrings"))
 
 
 @pytest.fixture(scope="session")

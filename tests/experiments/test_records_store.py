@@ -176,7 +176,13 @@ def test_a_damaged_local_record_is_reported_and_the_others_are_kept(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not gzip", gzip.compress(b'{"schema": 1\n'), gzip.compress(b"x" * 999)[:20]]
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"not gzip", id="not gzip"),
+        pytest.param(gzip.compress(b'{"schema": 1\n'), id="not JSON"),
+        pytest.param(gzip.compress(b"x" * 999)[:20], id="cut off"),
+    ],
 )
 def test_a_damaged_committed_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / RECORDS_FILE).write_bytes(content)
