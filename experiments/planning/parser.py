@@ -125,8 +125,12 @@ def checked_value(name: str, value: Any) -> Any:
 
 @cache
 def _checked_value(name: str, value: str) -> Any:
+    section = name.partition(".")[0]
+    reject_unknown("section", section, SECTIONS)
+    if section == name:
+        raise ExperimentError(f"{name} is a section; name one of its settings, as in model.layers")
     try:
-        return sections_parser().parse_object(nest({name: json.loads(value)}))[name]
+        return section_parser(section).parse_object(nest({name: json.loads(value)}))[name]
     except ArgumentError as error:
         raise ExperimentError(str(error)) from None
 
@@ -134,17 +138,17 @@ def _checked_value(name: str, value: str) -> Any:
 @cache
 def section_parser(name: str) -> StrictParser:
     """Return a parser of one section, built once; a mistake's nearest option may be one of another section."""
-    parser = StrictParser(exit_on_error=False, near=tuple(sections_parser().option_names()))
+    parser = StrictParser(exit_on_error=False, near=section_options())
     add_section(parser, name)
     return parser
 
 
 @cache
-def sections_parser() -> StrictParser:
-    """Return a parser of all sections, built once."""
-    parser = StrictParser(exit_on_error=False)
+def section_options() -> tuple[str, ...]:
+    """Return the options of all sections, such as ``--model.layers``."""
+    parser = StrictParser()
     add_sections(parser)
-    return parser
+    return tuple(parser.option_names())
 
 
 def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:

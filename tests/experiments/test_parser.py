@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from experiments.errors import ExperimentError
-from experiments.planning.parser import validated_sections
+from experiments.planning.parser import checked_value, validated_sections
 from lightning_modules.errors import ConfigurationError
 
 
@@ -49,3 +49,17 @@ def test_changing_one_configuration_changes_no_other() -> None:
     first.batch_size += 1
     assert (second.listops.train_rows, second.batch_size) != (first.listops.train_rows, first.batch_size)
     assert validated_sections({})["data"] == second
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("modl.layers", "did you mean 'model'"),
+        ("model.layrs", "did you mean 'model.layers'"),
+        ("layers", "section 'layers' is not known"),
+        ("model", "name one of its settings"),
+    ],
+)
+def test_a_setting_to_sweep_that_is_not_known_is_named(name: str, message: str) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        checked_value(name, 3)
