@@ -21,9 +21,9 @@ from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.console import printed
+from experiments.running.messages import Failed, Finished
 from experiments.running.pool import default_workers, make_runs
 from experiments.running.training import prepare_process
-from experiments.running.worker import Failed, Finished
 
 
 def measure_growth(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:

@@ -12,9 +12,8 @@ from pathlib import Path
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Event
+from experiments.running.messages import Event, Failed, Finished
 from experiments.running.pool import make_runs
-from experiments.running.worker import Failed, Finished
 
 
 @dataclass(frozen=True)

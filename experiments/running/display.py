@@ -12,8 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Event
-from experiments.running.worker import Failed, Finished, Skipped
+from experiments.running.messages import Event, Failed, Finished, Skipped
 
 
 class Display:

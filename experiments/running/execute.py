@@ -23,7 +23,8 @@ from experiments.running.ending import ending_of
 from experiments.running.leftovers import log_hyperparameters, write_predictions
 from experiments.running.locks import UNSEEN, Mark, locked
 from experiments.running.memory import forget_peak_memory, peak_memory_mib
-from experiments.running.progress import Progress, ProgressReporter
+from experiments.running.messages import Progress
+from experiments.running.progress import ProgressReporter
 from experiments.running.run_folder import empty
 from experiments.running.tfidf import fit_tfidf
 from experiments.running.training import build_trainer, find, prepare_process, probing_callbacks

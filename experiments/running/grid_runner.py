@@ -20,8 +20,8 @@ from experiments.running.display import Display
 from experiments.running.engines.engine import Engine
 from experiments.running.finished import FinishedRuns, refuse_other_text
 from experiments.running.locks import is_locked
+from experiments.running.messages import Failed, Skipped
 from experiments.running.population_runner import make_populations
-from experiments.running.worker import Failed, Skipped
 
 POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Event, Message
 from experiments.running.failure import write_failure
 from experiments.running.locks import Mark, record_mark
-from experiments.running.worker import Failed, Finished, Skipped, serve
+from experiments.running.messages import Event, Failed, Finished, Message, Skipped
+from experiments.running.worker import serve
 
 ATTEMPTS = 2
 """How often a run is tried whose worker dies under it."""

@@ -1,26 +1,17 @@
-"""Messages that a run sends while it trains."""
+"""The callback that tells how far a run has come while it trains."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from experiments.running.messages import Progress
+
 INTERVAL = 0.5
 """Seconds between two messages."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run has come."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float | None
 
 
 class ProgressReporter(Callback):

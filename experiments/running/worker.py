@@ -9,7 +9,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -18,31 +17,10 @@ from data_modules.errors import DataError
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.records.errors import RecordError
-from experiments.records.record import Outcome
 from experiments.running.failure import write_failure
 from experiments.running.locks import UNSEEN, Busy, Mark
+from experiments.running.messages import Failed, Finished, Skipped
 from lightning_modules.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The run ended and its record is written."""
-
-    outcome: Outcome
-    validation_macro_f1: float | None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Another process is making the run, or has made it."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The run was stopped by an error; a traceback is there for defects and none for a user's mistake."""
-
-    reason: str
-    mistake: bool
 
 
 def serve(connection: Connection) -> None:

@@ -21,11 +21,10 @@ from experiments.planning.runs import Run
 from experiments.records.files import write_record
 from experiments.records.record import Outcome, Record
 from experiments.records.store import read_committed
-from experiments.running.engines.engine import Event
 from experiments.running.grid_runner import Text, splitting
 from experiments.running.locks import locked
+from experiments.running.messages import Event, Failed
 from experiments.running.pool import Pool
-from experiments.running.worker import Failed
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

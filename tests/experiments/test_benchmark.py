@@ -22,8 +22,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.records.record import Outcome
-from experiments.running.engines.engine import Event
-from experiments.running.worker import Failed, Finished
+from experiments.running.messages import Event, Failed, Finished
 from lightning_modules.config import ModelConfig
 
 

@@ -11,9 +11,7 @@ from tiny_runs import tiny_run
 from experiments.planning.runs import Run
 from experiments.records.record import Outcome
 from experiments.running.display import Display
-from experiments.running.engines.engine import Event
-from experiments.running.progress import Progress
-from experiments.running.worker import Failed, Finished, Skipped
+from experiments.running.messages import Event, Failed, Finished, Progress, Skipped
 
 REASON = "its worker process died, and what the system said about it is longer than a terminal is wide " * 2
 

@@ -16,7 +16,7 @@ from experiments.errors import ExperimentError
 from experiments.running.engines.local import LocalEngine
 from experiments.running.engines.ray_connection import require_cluster
 from experiments.running.locks import record_mark
-from experiments.running.worker import Finished, Skipped
+from experiments.running.messages import Finished, Skipped
 from experiments.running.worker import make as make_in_worker
 
 REPOSITORY = Path(__file__).parent.parent.parent

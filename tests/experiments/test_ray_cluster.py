@@ -20,11 +20,10 @@ from experiments.paths import runs_folder
 from experiments.planning.runs import Run
 from experiments.records.files import read_record
 from experiments.records.store import Evidence
-from experiments.running.engines.engine import Event
 from experiments.running.engines.options import EngineOptions
 from experiments.running.engines.ray_cluster import RayEngine, SentRun, SentText
 from experiments.running.locks import is_locked, locked
-from experiments.running.worker import Failed, Finished, Skipped
+from experiments.running.messages import Event, Failed, Finished, Skipped
 
 os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that may be busy, and are waited for
 

@@ -26,9 +26,9 @@ from experiments.planning.widening import Trial, is_at_edge, next_trial
 from experiments.records.files import write_record
 from experiments.records.record import Record
 from experiments.records.store import local_records
-from experiments.running.engines.engine import Engine, Event
+from experiments.running.engines.engine import Engine
 from experiments.running.grid_runner import Text, run_grid, splitting
-from experiments.running.worker import Finished
+from experiments.running.messages import Event, Finished
 
 RATE, GAIN, WARMUP = "model.learning_rate", "model.initialisation_gain", "model.warmup_fraction"
 RATES = (3e-4, 1e-3, 3e-3)

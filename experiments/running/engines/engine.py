@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from experiments.planning.runs import Run
-
-Message = Any
-"""A ``Progress``, ``Finished``, ``Skipped`` or ``Failed``."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a run reports, or that happened to what was making it."""
-
-    run: Run
-    message: Message
-    worker: int
+from experiments.running.messages import Event
 
 
 class Engine(ABC):

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Engine, Event
+from experiments.running.engines.engine import Engine
+from experiments.running.messages import Event
 from experiments.running.pool import Pool
 
 

@@ -17,16 +17,17 @@ from typing import Any, Self
 from data_modules.portable import pack_text
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Engine, Event, Message
+from experiments.running.engines.engine import Engine
 from experiments.running.engines.options import EngineOptions
 from experiments.running.engines.ray_connection import connect, first_line, require_cluster, require_ray
 from experiments.running.engines.ray_node import Job, make_on_node
 from experiments.running.engines.run_archive import ArchiveError, unpack_run
 from experiments.running.failure import write_failure
 from experiments.running.locks import Busy, locked
+from experiments.running.messages import Event, Failed, Message, Skipped
 from experiments.running.pool import default_workers, interrupts_ignored
 from experiments.running.provenance import versions
-from experiments.running.worker import Failed, Skipped, is_mistake
+from experiments.running.worker import is_mistake
 
 POLL_SECONDS = 1.0
 """Between two looks at how much room the cluster has."""

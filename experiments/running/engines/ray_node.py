@@ -19,8 +19,8 @@ from data_modules.portable import carried_folder, unpack_text
 from experiments.errors import ExperimentError
 from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
-from experiments.running.engines.engine import Message
 from experiments.running.engines.run_archive import pack_run
+from experiments.running.messages import Message
 from experiments.running.provenance import versions
 from experiments.running.worker import make
 
