@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from experiments.records.record import Outcome
 from experiments.running.messages import Failed, Finished, Progress, Skipped
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -18,7 +19,12 @@ print(*(type(message).__name__ for message in messages))
 
 
 def test_reading_messages_imports_neither_torch_nor_lightning() -> None:
-    sent = [Progress(1, 2, 3, 0.5), Finished("trained", 0.5), Skipped(), Failed("reason", mistake=False)]
+    sent = [
+        Progress(1, 2, 3, 0.5),
+        Finished(Outcome(status="trained", step=1), 0.5),
+        Skipped(),
+        Failed("reason", mistake=False),
+    ]
     command = [sys.executable, "-c", READER]
     read = subprocess.run(command, cwd=REPOSITORY, input=pickle.dumps(sent), capture_output=True, check=True)
     assert read.stdout.decode() == "\nProgress Finished Skipped Failed\n"
