@@ -486,6 +486,7 @@ def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: 
         ("steps_to_target", "summary", "learning_curves"),
         ("gradient_imbalance_in_training", None, "gradient_norms_learning_rate=0.001"),
         ("failure_share", "summary", "failures_by_learning_rate"),
+        ("failure_share", "summary", "macro_f1"),
         ("class_precision_recall_f1", "per_class", "confusion"),
         ("macro_f1", "summary", "macro_f1_by_layers"),
         ("gradient_imbalance_in_training", None, "gradient_ratio"),
