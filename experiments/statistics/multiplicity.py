@@ -28,7 +28,8 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     """Return Holm's step-down procedure (Holm 1979) over a family, in the order given.
 
     The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)`` until the first that is
-    not rejected; all from there on keep that member's level. The adjusted p-value is ``max over j ≤ i of
+    not rejected; all from there on keep that member's level. Equal p-values share the strictest level of theirs, which
+    changes no rejection and leaves nothing to the order given. The adjusted p-value is ``max over j ≤ i of
     (m − j + 1)·p_(j)``, at most 1. (``statsmodels`` has the same, and collects garbage for half a second in every call:
     the tests compare with it.) The t-interval at a member's level excludes zero exactly where Holm rejects it. These
     intervals go with the tests one by one; for statements about any member of a family there is ``α/m``.
@@ -40,10 +41,12 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     known = [1.0 if p_value is None else p_value for p_value in p_values]
     found: list[Adjusted | None] = [None] * len(known)
     adjusted, level, rejects = 0.0, alpha, True
-    for rank, index in enumerate(sorted(range(len(known)), key=known.__getitem__)):
+    order = sorted(range(len(known)), key=known.__getitem__)
+    for rank, index in enumerate(order):
         remaining = len(known) - rank
         adjusted = max(adjusted, min(1.0, remaining * known[index]))
-        level = alpha / remaining if rejects else level
+        is_tied = rank > 0 and known[index] == known[order[rank - 1]]
+        level = alpha / remaining if rejects and not is_tied else level
         rejects = rejects and known[index] <= level
         found[index] = Adjusted(adjusted, level, alpha / len(known), rejects)
     return [member for member in found if member is not None]

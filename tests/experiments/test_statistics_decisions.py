@@ -45,6 +45,14 @@ def test_holm_by_hand() -> None:
     assert [member.level for member in found] == pytest.approx([0.05 / 2, 0.05 / 4, 0.05 / 2, 0.05 / 3])
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1), (1, 0, 3, 2)])
+def test_equal_p_values_share_the_strictest_level_of_theirs_in_any_order(order: tuple[int, ...]) -> None:
+    p_values = [0.002, 0.002, 0.02, 0.001]
+    found = holm([p_values[place] for place in order])
+    assert [member.level for member in found] == pytest.approx([0.05 / (3, 3, 1, 4)[place] for place in order])
+    assert all(member.rejected for member in found)
+
+
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_a_member_is_rejected_exactly_where_its_p_value_is_within_its_level(p_values: list[float]) -> None:
