@@ -267,13 +267,27 @@ def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_pa
 
 
 def test_lower_ends_have_the_levels_of_holm_and_upper_ends_that_of_the_whole_family(grid: Grid, tmp_path: Path) -> None:
-    results = results_of(grid, tmp_path, scored(grid, 0.02))
-    effects = judged(results, *(part(id=str(index)) for index in range(4))).effects
-    values = 0.02 + NOISE
-    for level, effect in zip((0.05 / 4, 0.05 / 3, 0.05 / 2, 0.05), effects, strict=True):
+    differences = {"first": 0.02, "second": 0.05, "third": 0.03, "fourth": 0.04}  # the largest has the least p-value
+    results = {
+        corpus: results_of(grid, tmp_path / corpus, scored(grid, difference))
+        for corpus, difference in differences.items()
+    }
+    (judgement,) = judge([claim(part(corpora=tuple(differences)))], lambda _, corpus: results[corpus])
+    for level, effect in zip((0.05, 0.05 / 4, 0.05 / 2, 0.05 / 3), judgement.effects, strict=True):
+        values = differences[effect.measurement.corpus] + NOISE
         low, high = (t.interval(1 - at, SEEDS - 1, values.mean(), sem(values)) for at in (level, 0.05 / 4))
         assert effect.interval is not None
         assert (effect.interval.low, effect.interval.high) == (pytest.approx(low[0]), pytest.approx(high[1]))
+
+
+def test_equal_effects_of_a_family_have_equal_intervals(grid: Grid, tmp_path: Path) -> None:
+    results = results_of(grid, tmp_path, scored(grid, 0.02))
+    effects = judged(results, *(part(id=str(index)) for index in range(4))).effects
+    values = 0.02 + NOISE
+    low, high = t.interval(1 - 0.05 / 4, SEEDS - 1, values.mean(), sem(values))
+    for effect in effects:
+        assert effect.interval is not None
+        assert (effect.interval.low, effect.interval.high) == (pytest.approx(low), pytest.approx(high))
 
 
 @pytest.mark.parametrize(("p_value", "reason"), [(0.03, ""), (0.01, "equivalent")])
