@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from data_modules.cleaning.duplicates import near_duplicates, same_text_key
 from data_modules.config import DataConfig
-from data_modules.corpora.load import PreparedCorpus, prepare
-from data_modules.corpora.source import SPLITS
-from data_modules.duplicates import near_duplicates, same_text_key
-from data_modules.encoding import EncodedCorpus, encode
+from data_modules.sources.load import PreparedCorpus, prepare
+from data_modules.sources.source import SPLITS
+from data_modules.tokens.encoding import EncodedCorpus, encode
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 DESCRIBED_THRESHOLD = 0.7  # similarity that counts as nearly the same where the configuration keeps such rows

@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 
 from data_modules.cache import cache_root, cached
 from data_modules.config import DataConfig
-from data_modules.corpora.source import Source
 from data_modules.errors import DataError
-from data_modules.tokenization import TextTokenizer, is_learned
+from data_modules.sources.source import Source
+from data_modules.tokens.tokenization import TextTokenizer, is_learned
 
 FACTS_FILE, PRETRAINED_FILE = "text.json", "pretrained.json"
 KIND = "carried"
@@ -49,8 +49,8 @@ def pack_text(config: DataConfig) -> PortableText:
     Raises:
         DataError: where the corpus or its tokenizer cannot be had.
     """
-    from data_modules.corpora.load import prepare, resolve
-    from data_modules.encoding import encode
+    from data_modules.sources.load import prepare, resolve
+    from data_modules.tokens.encoding import encode
 
     source, corpus = resolve(config), prepare(config)
     encoded = encode(corpus, config)

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
+from experiments.making.engines.engine import Engine
+from experiments.making.engines.options import add_engine_options, chosen_engine, chosen_workers
 from experiments.paths import RESULTS, runs_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import StrictParser, add_sections, given_options
-from experiments.records.naming import spell
-from experiments.running import automatic
-from experiments.running.engines.engine import Engine
-from experiments.running.engines.options import add_engine_options, chosen_engine, chosen_workers
+from experiments.runs import automatic
+from experiments.runs.naming import spell
 
 VERBS = ("plan", "run", "status", "report", "clean")
 
@@ -96,7 +96,7 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
 
 def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid with its size, time and disk."""
-    from experiments.running.overview import print_plan
+    from experiments.making.overview import print_plan
 
     print_plan(grid, results, workers, console)
 
@@ -105,7 +105,7 @@ def run(
     grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, population: int = 1
 ) -> None:
     """Make the missing runs, then report; ``population`` runs of one architecture are trained together, here."""
-    from experiments.running.grid_runner import run_grid
+    from experiments.making.grid_runner import run_grid
 
     if population < 1:
         raise ExperimentError(f"--population is {population}; it must be at least 1")
@@ -133,9 +133,9 @@ def run(
 
 def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
     """Say before hours are spent that this machine's processor is slow at the precision that the grid asks for."""
+    from experiments.making.engines.local import LocalEngine
     from experiments.planning.expansion import final_runs
-    from experiments.running.engines.local import LocalEngine
-    from experiments.running.precision import slow_precision
+    from experiments.runs.precision import slow_precision
 
     advice = slow_precision(run.config for run in final_runs(grid)) if isinstance(engine, LocalEngine) else None
     if advice:
@@ -159,8 +159,8 @@ def require_writable(folder: Path) -> None:
 
 def status(grid: Grid, results: Path, console: Console) -> None:
     """Print how far the grid is."""
-    from experiments.running.finished import refuse_other_files
-    from experiments.running.status import print_status
+    from experiments.making.status import print_status
+    from experiments.runs.finished import refuse_other_files
 
     refuse_other_files(grid, results)
     print_status(grid, results, console)
@@ -171,9 +171,9 @@ def report(grid: Grid, results: Path, console: Console) -> None:
 
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
-    from experiments.records.files import one_at_a_time
     from experiments.reporting.grid_report import report_grid
-    from experiments.running.finished import refuse_other_files
+    from experiments.runs.files import one_at_a_time
+    from experiments.runs.finished import refuse_other_files
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
@@ -182,7 +182,7 @@ def report(grid: Grid, results: Path, console: Console) -> None:
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
     """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
-    from experiments.running.locks import is_locked
+    from experiments.runs.locks import is_locked
 
     runs = runs_folder(results, grid.name, grid.corpus)
     checkpoints = [path for path in runs.glob("*/*/*/*.ckpt") if not is_locked(path.parent)]

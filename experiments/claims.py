@@ -21,12 +21,12 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from experiments.errors import readable_errors
+from experiments.making.engines.options import add_engine_options, chosen_engine
 from experiments.paths import RESULTS
 from experiments.planning.parser import StrictParser
-from experiments.running.engines.options import add_engine_options, chosen_engine
 
 if TYPE_CHECKING:
-    from experiments.judging.claim import Claim
+    from experiments.evidence.claim import Claim
 
 VERBS = ("run", "report")
 
@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Console) -> None:
     """Make the missing runs of every grid and corpus that the claims name, then each grid's own report."""
     from experiments.ablation import run as run_grid
-    from experiments.judging.claim import load_claims
+    from experiments.evidence.claim import load_claims
     from experiments.planning.grid import Grid
 
     failed, engine = 0, chosen_engine(parsed)
@@ -107,14 +107,14 @@ def corpus_of(grid: str, corpus: str) -> str:
 
 def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
     """Judge from the records; write the report in both languages, or print what was asked for."""
-    from experiments.judging.claim import load_claims
-    from experiments.judging.console import print_effects, print_verdicts
-    from experiments.judging.evidence import GridResults
-    from experiments.judging.judge import judge
-    from experiments.judging.report import write_report
-    from experiments.judging.sides import check_sides
+    from experiments.evidence.claim import load_claims
+    from experiments.evidence.console import print_effects, print_verdicts
+    from experiments.evidence.evidence import GridResults
+    from experiments.evidence.judge import judge
+    from experiments.evidence.report import write_report
+    from experiments.evidence.sides import check_sides
     from experiments.planning.grid import Grid
-    from experiments.records.files import one_at_a_time
+    from experiments.runs.files import one_at_a_time
 
     @cache
     def results_of(grid: str, corpus: str) -> GridResults:

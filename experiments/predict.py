@@ -27,7 +27,7 @@ from experiments.planning.parser import StrictParser
 from experiments.planning.saved_runs import run_folder
 
 if TYPE_CHECKING:
-    from experiments.running.inference import Answers
+    from experiments.runs.inference import Answers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -96,12 +96,12 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None) 
     Raises:
         ExperimentError, DataError: where the file cannot be read or written, or lacks the column.
     """
-    from data_modules.corpora.files import read_table
-    from data_modules.corpora.tables import require_columns
+    from data_modules.sources.files import read_table
+    from data_modules.sources.tables import require_columns
 
     table = read_table(path, format_of(path))
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
-    from experiments.running.inference import add_answers, texts_of, write_table  # torch and Lightning take seconds
+    from experiments.runs.inference import add_answers, texts_of, write_table  # torch and Lightning take seconds
 
     answered = add_answers(table, load_and_answer(folder, texts_of(table[text_column])), path.name)
     if output is None:
@@ -113,7 +113,7 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None) 
 
 def load_and_answer(folder: Path, texts: Sequence[str]) -> Answers:
     """Load the run's model, which takes seconds, and answer."""
-    from experiments.running.inference import TrainedModel
+    from experiments.runs.inference import TrainedModel
 
     with Console(stderr=True).status("loading the model"):
         return TrainedModel.load(folder).answer(texts)

@@ -25,8 +25,8 @@ from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import StrictParser, add_sections, given_options, validated_sections
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import run_folder, run_names
-from experiments.records.naming import cell_name, path_safe
-from lightning_modules.variants import VARIANTS
+from experiments.runs.naming import cell_name, path_safe
+from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
     from experiments.probing.snapshots import Snapshot
@@ -131,8 +131,8 @@ def write(snapshots: Sequence[Snapshot], folder: Path, console: Console) -> None
 
     from experiments.probing.figure import depth_figure
     from experiments.probing.tables import as_csv, terminal_table
-    from experiments.records.files import write_atomically
     from experiments.reporting.style import save_png, settings
+    from experiments.runs.files import write_atomically
 
     for name in dict.fromkeys(snapshot.name for snapshot in snapshots):
         console.print(terminal_table([snapshot for snapshot in snapshots if snapshot.name == name][-1]))

@@ -18,15 +18,15 @@ from jsonargparse import set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import explain
 from experiments.planning.run_config import ProbesConfig
-from experiments.records.naming import spell
-from experiments.running import automatic
-from lightning_modules.classifier import TextClassifier
-from lightning_modules.processes import is_first_process, whole_module
+from experiments.runs import automatic
+from experiments.runs.naming import spell
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.processes import is_first_process, whole_module
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -86,13 +86,13 @@ class TrainCLI(LightningCLI):
             if subcommand != "fit":
                 raise ExperimentError(f"{subcommand} needs --ckpt_path, such as a run folder's best.ckpt")
             return
-        from experiments.running.resuming import (
+        from experiments.runs.resuming import (
             find_checkpoint,
             read_checkpoint,
             refuse_other_model,
             refuse_weights_only,
         )
-        from experiments.running.single import run_of
+        from experiments.runs.single import run_of
 
         path = find_checkpoint(given, run_of(settings.as_dict()).folder(Path(settings["results"])))
         checkpoint = read_checkpoint(path)
@@ -108,7 +108,7 @@ class TrainCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Set threads before any tensor is made, and the settings that are to be measured."""
-        from experiments.running.training import prepare_process
+        from experiments.runs.training import prepare_process
 
         prepare_process(self.settings["threads"])
         for option in automatic.SECTIONS:
@@ -136,8 +136,8 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
-        from experiments.running.single import run_of
-        from experiments.running.training import (
+        from experiments.runs.single import run_of
+        from experiments.runs.training import (
             FULLY_SHARDED,
             build_bare_trainer,
             build_trainer,
@@ -166,8 +166,8 @@ class TrainCLI(LightningCLI):
             self.trainer.fit(**arguments)
             whole_module(self.trainer, self.model)
             return
-        from experiments.running.resuming import is_inside, prepend_curves, set_curves_aside
-        from experiments.running.single import finish, occupied, prepare_folder
+        from experiments.runs.resuming import is_inside, prepend_curves, set_curves_aside
+        from experiments.runs.single import finish, occupied, prepare_folder
 
         with occupied(self.folder):
             resumes = self.resumed_step is not None and is_inside(arguments["ckpt_path"], self.folder)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.variants import VARIANTS, Variant
+from lightning_modules.schemes.variants import VARIANTS, Variant
 
 Activation = Literal["relu", "gelu"]
 Positions = Literal["learned", "sinusoidal", "none"]
@@ -31,7 +31,7 @@ class ModelConfig:
     """
 
     variant: str = "pre_ln"
-    """Residual and normalisation scheme (``lightning_modules/variants.py`` lists them with their sources)."""
+    """Residual and normalisation scheme (``lightning_modules/schemes/variants.py`` lists them with their sources)."""
 
     layers: int = 6
     """Transformer blocks."""

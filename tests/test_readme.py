@@ -89,7 +89,7 @@ def test_every_named_file_and_folder_is_there() -> None:
 
 
 def test_variants_in_the_readme_are_the_registry() -> None:
-    from lightning_modules.variants import VARIANTS
+    from lightning_modules.schemes.variants import VARIANTS
 
     compared = README.split("## What is compared")[1].split("##")[0]
     table = re.findall(r"^\| `(\w+)` \| (.*?) \|", compared, flags=re.MULTILINE)

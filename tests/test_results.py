@@ -11,14 +11,14 @@ from rich.console import Console
 from experiments.ablation import report
 from experiments.benchmarking.settings import PATTERN, write_settings
 from experiments.claims import report as judge_claims
-from experiments.judging.claim import load_claims
-from experiments.judging.report import FILES
+from experiments.evidence.claim import load_claims
+from experiments.evidence.report import FILES
 from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
-from experiments.records.predictions import PREDICTIONS_FILE, disagreements
-from experiments.records.store import RECORDS_FILE, Evidence, read_committed
-from experiments.records.timings import TIMING_FILE
 from experiments.reporting.report import REPORT_FILE
+from experiments.runs.predictions import PREDICTIONS_FILE, disagreements
+from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
+from experiments.runs.timings import TIMING_FILE
 
 RESULTS = Path(__file__).parent.parent / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob(f"*/*/{RECORDS_FILE}") if path.parts[-3] != "runs")

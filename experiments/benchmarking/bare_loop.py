@@ -10,8 +10,8 @@ from torch import nn
 
 from experiments.benchmarking.task import Task, Timing, Work
 from experiments.errors import ExperimentError
-from lightning_modules.losses import build_training_loss
-from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.training.losses import build_training_loss
+from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 
 def train_in_a_bare_loop(task: Task, network: nn.Module, precision: str = "32-true") -> Timing:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from experiments.benchmarking.comparison import Comparison
 from experiments.benchmarking.writing import where
-from experiments.records.files import write_atomically
 from experiments.reporting.render import EMPTY, Grid, number, plural, rounded, to_csv, to_markdown
+from experiments.runs.files import write_atomically
 
 NUMBER_FORMATS = {"float32": "fp32", "bfloat16": "bf16"}
 """Formats in which the machine's rate is measured, and how the table's head calls them."""

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.benchmarking.task import Task, Work
 from lightning_modules.facts import TaskFacts
 

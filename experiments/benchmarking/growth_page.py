@@ -11,10 +11,10 @@ from jsonargparse import Namespace
 from experiments.benchmarking.growth import LENGTH, Growth
 from experiments.benchmarking.writing import where
 from experiments.planning.run_config import RunConfig
-from experiments.records.files import write_atomically
 from experiments.reporting.panels import make_panels
 from experiments.reporting.render import Grid, number, plural, rounded, to_csv, to_markdown
 from experiments.reporting.style import GREY, PALETTE, headline, save_png, settings
+from experiments.runs.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

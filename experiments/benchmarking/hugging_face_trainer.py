@@ -24,7 +24,7 @@ from transformers.trainer_callback import PrinterCallback
 from experiments.benchmarking.packages import require_package
 from experiments.benchmarking.peers import bert
 from experiments.benchmarking.task import Task, Timing, Work
-from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
 

@@ -18,12 +18,12 @@ from experiments.benchmarking.own_sides import train_with_lightning
 from experiments.benchmarking.workers import runs_of, runs_per_hour
 from experiments.benchmarking.writing import machine
 from experiments.errors import ExperimentError
+from experiments.making.messages import Failed, Finished
+from experiments.making.pool import default_workers, make_runs
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.console import printed
-from experiments.running.messages import Failed, Finished
-from experiments.running.pool import default_workers, make_runs
-from experiments.running.training import prepare_process
+from experiments.runs.training import prepare_process
 
 
 def measure_growth(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:

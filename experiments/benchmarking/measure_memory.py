@@ -10,9 +10,9 @@ from rich.console import Console
 
 from experiments.benchmarking.row_memory import EVALUATION_ROWS, RowMemory, measure_rows
 from experiments.benchmarking.writing import machine, where
-from experiments.records.files import write_atomically
 from experiments.reporting.console import printed
 from experiments.reporting.render import Grid, to_csv, to_markdown
+from experiments.runs.files import write_atomically
 
 COLUMNS = ["rows", "part", "resident_mib", "anonymous_mib", "seconds"]
 

@@ -16,7 +16,7 @@ from experiments.benchmarking.writing import Benchmark, machine, sentences, side
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.console import printed
-from experiments.running.training import prepare_process
+from experiments.runs.training import prepare_process
 
 
 def measure_two_sides(

@@ -22,7 +22,7 @@ from experiments.benchmarking.writing import PACKAGES, PEER_PACKAGES, machine
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.console import printed
-from experiments.running.training import prepare_process
+from experiments.runs.training import prepare_process
 
 
 def measure_sides(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:

@@ -17,7 +17,7 @@ from experiments.benchmarking.writing import machine
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.console import printed
-from experiments.running.training import prepare_process
+from experiments.runs.training import prepare_process
 
 
 def measure_variants(config: RunConfig, options: Namespace, folder: Path, console: Console) -> None:

@@ -27,7 +27,7 @@ def train_and_measure(side: str, config: RunConfig) -> float:
     """Train one side in this process; return the peak resident memory since its start, in MiB."""
     from experiments.benchmarking.sides import named_side
     from experiments.benchmarking.task import Task
-    from experiments.running.training import prepare_process
+    from experiments.runs.training import prepare_process
 
     prepare_process(config.threads)
     named_side(side)(Task(config))

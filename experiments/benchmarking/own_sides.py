@@ -10,10 +10,10 @@ from lightning.pytorch import seed_everything
 
 from experiments.benchmarking.bare_loop import train_in_a_bare_loop
 from experiments.benchmarking.task import Task, Timing
-from experiments.running.execute import section, speed
-from experiments.running.progress import ProgressReporter
-from experiments.running.training import build_trainer
-from lightning_modules.classifier import TextClassifier
+from experiments.making.progress import ProgressReporter
+from experiments.runs.execute import section, speed
+from experiments.runs.training import build_trainer
+from lightning_modules.tasks.classification import TextClassifier
 
 
 def train_with_lightning(task: Task) -> Timing:

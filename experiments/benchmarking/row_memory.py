@@ -85,15 +85,15 @@ def run_on(folder: Path, rows: int) -> Run:
 
 def fill_cache(run: Run, folder: Path) -> None:
     """Prepare and tokenise the corpus, as a grid does before its workers start."""
-    from data_modules.corpora.load import prepare
-    from data_modules.encoding import encode
+    from data_modules.sources.load import prepare
+    from data_modules.tokens.encoding import encode
 
     encode(prepare(run.config.data), run.config.data)
 
 
 def train(run: Run, folder: Path) -> None:
     """Make the run, as a grid's worker does."""
-    from experiments.running.execute import execute
+    from experiments.runs.execute import execute
 
     execute(run, folder / "results")
 

@@ -11,8 +11,8 @@ from statistics import median
 from experiments.benchmarking.comparison import OTHER_BATCHES, OWN_SIDES, REFERENCES
 from experiments.benchmarking.pairs import MedianInterval, median_interval
 from experiments.errors import ExperimentError
-from experiments.records.files import write_atomically
 from experiments.reporting.render import EMPTY, Grid, rounded, to_markdown
+from experiments.runs.files import write_atomically
 
 PATTERN = "sides+*.csv"
 PAGE = "sides_by_setting.md"

@@ -10,11 +10,11 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import Tensor
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.planning.run_config import RunConfig
-from experiments.running.execute import section
-from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
-from lightning_modules.transformer.counting import flops_per_token
+from experiments.runs.execute import section
+from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.counting import flops_per_token
 
 
 @dataclass

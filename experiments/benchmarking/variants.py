@@ -11,7 +11,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 GRID = "claims"
 """The grid whose variants are measured unless others are named."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from experiments.benchmarking.pairs import MedianInterval
 from experiments.benchmarking.variants import VariantTimes
 from experiments.benchmarking.writing import where
-from experiments.records.files import write_atomically
 from experiments.reporting.panels import make_panels
 from experiments.reporting.render import Grid, number, plural, rounded, to_csv, to_markdown
 from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from lightning_modules.variants import VARIANTS
+from experiments.runs.files import write_atomically
+from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -56,7 +56,7 @@ def processes(count: int) -> ProcessPoolExecutor:
 
 def join(together: Any) -> None:
     """Prepare a worker process: one thread, and the barrier that it shares with the others."""
-    from experiments.running.training import prepare_process
+    from experiments.runs.training import prepare_process
 
     global _together
     _together = together

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import ExperimentError
+from experiments.making.messages import Event, Failed, Finished
+from experiments.making.pool import make_runs
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
-from experiments.running.messages import Event, Failed, Finished
-from experiments.running.pool import make_runs
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from statistics import median
 from experiments.benchmarking.pairs import MedianInterval, Pair, median_interval
 from experiments.benchmarking.workers import Rates
 from experiments.planning.run_config import RunConfig
-from experiments.records.files import write_atomically
 from experiments.reporting.render import Grid, number, rounded, to_csv, to_markdown
-from experiments.running.provenance import processor_name
+from experiments.runs.files import write_atomically
+from experiments.runs.provenance import processor_name
 
 PACKAGES = ("torch", "lightning", "numpy")
 PEER_PACKAGES = ("transformers", "accelerate", "x-transformers")

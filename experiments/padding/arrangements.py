@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from torch.nn.functional import pad
 
-from lightning_modules.classifier import Batch
+from lightning_modules.tasks.classification import Batch
 
 ALONE = "alone"
 AS_TESTED = "as tested"

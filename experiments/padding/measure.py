@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from experiments.errors import ExperimentError
 from experiments.padding.arrangements import AS_TESTED, arrangements
 from experiments.planning.saved_runs import run_names
-from experiments.records.files import RECORD_FILE, read_record
-from experiments.running.inference import TrainedModel
-from lightning_modules.classifier import Batch, TextClassifier
-from lightning_modules.evaluation import predict, score
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.inference import TrainedModel
+from lightning_modules.tasks.classification import Batch, TextClassifier
+from lightning_modules.training.evaluation import predict, score
 
 
 @dataclass(frozen=True, kw_only=True)

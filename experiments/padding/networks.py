@@ -8,10 +8,10 @@ from itertools import groupby
 
 from experiments.padding.arrangements import ALONE, AS_TESTED, MORE_COLUMNS, more
 from experiments.padding.measure import Effect, RunEffects
-from experiments.records.naming import order_conditions
 from experiments.reporting.render import plural, rounded
+from experiments.runs.naming import order_conditions
 from experiments.statistics.seeds import Spread, spread
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from experiments.padding.arrangements import MORE_COLUMNS, more
 from experiments.padding.figure import padding_figure
 from experiments.padding.measure import RunEffects
 from experiments.padding.networks import Network, finding, networks_of
-from experiments.records.files import write_atomically
 from experiments.reporting.render import Grid, mean_and_sd, number, rounded, to_csv, to_markdown
 from experiments.reporting.style import save_png
+from experiments.runs.files import write_atomically
 
 NAME = "padding_leak"
 """Files are called so, with the ending of their format."""

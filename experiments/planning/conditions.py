@@ -14,9 +14,9 @@ from experiments.planning.refusals import refuse_fixed, refuse_hidden, refuse_lo
 from experiments.planning.run_config import RunConfig
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
-from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF
-from lightning_modules.variants import VARIANTS
+from experiments.runs.canonical import canonical_json
+from experiments.runs.naming import TFIDF
+from lightning_modules.schemes.variants import VARIANTS
 
 CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
 BASELINES = (TFIDF,)

@@ -14,7 +14,7 @@ from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.planning.tuning import choose
 from experiments.planning.widening import next_trial
-from experiments.records.record import Record
+from experiments.runs.record import Record
 from lightning_modules.errors import ConfigurationError
 
 

@@ -25,7 +25,7 @@ from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.refusals import refuse_tuned
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
-from experiments.records.naming import path_safe, short_names, spell
+from experiments.runs.naming import path_safe, short_names, spell
 
 KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
 REPLACED = ("seeds", "conditions", "sweep")

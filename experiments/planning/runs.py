@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from experiments.paths import runs_folder
 from experiments.planning.run_config import RunConfig
-from experiments.records.naming import cell_name, path_safe
+from experiments.runs.naming import cell_name, path_safe
 
 
 @dataclass(frozen=True, kw_only=True)

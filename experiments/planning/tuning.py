@@ -13,8 +13,8 @@ from experiments.planning.names import reject_unknown
 from experiments.planning.parser import checked_value
 from experiments.planning.widening import is_ladder
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
-from experiments.records.record import Record
-from lightning_modules.variants import VARIANTS
+from experiments.runs.record import Record
+from lightning_modules.schemes.variants import VARIANTS
 
 FIRST_TUNING_SEED = 1000
 """Tuning has seeds of its own, so that no final run was looked at while choosing."""

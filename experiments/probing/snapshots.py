@@ -7,19 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
-from experiments.records.canonical import finite_or_none
-from experiments.records.files import RECORD_FILE, read_record
-from experiments.running.execute import section
-from experiments.running.inference import TrainedModel, device
-from experiments.running.training import build_bare_trainer, prepare_process
-from lightning_modules.callbacks.divergence import DivergenceGuard
-from lightning_modules.callbacks.probes import Depths, Probes
-from lightning_modules.classifier import TextClassifier
+from experiments.runs.canonical import finite_or_none
+from experiments.runs.execute import section
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.inference import TrainedModel, device
+from experiments.runs.training import build_bare_trainer, prepare_process
 from lightning_modules.probes.measures import measure
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.callbacks.divergence import DivergenceGuard
+from lightning_modules.training.callbacks.probes import Depths, Probes
 
 
 @dataclass(frozen=True, kw_only=True)

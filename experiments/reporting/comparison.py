@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.errors import ExperimentError
-from experiments.records.record import METRICS
 from experiments.reporting.scored_runs import ScoredRun
+from experiments.runs.record import METRICS
 from experiments.statistics.rows import (
     Answers,
     RowTest,

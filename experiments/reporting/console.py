@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from experiments.records.store import Evidence
 from experiments.reporting.findings import findings
 from experiments.reporting.render import Grid, interval, mean_and_sd, rounded
 from experiments.reporting.rows import Description, make_rows
+from experiments.runs.store import Evidence
 
 
 def print_result(evidence: Evidence, description: Description, written: Sequence[Path], console: Console) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from experiments.records.canonical import canonical_json
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.render import plural
 from experiments.reporting.rows import Description
+from experiments.runs.canonical import canonical_json
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 
 def environment_section(evidence: Evidence, description: Description) -> str:

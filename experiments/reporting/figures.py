@@ -11,7 +11,6 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.naming import cell_name
 from experiments.reporting.curves import first_steps, gradient_band, spoken_bands
 from experiments.reporting.gradient_ratio import ratio_figure
 from experiments.reporting.headlines import scores_headline
@@ -24,6 +23,7 @@ from experiments.reporting.style import GREY, headline, look_of, save_png, setti
 from experiments.reporting.sweeps import DRAWN
 from experiments.reporting.swept_curves import swept_numbers
 from experiments.reporting.training_headlines import gradient_headline
+from experiments.runs.naming import cell_name
 
 SPREAD_SAID = "; ±: standard deviation over seeds"
 MOST_ROWS = 24

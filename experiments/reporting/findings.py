@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF
-from experiments.records.record import Status
 from experiments.reporting.render import interval, mean_and_sd, plural, rounded
 from experiments.reporting.rows import Description, Row, label_of
 from experiments.reporting.tables import macro_f1_difference
+from experiments.runs.canonical import canonical_json
+from experiments.runs.naming import TFIDF
+from experiments.runs.record import Status
 from experiments.statistics.seeds import Spread
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")

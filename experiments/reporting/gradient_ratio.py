@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.canonical import canonical_json
-from experiments.records.gradient_ratio import DECADES, EXPLODING, VANISHING, log_gradient_ratios
-from experiments.records.naming import sort_key
 from experiments.reporting.curves import Band, seed_band, spoken_bands
 from experiments.reporting.panels import PANEL_COLUMNS, draw_band, label_outer, make_panels
 from experiments.reporting.rows import Row
 from experiments.reporting.spoken import spoken_setting
 from experiments.reporting.style import GREY, headline, look_of
+from experiments.runs.canonical import canonical_json
+from experiments.runs.gradient_ratio import DECADES, EXPLODING, VANISHING, log_gradient_ratios
+from experiments.runs.naming import sort_key
 
 ROOM = 3.0
 """Factor that the axis reaches beyond all means; a wider band is cut there."""

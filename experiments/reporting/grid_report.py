@@ -9,9 +9,9 @@ from rich.console import Console
 from experiments.errors import ExperimentError
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.grid import Grid
-from experiments.records.store import Evidence, read_committed
 from experiments.reporting.console import print_result
 from experiments.reporting.report import Description, write_report
+from experiments.runs.store import Evidence, read_committed
 
 
 def report_grid(grid: Grid, results: Path, console: Console) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.records.naming import TFIDF
 from experiments.reporting.render import interval, joined, mean_and_sd, rounded
 from experiments.reporting.rows import Row
 from experiments.reporting.tables import macro_f1_difference
+from experiments.runs.naming import TFIDF
 
 MOST_NAMED = 3
 """Conditions up to which a headline names whose intervals it means; of more it gives the numbers."""

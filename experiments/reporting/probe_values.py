@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.records.record import Record
 from experiments.reporting.curves import Band, band_of
 from experiments.reporting.probe_panels import Panel
 from experiments.reporting.rows import Row
+from experiments.runs.record import Record
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.records.errors import RecordError
-from experiments.records.files import write_atomically
-from experiments.records.store import RECORDS_FILE, Evidence
 from experiments.reporting.environment import environment_section
 from experiments.reporting.findings import findings, unfinished
 from experiments.reporting.render import Table, escape_markdown, plural, to_csv, to_latex, to_markdown
@@ -23,6 +20,9 @@ from experiments.reporting.tables import (
     summary_table,
 )
 from experiments.reporting.tuning import trial_outcomes, tuning_table
+from experiments.runs.errors import RecordError
+from experiments.runs.files import write_atomically
+from experiments.runs.store import RECORDS_FILE, Evidence
 
 __all__ = ["Description", "write_report"]
 

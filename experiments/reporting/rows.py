@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF, order_conditions, sort_key
-from experiments.records.record import Record, Scores, Status
-from experiments.records.store import Evidence
 from experiments.reporting.spoken import spoken_setting
+from experiments.runs.canonical import canonical_json
+from experiments.runs.naming import TFIDF, order_conditions, sort_key
+from experiments.runs.record import Record, Scores, Status
+from experiments.runs.store import Evidence
 from experiments.statistics.censoring import median_steps
 from experiments.statistics.seeds import Spread, spread
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 TARGET_SHARE = 0.9
 """``steps_to_target``: share of the TF-IDF baseline's validation macro-F1 that a run has to reach."""

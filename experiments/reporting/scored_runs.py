@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import existing_folder, is_run_folder, runs_below
-from experiments.records.errors import RecordError
-from experiments.records.files import RECORD_FILE, read_record
-from experiments.records.predictions import PREDICTIONS_FILE
-from experiments.records.record import Record, Scores
+from experiments.runs.errors import RecordError
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.predictions import PREDICTIONS_FILE
+from experiments.runs.record import Record, Scores
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.records.canonical import canonical_json
-from experiments.records.naming import TFIDF, order_conditions, sort_key, spell
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.render import EMPTY, Grid, escape_markdown, plural, to_markdown
 from experiments.reporting.rows import Description, Row
 from experiments.reporting.tuning import chosen_edges, is_further
+from experiments.runs.canonical import canonical_json
+from experiments.runs.naming import TFIDF, order_conditions, sort_key, spell
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 from lightning_modules.config import OPTIMIZER_FIELDS
 
 SPLITS = ("train", "validation", "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.records.naming import short_names, spell
+from experiments.runs.naming import short_names, spell
 
 NAMES = {"beta2": "β₂", "gradient_clip_val": "gradient clipping", "max_train_rows": "training rows"}
 """Settings whose name in a configuration is not what a reader would call them."""

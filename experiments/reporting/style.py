@@ -130,7 +130,7 @@ def save_png(figure: Figure, path: Path) -> Path:
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from experiments.records.files import write_atomically
+    from experiments.runs.files import write_atomically
 
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)

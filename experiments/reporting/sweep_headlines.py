@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.records.naming import spell
 from experiments.reporting.render import rounded
 from experiments.reporting.rows import Row
 from experiments.reporting.spoken import spoken_value
 from experiments.reporting.swept_curves import Curve, Panel
 from experiments.reporting.tables import macro_f1_difference
+from experiments.runs.naming import spell
 
 SPOKEN = {"hold": "holds ({})", "fall": "falls to {}", "rise": "rises to {}"}
 CHANGE_SAID = "holds: the 95 % interval of its change, paired by seed, includes zero"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.records.naming import spell
 from experiments.reporting.line_ends import End, crowded_part, label_ends
 from experiments.reporting.panels import PANEL_COLUMNS, make_panels
 from experiments.reporting.rows import Row
@@ -17,6 +16,7 @@ from experiments.reporting.spoken import spoken_name
 from experiments.reporting.style import beside, headline, look_of
 from experiments.reporting.sweep_headlines import CHANGE_SAID, means_of, sweep_headline
 from experiments.reporting.swept_curves import Curve, Panel, panels_along
+from experiments.runs.naming import spell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.records.naming import BASELINES, short_names, spell
-from experiments.records.record import METRICS, Status
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
+from experiments.runs.naming import BASELINES, short_names, spell
+from experiments.runs.record import METRICS, Status
 from experiments.statistics.seeds import Spread, paired_difference
-from lightning_modules.variants import VARIANTS, ancestors
+from lightning_modules.schemes.variants import VARIANTS, ancestors
 
 OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
 COUNTS = ("norms", "skips", "parameters")

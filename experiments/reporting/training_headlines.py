@@ -8,12 +8,12 @@ from statistics import fmean
 
 import numpy as np
 
-from experiments.records.gradient_ratio import DECADES, log_gradient_ratios
-from experiments.records.naming import TFIDF
-from experiments.records.record import Record
 from experiments.reporting.curves import first_steps
 from experiments.reporting.render import joined, plural, rounded
 from experiments.reporting.rows import Row, first_step_reaching
+from experiments.runs.gradient_ratio import DECADES, log_gradient_ratios
+from experiments.runs.naming import TFIDF
+from experiments.runs.record import Record
 
 MOST_NAMED = 3
 """Conditions whose gradients are unbalanced by more than 10 that a headline names."""

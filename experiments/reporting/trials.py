@@ -11,15 +11,15 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from experiments.planning.widening import is_ladder, values_tried
-from experiments.records.naming import order_conditions, spell
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.panels import make_panels
 from experiments.reporting.rows import Description
 from experiments.reporting.spoken import spoken_name, spoken_value
 from experiments.reporting.style import GREY, headline, save_png, settings
 from experiments.reporting.swept_curves import FEWEST_VALUES, swept_numbers
 from experiments.reporting.tuning import is_chosen
+from experiments.runs.naming import order_conditions, spell
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

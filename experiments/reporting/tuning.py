@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from experiments.planning.widening import is_at_edge, values_tried
-from experiments.records.naming import cell_name, order_conditions, short_names, sort_key, spell
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.render import Grid, Table, number, rounded
 from experiments.reporting.rows import Description, swept_names, tuned_names
 from experiments.reporting.tables import FURTHER_CAPTION, TUNING_CAPTION
+from experiments.runs.naming import cell_name, order_conditions, short_names, sort_key, spell
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 
 def tuning_table(evidence: Evidence, description: Description) -> Table:

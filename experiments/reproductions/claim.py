@@ -12,9 +12,9 @@ from experiments.errors import ExperimentError
 from experiments.paths import PUBLISHED_CLAIMS
 from experiments.planning.names import reject_unknown
 from experiments.planning.yaml_files import mapping_of, read_yaml, values_of
-from experiments.records.canonical import canonical_json, decode
 from experiments.reproductions.setups import SETUPS, AdamStability, Setup, Start
 from experiments.reproductions.verdicts import Condition, Rule
+from experiments.runs.canonical import canonical_json, decode
 
 T = TypeVar("T")
 KIND = "reproduction"

@@ -10,13 +10,13 @@ from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reproductions.claim import Claim
 from experiments.reproductions.measurements import Measurement, gather
 from experiments.reproductions.rules import QUANTITIES
 from experiments.reproductions.setups import AdamStability
 from experiments.reproductions.verdicts import Judgement, judge
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 if TYPE_CHECKING:
     from pandas import DataFrame

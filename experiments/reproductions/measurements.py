@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.records.canonical import canonical_json, decode, finite_or_none, parse_json
-from experiments.records.errors import RecordError
-from experiments.records.files import write_atomically
 from experiments.reproductions.claim import Claim
+from experiments.runs.canonical import canonical_json, decode, finite_or_none, parse_json
+from experiments.runs.errors import RecordError
+from experiments.runs.files import write_atomically
 
 Row = dict[str, Any]
 """One line of a measurement: what it was measured on, and numbers; ``None`` for a number that is not finite."""

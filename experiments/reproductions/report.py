@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.records.files import one_at_a_time, write_atomically
 from experiments.reporting.render import escape_markdown, to_csv, to_markdown
 from experiments.reproductions.claim import Claim, load_claims
 from experiments.reproductions.evidence import Result, gather_result
@@ -27,6 +26,7 @@ from experiments.reproductions.tables import (
     verdicts_table,
 )
 from experiments.reproductions.verdicts import Verdict
+from experiments.runs.files import one_at_a_time, write_atomically
 
 REPORT_FILE, VERDICTS_FILE, FIGURE_FILE = "report.md", "verdicts.csv", "figure.png"
 INTRODUCTION = (

@@ -12,7 +12,7 @@ from typing import ClassVar
 from experiments.errors import ExperimentError
 from lightning_modules.config import Initialisation, ModelConfig, Positions
 from lightning_modules.errors import reject_unknown
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 
 @dataclass(frozen=True, kw_only=True)

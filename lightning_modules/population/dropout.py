@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.transformer.dropout import Dropout, scaled_mask
+from lightning_modules.network.dropout import Dropout, scaled_mask
 
 
 class GivenDropout(nn.Module):
     """``y = x ⊙ mask``: dropout whose scaled mask is drawn outside the network and handed in as its buffer.
 
     A random draw inside ``vmap`` cannot have a stream for each member; this stands in the place of
-    :class:`~lightning_modules.transformer.dropout.Dropout`.
+    :class:`~lightning_modules.network.dropout.Dropout`.
     """
 
     mask: Tensor

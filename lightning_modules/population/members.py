@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_modules.callbacks.divergence import divergence_reason
-from lightning_modules.callbacks.gradient_norms import GradientNorms
-from lightning_modules.callbacks.history import History
 from lightning_modules.config import ModelConfig
+from lightning_modules.training.callbacks.divergence import divergence_reason
+from lightning_modules.training.callbacks.gradient_norms import GradientNorms
+from lightning_modules.training.callbacks.history import History
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_modules.losses import CrossEntropy, MeanSquaredError
+from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.population.batch import Batch, PopulationBatch
 from lightning_modules.population.dropout import draw_masks, replace_dropout
 from lightning_modules.population.weights import StackedWeights
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
+from lightning_modules.training.losses import CrossEntropy, MeanSquaredError
 
 
 class PopulationNetwork:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.optimization import learning_rate_factor
 from lightning_modules.population.weights import StackedWeights
+from lightning_modules.training.optimization import learning_rate_factor
 
 EPSILON = 1e-8
 """PyTorch's default ε of Adam and AdamW."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import torch
 
-from lightning_modules.evaluation import Predictions
-from lightning_modules.losses import CrossEntropy, MeanSquaredError
 from lightning_modules.population.batch import Batch
 from lightning_modules.population.network import PopulationNetwork
+from lightning_modules.training.evaluation import Predictions
+from lightning_modules.training.losses import CrossEntropy, MeanSquaredError
 
 
 def predict_members(

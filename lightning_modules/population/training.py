@@ -11,17 +11,17 @@ from torch import Tensor
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.evaluation import score
 from lightning_modules.facts import TaskFacts
-from lightning_modules.losses import build_evaluation_loss, build_training_loss
+from lightning_modules.network.classifier_network import build_network
+from lightning_modules.network.dropout import batch_seed
 from lightning_modules.population.batch import Batch, stack_batches
 from lightning_modules.population.members import DivergenceWatch, Member, Snapshot
 from lightning_modules.population.network import PopulationNetwork, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
 from lightning_modules.population.prediction import predict_members
 from lightning_modules.population.requirements import PRECISIONS, refuse_unlike
-from lightning_modules.transformer.classifier_network import build_network
-from lightning_modules.transformer.dropout import batch_seed
+from lightning_modules.training.evaluation import score
+from lightning_modules.training.losses import build_evaluation_loss, build_training_loss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from lightning_modules.optimization import parameter_groups
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.training.optimization import parameter_groups
 
 
 class StackedWeights:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lightning_modules.transformer.attention import SelfAttention
+from lightning_modules.network.attention import SelfAttention
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_modules.transformer.block import Sublayer
-from lightning_modules.transformer.context import Context
+from lightning_modules.network.block import Sublayer
+from lightning_modules.network.context import Context
 
 
 def jacobian_singular_values(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

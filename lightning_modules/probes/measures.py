@@ -8,13 +8,13 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.probes import signal
 from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
 from lightning_modules.probes.gradients import gradient_norms, update_ratios
 from lightning_modules.probes.jacobian import block_singular_values
 from lightning_modules.probes.observation import Observation, SublayerObservation, observed, tensors_of
 from lightning_modules.probes.saturation import dead_unit_share, inactive_share
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
 
 Measures = dict[str, list[float]]
 """A list by depth for every measure. The last value belongs to the last block; a measure of the stream has one value

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_modules.transformer.attention import SelfAttention
-from lightning_modules.transformer.block import Sublayer
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
-from lightning_modules.transformer.feed_forward import FeedForward
+from lightning_modules.network.attention import SelfAttention
+from lightning_modules.network.block import Sublayer
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.feed_forward import FeedForward
 
 
 @dataclass

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.augmentation import AugmentedBatches, EpochOrder, delete_and_swap
-from data_modules.batching import BatchOrder
+from data_modules.batches.augmentation import AugmentedBatches, EpochOrder, delete_and_swap
+from data_modules.batches.batching import BatchOrder
 from data_modules.config import DataConfig
-from data_modules.encoding import pack
 from data_modules.errors import DataError
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
+from data_modules.tokens.encoding import pack
 from experiments.planning.run_config import RunConfig
 
 

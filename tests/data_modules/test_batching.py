@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.batching import BatchDataset, BatchOrder, EvaluationOrder
-from data_modules.encoding import pack
+from data_modules.batches.batching import BatchDataset, BatchOrder, EvaluationOrder
+from data_modules.tokens.encoding import pack
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=300).map(np.array)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.cleaning import clean_text, without_spans
+from data_modules.cleaning.text import clean_text, without_spans
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_modules.duplicates import near_duplicate_pairs, near_duplicates, shingles
+from data_modules.cleaning.duplicates import near_duplicate_pairs, near_duplicates, shingles
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join), max_size=12)
 

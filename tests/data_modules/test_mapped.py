@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.batching import BatchOrder
+from data_modules.batches.batching import BatchOrder
 from data_modules.cache import digest, digest_of_columns
 from data_modules.config import DataConfig
-from data_modules.corpora import mapped_tables
-from data_modules.corpora.load import prepare
-from data_modules.corpora.mapped_tables import chosen_rows, mapped_frame, pieces
-from data_modules.encoding import PARTS, encode
-from data_modules.mapped import GrowingArray, mapped_permutation
+from data_modules.sources import mapped_tables
+from data_modules.sources.load import prepare
+from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
+from data_modules.tokens.encoding import PARTS, encode
+from data_modules.tokens.mapped import GrowingArray, mapped_permutation
 
 
 def frame(rows: int) -> pd.DataFrame:
@@ -86,7 +86,13 @@ def test_pieces_of_any_size_give_the_same_corpus_and_all_of_it_is_mapped(
     settings = {"corpus": "parquet", "train_file": str(path), "group_column": "group", "shuffle_words": True}
     found = []
     for size in (1000, 17):
-        for module in ("corpora.mapped_tables", "corpora.tables", "corpora.files", "corpora.refine", "encoding"):
+        for module in (
+            "sources.mapped_tables",
+            "sources.tables",
+            "sources.files",
+            "cleaning.refine",
+            "tokens.encoding",
+        ):
             monkeypatch.setattr(f"data_modules.{module}.PIECE", size)
         config = DataConfig(cache_dir=str(tmp_path / str(size)), **settings)
         corpus = prepare(config)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from data_modules.config import DataConfig
-from data_modules.corpora.load import prepare
-from data_modules.encoding import encode
 from data_modules.errors import DataError
+from data_modules.labelled_text import TextDataModule
 from data_modules.portable import carried_folder, pack_text, unpack_text
-from data_modules.text import TextDataModule
-from data_modules.tokenization import learn
+from data_modules.sources.load import prepare
+from data_modules.tokens.encoding import encode
+from data_modules.tokens.tokenization import learn
 
 ROWS = [f"{'red' if number % 2 else 'blue'} things come in number {number}" for number in range(60)]
 

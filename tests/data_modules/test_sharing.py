@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.batching import BatchOrder, EvaluationOrder
+from data_modules.batches.batching import BatchOrder, EvaluationOrder
+from data_modules.batches.sharing import Share
 from data_modules.errors import DataError
-from data_modules.sharing import Share
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=4, max_size=300).map(np.array)
 PROCESSES = st.integers(2, 4)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from data_modules.cleaning.splits import cut, subset
 from data_modules.errors import DataError
-from data_modules.splits import cut, subset
 
 LABELS = st.lists(st.integers(0, 3), min_size=20, max_size=200).map(lambda labels: np.array(labels + [0, 1, 2, 3] * 2))
 

@@ -7,7 +7,7 @@ import pytest
 
 from data_modules.config import ListOpsOptions
 from data_modules.errors import DataError
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 
 
 def module(**settings: Any) -> TextDataModule:
@@ -87,7 +87,7 @@ def test_what_only_evaluation_rows_hold_is_unknown(tokenizer: str, tmp_path: Pat
 
 def test_a_second_start_takes_the_encoded_rows_from_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = module().facts
-    monkeypatch.setattr("data_modules.tokenization.learn", lambda *args: pytest.fail("learned a second time"))
+    monkeypatch.setattr("data_modules.tokens.tokenization.learn", lambda *args: pytest.fail("learned a second time"))
     assert module().facts == facts
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from data_modules.tokenization import learn, load_learned, load_pretrained
+from data_modules.tokens.tokenization import learn, load_learned, load_pretrained
 
 TEXTS = ["The cat sat on the mat.", "The dog sat, too.", "残差连接与层归一化", "the end"]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from experiments.records.files import write_record
-from experiments.records.naming import run_name
-from experiments.records.record import Outcome, Record, Scores
-from experiments.records.store import Evidence
 from experiments.reporting.rows import Description, Row, make_rows
+from experiments.runs.files import write_record
+from experiments.runs.naming import run_name
+from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.store import Evidence
 
 CLASSES = ["torch", "numpy", "pandas"]
 ROWS = 120

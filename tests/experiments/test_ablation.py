@@ -15,16 +15,16 @@ from tiny_runs import make, tiny_run
 
 from experiments import ablation
 from experiments.errors import readable_errors
+from experiments.making.grid_runner import Text, splitting
+from experiments.making.messages import Event, Failed
+from experiments.making.pool import Pool
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.records.files import write_record
-from experiments.records.record import Outcome, Record
-from experiments.records.store import read_committed
-from experiments.running.grid_runner import Text, splitting
-from experiments.running.locks import locked
-from experiments.running.messages import Event, Failed
-from experiments.running.pool import Pool
+from experiments.runs.files import write_record
+from experiments.runs.locks import locked
+from experiments.runs.record import Outcome, Record
+from experiments.runs.store import read_committed
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -87,7 +87,7 @@ def test_a_full_disk_while_a_run_writes_its_record_is_one_message(
     def full(folder: Path, record: Record) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "run.json"))
 
-    monkeypatch.setattr("experiments.running.execute.write_record", full)
+    monkeypatch.setattr("experiments.runs.execute.write_record", full)
     with pytest.raises(SystemExit) as ended, readable_errors():
         make(tiny_run(tmp_path / "cache", seed=1), tmp_path)
     assert ended.value.code == 2
@@ -143,8 +143,8 @@ def test_when_every_run_failed_the_last_thing_said_is_why(
     def prepared(grid: Grid, console: Console) -> Text:
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
-    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
-    monkeypatch.setattr("experiments.running.engines.local.Pool.make_runs", failing)
+    monkeypatch.setattr("experiments.making.grid_runner.prepare_corpus", prepared)
+    monkeypatch.setattr("experiments.making.engines.local.Pool.make_runs", failing)
     with pytest.raises(SystemExit) as ended:
         ablation.main(["run", "smoke", "--results", str(tmp_path)])
     assert ended.value.code == 1

@@ -10,9 +10,9 @@ import pytest
 from synthetic_records import evidence_of, make_record
 
 from experiments import ablation, corpus
-from experiments.records.errors import RecordError
-from experiments.records.files import RECORD_FILE, write_record
-from experiments.records.record import Record
+from experiments.runs.errors import RecordError
+from experiments.runs.files import RECORD_FILE, write_record
+from experiments.runs.record import Record
 
 TINY = ["--data.corpus", "csv", "--data.text_column", "text", "--data.label_column", "label"]
 Main = Callable[[Sequence[str]], None]
@@ -108,7 +108,7 @@ def made_elsewhere() -> Record:
 def test_a_hub_id_without_network_says_how_to_get_the_data(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_modules.corpora.hub.is_reachable", lambda: False)
+    monkeypatch.setattr("data_modules.sources.hub.is_reachable", lambda: False)
     assert "hf download" in complaint(capsys, corpus.main, "describe", "--data.corpus", "nobody/no_such_data_set")
 
 
@@ -129,7 +129,7 @@ def test_a_tokenizer_that_cannot_be_had_is_found_before_a_worker_starts(
     def forbidden(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("experiments.running.engines.local.Pool.make_runs", forbidden)
+    monkeypatch.setattr("experiments.making.engines.local.Pool.make_runs", forbidden)
     assert expected in complaint(capsys, ablation.main, "run", "smoke", *options, "--results", str(tmp_path))
 
 
@@ -147,7 +147,7 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("experiments.records.files.os.fsync", full)
+    monkeypatch.setattr("experiments.runs.files.os.fsync", full)
     with pytest.raises(RecordError, match="No space left on device"):
         write_record(tmp_path, make_record("pre_ln", 0))
     assert list(tmp_path.iterdir()) == []

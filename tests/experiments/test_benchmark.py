@@ -19,10 +19,10 @@ from experiments.benchmarking.sides import SIDES
 from experiments.benchmarking.task import Task, Timing
 from experiments.benchmarking.workers import measure_workers, note_finish
 from experiments.errors import ExperimentError
+from experiments.making.messages import Event, Failed, Finished
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
-from experiments.records.record import Outcome
-from experiments.running.messages import Event, Failed, Finished
+from experiments.runs.record import Outcome
 from lightning_modules.config import ModelConfig
 
 

@@ -17,7 +17,7 @@ from experiments.benchmarking.peers import PEERS, build_peer
 from experiments.benchmarking.sides import SIDES
 from experiments.benchmarking.task import Task, Timing, Work
 from experiments.errors import ExperimentError
-from lightning_modules.transformer.counting import flops_per_token
+from lightning_modules.network.counting import flops_per_token
 
 LENGTH = 24
 

@@ -23,7 +23,7 @@ from experiments.benchmarking.task import Task, Timing
 from experiments.benchmarking.writing import machine
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
-from lightning_modules.transformer.counting import flops_per_token
+from lightning_modules.network.counting import flops_per_token
 
 NAMES = ("lightning", "plain", "hf_bert")
 

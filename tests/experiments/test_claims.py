@@ -15,10 +15,10 @@ import pytest
 
 from experiments.claims import corpus_of, main, needed
 from experiments.errors import ExperimentError
-from experiments.judging.claim import Claim, load_claims
-from experiments.judging.judge import labels
-from experiments.judging.part import Side, parse_text
-from experiments.judging.sides import check_sides
+from experiments.evidence.claim import Claim, load_claims
+from experiments.evidence.judge import labels
+from experiments.evidence.part import Side, parse_text
+from experiments.evidence.sides import check_sides
 from experiments.paths import CLAIMS
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml

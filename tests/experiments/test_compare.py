@@ -17,9 +17,9 @@ from tiny_runs import make, tiny_run
 
 from experiments.compare import main
 from experiments.errors import ExperimentError
-from experiments.records.files import read_record, write_record
 from experiments.reporting.comparison import Comparison
 from experiments.reporting.scored_runs import ScoredRun, pair_up, read_run, read_side
+from experiments.runs.files import read_record, write_record
 from experiments.statistics.permutation import sign_flip
 from experiments.statistics.rows import mcnemar
 

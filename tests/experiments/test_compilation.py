@@ -11,10 +11,11 @@ from tiny_runs import tiny_run
 from data_modules.config import DataConfig
 from experiments import ablation
 from experiments.errors import ExperimentError
+from experiments.making import population_runner
 from experiments.planning.run_config import ProbesConfig, RunConfig, TrainerConfig
-from experiments.running import automatic, compilation, population_runner
-from experiments.running.compilation import Measured, choose_compilation, decide
-from experiments.running.trial_steps import BFLOAT16, Choice, Trial
+from experiments.runs import automatic, compilation
+from experiments.runs.compilation import Measured, choose_compilation, decide
+from experiments.runs.trial_steps import BFLOAT16, Choice, Trial
 from lightning_modules.config import ModelConfig
 
 

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 from tiny_runs import tiny_run
 
+from experiments.making.display import Display
+from experiments.making.messages import Event, Failed, Finished, Progress, Skipped
 from experiments.planning.runs import Run
-from experiments.records.record import Outcome
-from experiments.running.display import Display
-from experiments.running.messages import Event, Failed, Finished, Progress, Skipped
+from experiments.runs.record import Outcome
 
 REASON = "its worker process died, and what the system said about it is longer than a terminal is wide " * 2
 

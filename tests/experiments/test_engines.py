@@ -12,12 +12,12 @@ import pytest
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
+from experiments.cluster.ray_connection import require_cluster
 from experiments.errors import ExperimentError
-from experiments.running.engines.local import LocalEngine
-from experiments.running.engines.ray_connection import require_cluster
-from experiments.running.locks import record_mark
-from experiments.running.messages import Finished, Skipped
-from experiments.running.worker import make as make_in_worker
+from experiments.making.engines.local import LocalEngine
+from experiments.making.messages import Finished, Skipped
+from experiments.making.worker import make as make_in_worker
+from experiments.runs.locks import record_mark
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -68,7 +68,7 @@ def test_without_ray_its_engine_says_how_to_get_it(
 def test_the_ordinary_engine_never_imports_ray() -> None:
     code = (
         "import sys\nsys.modules['ray'] = None\n"  # any import of it is an error now
-        "from experiments.running.engines.options import EngineOptions, ENGINES\n"
+        "from experiments.making.engines.options import EngineOptions, ENGINES\n"
         "print(type(ENGINES['local'](EngineOptions(workers=3))).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
@@ -91,7 +91,7 @@ def silent_port() -> Iterator[int]:
 
 
 def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.running.engines.ray_connection.ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr("experiments.cluster.ray_connection.ANSWER_SECONDS", 5.0)
     with pytest.raises(ExperimentError, match="no Ray cluster"):
         require_cluster(f"127.0.0.1:{silent_port}")
 

@@ -12,19 +12,19 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from tiny_runs import make, tiny_run
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
-from experiments.records.files import RECORD_FILE, read_record
-from experiments.running.conclude import conclude
-from experiments.running.ending import Ending
-from experiments.running.execute import execute
-from experiments.running.failure import write_failure
-from experiments.running.locks import Busy, locked, record_mark
-from experiments.running.outcome import judge
-from experiments.running.tfidf import fit_terms
-from lightning_modules.classifier import TextClassifier
-from lightning_modules.evaluation import predict, score
+from experiments.runs.conclude import conclude
+from experiments.runs.ending import Ending
+from experiments.runs.execute import execute
+from experiments.runs.failure import write_failure
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.locks import Busy, locked, record_mark
+from experiments.runs.outcome import judge
+from experiments.runs.tfidf import fit_terms
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.evaluation import predict, score
 
 LEFT = {"config.yaml", "run.json", "metrics.csv", "predictions.parquet", "timing.csv", "best.ckpt"}
 
@@ -87,7 +87,7 @@ def test_the_chosen_weights_are_scored_and_the_last_ones_judged(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: dict[str, object] = {}
-    monkeypatch.setattr("experiments.running.conclude.judge", lambda **facts: judged.update(facts) or judge(**facts))
+    monkeypatch.setattr("experiments.runs.conclude.judge", lambda **facts: judged.update(facts) or judge(**facts))
     run = tiny_run(cache)
     data = TextDataModule(**vars(run.config.data))
     chosen, last = (TextClassifier(**{**vars(run.config.model), "seed": seed}) for seed in (1, 2))
@@ -201,7 +201,7 @@ def test_only_what_a_person_can_mend_about_a_file_is_called_a_mistake(
     def failing(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("experiments.running.execute.train", failing)
+    monkeypatch.setattr("experiments.runs.execute.train", failing)
     with pytest.raises(raised, match=message):
         execute(tiny_run(cache), tmp_path)
 

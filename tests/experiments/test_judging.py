@@ -16,23 +16,23 @@ from scipy.stats import beta, sem, t, ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of
 
 from experiments.claims import corpus_of
-from experiments.judging.cells import Cells, end, p_value
-from experiments.judging.claim import Claim, load_claims
-from experiments.judging.comparison import compare
-from experiments.judging.effect_tables import EffectTables
-from experiments.judging.evidence import GridResults
-from experiments.judging.forest import compose
-from experiments.judging.judge import Judgement, detectable_in_weakest, judge, judge_member, labels
-from experiments.judging.part import Part, Side
-from experiments.judging.remarks import Remarks
-from experiments.judging.report import write_report
-from experiments.judging.wording import PHRASES
+from experiments.evidence.cells import Cells, end, p_value
+from experiments.evidence.claim import Claim, load_claims
+from experiments.evidence.comparison import compare
+from experiments.evidence.effect_tables import EffectTables
+from experiments.evidence.evidence import GridResults
+from experiments.evidence.forest import compose
+from experiments.evidence.judge import Judgement, detectable_in_weakest, judge, judge_member, labels
+from experiments.evidence.part import Part, Side
+from experiments.evidence.remarks import Remarks
+from experiments.evidence.report import write_report
+from experiments.evidence.wording import PHRASES
 from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.records.files import write_record
-from experiments.records.record import Outcome, Record
+from experiments.runs.files import write_record
+from experiments.runs.record import Outcome, Record
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.outcomes import PairedOutcomes
 from experiments.statistics.seeds import PairedDifference

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from synthetic_records import make_record
 
-from experiments.judging.measures import MEASURES
-from experiments.records.record import Outcome, Record
+from experiments.evidence.measures import MEASURES
+from experiments.runs.record import Outcome, Record
 from experiments.statistics.censoring import Time
 
 

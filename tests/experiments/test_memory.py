@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tiny_runs import make, tiny_run
 
-from experiments.running import memory
-from experiments.running.memory import forget_peak_memory, peak_memory_mib
+from experiments.runs import memory
+from experiments.runs.memory import forget_peak_memory, peak_memory_mib
 
 needs_linux = pytest.mark.skipif(not memory.RESET.exists(), reason="the system cannot set a peak back")
 

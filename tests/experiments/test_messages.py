@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.records.record import Outcome
-from experiments.running.messages import Failed, Finished, Progress, Skipped
+from experiments.making.messages import Failed, Finished, Progress, Skipped
+from experiments.runs.record import Outcome
 
 REPOSITORY = Path(__file__).parent.parent.parent
 READER = """
 import pickle, sys
-import experiments.ablation, experiments.running.grid_runner, experiments.running.engines.local
+import experiments.ablation, experiments.making.grid_runner, experiments.making.engines.local
 messages = pickle.load(sys.stdin.buffer)
 print(*sorted({"torch", "lightning", "scipy", "sklearn"} & set(sys.modules)))
 print(*(type(message).__name__ for message in messages))

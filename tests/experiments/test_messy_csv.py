@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_runs import make, tiny_run
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
+from experiments.runs.files import read_record
 
 TOPICS = {
     "food": ("rice soup", "<b>bread</b> &amp; cheese", "面条 好吃", "crème brûlée", "суп вкусный"),

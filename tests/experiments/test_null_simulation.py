@@ -10,13 +10,13 @@ from typing import cast
 import numpy as np
 import pytest
 
-from experiments.judging.claim import Claim, load_claims
-from experiments.judging.comparison import compare
-from experiments.judging.evidence import GridResults
-from experiments.judging.judge import interval_of
-from experiments.judging.measurement import Measurement
-from experiments.judging.part import Part, Side
-from experiments.judging.quantities import Value
+from experiments.evidence.claim import Claim, load_claims
+from experiments.evidence.comparison import compare
+from experiments.evidence.evidence import GridResults
+from experiments.evidence.judge import interval_of
+from experiments.evidence.measurement import Measurement
+from experiments.evidence.part import Part, Side
+from experiments.evidence.quantities import Value
 from experiments.statistics.censoring import Time
 from experiments.statistics.multiplicity import Adjusted, holm
 from experiments.statistics.verdicts import FEWEST_SEEDS, judge_interval

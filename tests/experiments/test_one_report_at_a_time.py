@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from experiments import ablation, claims, reproduce
-from experiments.judging import report as claims_report
-from experiments.records.files import write_record
-from experiments.records.store import Evidence
+from experiments.evidence import report as claims_report
 from experiments.reporting import grid_report
 from experiments.reproductions import report as reproductions_report
+from experiments.runs.files import write_record
+from experiments.runs.store import Evidence
 from tests.experiments.synthetic_records import make_record
 
 

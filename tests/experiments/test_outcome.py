@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 from sklearn.metrics import f1_score
 
-from experiments.running.outcome import judge, majority_macro_f1, prior_entropy
+from experiments.runs.outcome import judge, majority_macro_f1, prior_entropy
 
 COUNTS = st.lists(st.integers(0, 40), min_size=2, max_size=6).filter(any)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from synthetic_records import make_record
 
-from experiments.records.files import write_record
-from experiments.running.execute import TIMING_FILE
-from experiments.running.overview import Speed, measured_speeds, speed_for
+from experiments.making.overview import Speed, measured_speeds, speed_for
+from experiments.runs.execute import TIMING_FILE
+from experiments.runs.files import write_record
 
 
 def test_only_runs_of_like_size_tell_a_speed() -> None:

@@ -21,9 +21,9 @@ from experiments.padding.arrangements import ALONE, AS_TESTED, MORE_COLUMNS, len
 from experiments.padding.measure import Effect, RunEffects, answers_to, measure
 from experiments.padding.networks import finding, networks_of
 from experiments.padding_leak import main
-from experiments.records.files import read_record
-from lightning_modules.classifier import TextClassifier
+from experiments.runs.files import read_record
 from lightning_modules.facts import TaskFacts
+from lightning_modules.tasks.classification import TextClassifier
 
 LEAKING = "article_layer_norm_dim1"
 FACTS = TaskFacts(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_runs import tiny_run
 
-from experiments.running.messages import Finished, Skipped
-from experiments.running.pool import Pool
+from experiments.making.messages import Finished, Skipped
+from experiments.making.pool import Pool
 
 
 @contextmanager

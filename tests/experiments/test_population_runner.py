@@ -11,13 +11,13 @@ from rich.console import Console
 from tiny_runs import tiny_run
 
 from experiments import ablation
+from experiments.making.engines.local import LocalEngine
+from experiments.making.population_runner import group, make_populations
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
-from experiments.records.files import read_record
-from experiments.running import population
-from experiments.running.engines.local import LocalEngine
-from experiments.running.locks import locked
-from experiments.running.population_runner import group, make_populations
+from experiments.runs import population
+from experiments.runs.files import read_record
+from experiments.runs.locks import locked
 
 GRID = """
 conditions: [pre_ln, plain]

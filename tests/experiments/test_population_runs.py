@@ -11,15 +11,15 @@ import pandas as pd
 import pytest
 from tiny_runs import make, tiny_run
 
-from data_modules.batching import BatchOrder
-from data_modules.text import TextDataModule
+from data_modules.batches.batching import BatchOrder
+from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
-from experiments.running.locks import Busy, locked
-from experiments.running.population import batches_by_epoch, execute_population, member_data
-from lightning_modules.classifier import TextClassifier
+from experiments.runs.files import read_record
+from experiments.runs.locks import Busy, locked
+from experiments.runs.population import batches_by_epoch, execute_population, member_data
 from lightning_modules.errors import ConfigurationError
+from lightning_modules.tasks.classification import TextClassifier
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import torch
 
 from data_modules.config import DataConfig
 from experiments import ablation
+from experiments.making import grid_runner
 from experiments.planning.run_config import RunConfig, TrainerConfig
-from experiments.running import grid_runner, precision
-from experiments.running.precision import choose_precision, decide, slow_precision
-from experiments.running.trial_steps import BFLOAT16, FLOAT32, Choice, Trial
+from experiments.runs import precision
+from experiments.runs.precision import choose_precision, decide, slow_precision
+from experiments.runs.trial_steps import BFLOAT16, FLOAT32, Choice, Trial
 from lightning_modules.config import ModelConfig
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from tiny_runs import make, tiny_run
 
-from data_modules.corpora.load import prepare
+from data_modules.sources.load import prepare
 from experiments.planning.saved_runs import load_run_config
 from experiments.predict import main
-from experiments.running.inference import TrainedModel
+from experiments.runs.inference import TrainedModel
 
 REPOSITORY = Path(__file__).parent.parent.parent
 Fail = Callable[..., str]

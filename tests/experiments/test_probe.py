@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_runs import make, tiny_run
 
-from data_modules.text import TextDataModule
+from data_modules.labelled_text import TextDataModule
 from experiments import probe, train
 from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
@@ -18,11 +18,11 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.probing.figure import points, title_of
 from experiments.probing.snapshots import Snapshot
 from experiments.probing.tables import shown_depths, terminal_table, value_at
-from experiments.records.files import read_record
 from experiments.reporting.probe_panels import PANELS
-from experiments.running.execute import section
-from experiments.running.inference import TrainedModel
-from lightning_modules.callbacks.probes import Probes
+from experiments.runs.execute import section
+from experiments.runs.files import read_record
+from experiments.runs.inference import TrainedModel
+from lightning_modules.training.callbacks.probes import Probes
 
 TINY = [
     *("--data.corpus", "listops", "--data.listops.train_rows", "300", "--data.listops.evaluation_rows", "80"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from experiments.judging.published_table import (
+from experiments.evidence.published_table import (
     CLASSES,
     F1,
     OVERALL_ACCURACY,

@@ -16,14 +16,14 @@ import pytest
 from ray.cluster_utils import Cluster
 from tiny_runs import make, tiny_run
 
+from experiments.cluster.ray_cluster import RayEngine, SentRun, SentText
+from experiments.making.engines.options import EngineOptions
+from experiments.making.messages import Event, Failed, Finished, Skipped
 from experiments.paths import runs_folder
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
-from experiments.records.store import Evidence
-from experiments.running.engines.options import EngineOptions
-from experiments.running.engines.ray_cluster import RayEngine, SentRun, SentText
-from experiments.running.locks import is_locked, locked
-from experiments.running.messages import Event, Failed, Finished, Skipped
+from experiments.runs.files import read_record
+from experiments.runs.locks import is_locked, locked
+from experiments.runs.store import Evidence
 
 os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that may be busy, and are waited for
 
@@ -162,7 +162,7 @@ def test_runs_that_others_make_or_have_made_are_left_to_them(engine: RayEngine, 
 def test_cancelled_runs_leave_nothing_and_finished_ones_stay(
     engine: RayEngine, machines: Machines, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.running.engines.ray_cluster.PATIENCE", 60.0)  # the machine may be busy
+    monkeypatch.setattr("experiments.cluster.ray_cluster.PATIENCE", 60.0)  # the machine may be busy
     quick, slow = tiny_run(cache), [long_run(cache, seed) for seed in (1, 2)]
     with closing(engine.make_runs([quick, *slow], tmp_path, lambda run: False)) as made:
         assert next(made).run is quick

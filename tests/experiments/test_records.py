@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_records import make_record
 
-from experiments.records.canonical import finite_or_none
-from experiments.records.errors import RecordError
-from experiments.records.files import read_record, write_record
-from experiments.records.naming import cell_name, order_conditions, run_name
-from experiments.records.record import Outcome, Record
+from experiments.runs.canonical import finite_or_none
+from experiments.runs.errors import RecordError
+from experiments.runs.files import read_record, write_record
+from experiments.runs.naming import cell_name, order_conditions, run_name
+from experiments.runs.record import Outcome, Record
 
 PLAIN = st.recursive(
     st.none()

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from synthetic_records import CLASSES, LABELS, ROWS, make_record, make_records, predict, write_run, write_runs
 
-from experiments.records.errors import RecordError
-from experiments.records.merging import merge_records
-from experiments.records.predictions import disagreements
-from experiments.records.record import Outcome, Record
-from experiments.records.store import RECORDS_FILE, Evidence, local_records
+from experiments.runs.errors import RecordError
+from experiments.runs.merging import merge_records
+from experiments.runs.predictions import disagreements
+from experiments.runs.record import Outcome, Record
+from experiments.runs.store import RECORDS_FILE, Evidence, local_records
 
 SEVERAL = ("post_ln", "pre_ln")
 
@@ -228,7 +228,7 @@ def test_recorded_confusion_matrices_can_be_checked_against_the_predictions(tmp_
 def test_reading_records_imports_no_heavy_library(tmp_path: Path) -> None:
     write_runs(tmp_path, make_records()[:2])
     code = (
-        "import sys; from pathlib import Path; from experiments.records.store import local_records; "
+        "import sys; from pathlib import Path; from experiments.runs.store import local_records; "
         f"assert len(local_records(Path({str(tmp_path)!r}))[0]) == 2; "
         "print([name for name in ('torch', 'pandas', 'matplotlib', 'scipy', 'pyarrow') if name in sys.modules])"
     )

@@ -19,9 +19,6 @@ import pytest
 from rich.console import Console
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
-from experiments.records.errors import RecordError
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.console import print_result
 from experiments.reporting.findings import findings, unfinished
 from experiments.reporting.learning import learning_figure
@@ -31,6 +28,9 @@ from experiments.reporting.report import Description, write_report
 from experiments.reporting.rows import first_step_reaching, make_rows
 from experiments.reporting.tables import effects_table, per_class_table, summary_table
 from experiments.reporting.tuning import trial_outcomes, tuning_table
+from experiments.runs.errors import RecordError
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")

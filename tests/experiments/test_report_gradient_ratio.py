@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from synthetic_records import make_record, rows_of
 
-from experiments.records.record import Record
 from experiments.reporting.figures import draw_figures
 from experiments.reporting.gradient_ratio import ratio_figure
+from experiments.runs.record import Record
 
 
 def with_ratios(condition: str, seed: int, rate: float, *ratios: float) -> Record:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from synthetic_records import CLASSES, make_record, rows_of
 
-from experiments.records.record import Outcome, Record
 from experiments.reporting.headlines import confusion_headline, scores_headline
 from experiments.reporting.training_headlines import gradient_headline, learning_headline, loss_headline
+from experiments.runs.record import Outcome, Record
 
 
 def with_f1(condition: str, *scores: float) -> list[Record]:

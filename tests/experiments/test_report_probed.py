@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from synthetic_records import make_record, rows_of, write_runs
 
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.probe_panels import PANELS
 from experiments.reporting.probe_values import Column, along_depth, along_steps, probe_band
 from experiments.reporting.probed import DRAWN, THEMES, by_depth_figure, by_step_figure, panel_of
 from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 BLOCKS, STEPS = 5, [0, 10, 20]

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from experiments.paths import GRIDS
 from experiments.planning.grid import Grid
-from experiments.records.naming import BASELINES
 from experiments.reporting.style import LOOKS, headline, look_of, printable
-from lightning_modules.variants import VARIANTS
+from experiments.runs.naming import BASELINES
+from lightning_modules.schemes.variants import VARIANTS
 
 
 def test_no_two_variants_look_alike() -> None:

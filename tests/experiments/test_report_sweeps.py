@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from synthetic_records import make_record, rows_of, write_runs
 
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.findings import findings
 from experiments.reporting.line_ends import LEAST_GAP, spread_out
 from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description
 from experiments.reporting.sweeps import failure_figure, score_figure
 from experiments.reporting.swept_curves import panels_along, swept_numbers
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.")
 DEPTHS = (1, 6, 24)

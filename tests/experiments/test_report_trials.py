@@ -11,11 +11,11 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_records import make_record, write_runs
 
-from experiments.records.record import Record
-from experiments.records.store import Evidence
 from experiments.reporting.report import write_report
 from experiments.reporting.rows import Description
 from experiments.reporting.trials import trials_figure
+from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 
 DESCRIPTION = Description(arguments="toy", title="Toy", purpose="To test.", conditions=("pre_ln", "no_residual"))
 LAYERS, RATE = "model.layers", "model.learning_rate"

@@ -18,8 +18,6 @@ from experiments.paths import PUBLISHED_CLAIMS
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
-from experiments.records.errors import RecordError
-from experiments.records.record import Outcome
 from experiments.reproduce import main
 from experiments.reproductions import measures, running
 from experiments.reproductions.claim import Claim, claim_files, load_claims, read_claim
@@ -36,6 +34,8 @@ from experiments.reproductions.measurements import (
 )
 from experiments.reproductions.report import write_report, write_result
 from experiments.reproductions.verdicts import Verdict
+from experiments.runs.errors import RecordError
+from experiments.runs.record import Outcome
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "results"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_runs import make, tiny_run
 
+from experiments.cluster.run_archive import ArchiveError, pack_run, unpack_run
 from experiments.planning.runs import Run
-from experiments.records.files import read_record
-from experiments.running.engines.run_archive import ArchiveError, pack_run, unpack_run
+from experiments.runs.files import read_record
 
 
 @pytest.fixture(scope="module")

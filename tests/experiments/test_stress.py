@@ -19,11 +19,11 @@ import torch
 from rich.console import Console
 
 from experiments.ablation import report
+from experiments.making.engines.local import LocalEngine
+from experiments.making.grid_runner import prepare_corpus, run_grid
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
-from experiments.running.engines.local import LocalEngine
-from experiments.running.execute import execute
-from experiments.running.grid_runner import prepare_corpus, run_grid
+from experiments.runs.execute import execute
 
 REPOSITORY = Path(__file__).parent.parent.parent
 GRID = """

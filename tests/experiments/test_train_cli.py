@@ -20,10 +20,10 @@ from tiny_runs import make, tiny_run
 from data_modules.config import DataConfig
 from experiments import train
 from experiments.planning.yaml_files import write_yaml
-from experiments.records.files import RECORD_FILE, read_record
-from experiments.records.record import Record
-from lightning_modules.classifier import TextClassifier
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.record import Record
 from lightning_modules.config import ModelConfig
+from lightning_modules.tasks.classification import TextClassifier
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from synthetic_records import make_record
 
 from experiments.errors import ExperimentError
 from experiments.planning.tuning import FIRST_TUNING_SEED, Tuning, choose
-from experiments.records.record import Outcome, Record
+from experiments.runs.record import Outcome, Record
 
 RATES = [1e-3, 3e-3, 1e-2]
 TRIALS = tuple({"model.learning_rate": rate} for rate in RATES)

@@ -18,17 +18,17 @@ from synthetic_records import make_record
 
 from experiments import ablation
 from experiments.errors import ExperimentError
+from experiments.making.engines.engine import Engine
+from experiments.making.grid_runner import Text, run_grid, splitting
+from experiments.making.messages import Event, Finished
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.planning.tuning import Tuning
 from experiments.planning.widening import Trial, is_at_edge, next_trial
-from experiments.records.files import write_record
-from experiments.records.record import Record
-from experiments.records.store import local_records
-from experiments.running.engines.engine import Engine
-from experiments.running.grid_runner import Text, run_grid, splitting
-from experiments.running.messages import Event, Finished
+from experiments.runs.files import write_record
+from experiments.runs.record import Record
+from experiments.runs.store import local_records
 
 RATE, GAIN, WARMUP = "model.learning_rate", "model.initialisation_gain", "model.warmup_fraction"
 RATES = (3e-4, 1e-3, 3e-3)
@@ -145,7 +145,7 @@ def text(monkeypatch: pytest.MonkeyPatch) -> None:
     def prepared(grid: Grid, console: Console) -> Text:
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
-    monkeypatch.setattr("experiments.running.grid_runner.prepare_corpus", prepared)
+    monkeypatch.setattr("experiments.making.grid_runner.prepare_corpus", prepared)
 
 
 def run_all(path: Path, results: Path, engine: Engine | None = None) -> list[Record]:

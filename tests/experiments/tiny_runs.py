@@ -10,7 +10,7 @@ import torch
 from data_modules.config import DataConfig, ListOpsOptions
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
-from experiments.running.execute import execute
+from experiments.runs.execute import execute
 from lightning_modules.config import ModelConfig
 
 

@@ -9,13 +9,13 @@ from synthetic_batches import FACTS, make_batch
 from torch import Tensor
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.losses import build_training_loss
-from lightning_modules.optimization import build_optimizer, build_schedule
+from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.dropout import batch_seed
 from lightning_modules.population.batch import stack_batches
 from lightning_modules.population.network import PopulationNetwork, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
-from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
-from lightning_modules.transformer.dropout import batch_seed
+from lightning_modules.training.losses import build_training_loss
+from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 STEPS = 6
 RATES = (1e-3, 1e-2, 3e-2)

@@ -10,10 +10,10 @@ from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_modules.classifier import TextClassifier
 from lightning_modules.config import ModelConfig
 from lightning_modules.facts import TaskFacts
-from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.tasks.classification import TextClassifier
 
 FACTS = TaskFacts(
     vocabulary_size=40,

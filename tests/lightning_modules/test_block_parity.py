@@ -7,9 +7,9 @@ import torch
 from synthetic_batches import make_batch, make_network
 from torch import nn
 
-from lightning_modules.transformer.block import Block
-from lightning_modules.transformer.context import Context
-from lightning_modules.variants import EMBEDDING, POST, POST_LN, VARIANTS
+from lightning_modules.network.block import Block
+from lightning_modules.network.context import Context
+from lightning_modules.schemes.variants import EMBEDDING, POST, POST_LN, VARIANTS
 
 
 def copy_attention(source: nn.Module, target: nn.MultiheadAttention) -> None:

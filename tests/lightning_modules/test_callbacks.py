@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
 from torch.utils.data import DataLoader
 
-from lightning_modules.callbacks import (
+from lightning_modules.training.callbacks import (
     ConfusionMatrixPicture,
     DivergenceGuard,
     GradientNorms,
@@ -22,10 +22,10 @@ from lightning_modules.callbacks import (
     Throughput,
     confusion_matrix,
 )
-from lightning_modules.callbacks.confusion_matrix import draw_confusion_matrix
-from lightning_modules.callbacks.divergence import divergence_reason
-from lightning_modules.callbacks.history import HistoryWithTrainScores
-from lightning_modules.evaluation import predict, score
+from lightning_modules.training.callbacks.confusion_matrix import draw_confusion_matrix
+from lightning_modules.training.callbacks.divergence import divergence_reason
+from lightning_modules.training.callbacks.history import HistoryWithTrainScores
+from lightning_modules.training.evaluation import predict, score
 
 
 class TrueGradients(Callback):

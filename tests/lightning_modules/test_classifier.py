@@ -11,10 +11,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier, make_trainer
 
-from lightning_modules.callbacks import DivergenceGuard, GradientNorms, History, Probes, Throughput
-from lightning_modules.classifier import TextClassifier
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.callbacks import DivergenceGuard, GradientNorms, History, Probes, Throughput
 
 
 def fit(module: TextClassifier, *, ckpt_path: Path | None = None, **settings: Any) -> History:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from synthetic_batches import SyntheticText, make_batch, make_classifier, make_network, make_trainer
 
-from lightning_modules import classifier, compilers
-from lightning_modules.compilers import missing_compiler
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.tasks import classification as classifier
+from lightning_modules.training import compilers
+from lightning_modules.training.compilers import missing_compiler
 
 CPU = torch.device("cpu")
 

@@ -7,8 +7,8 @@ import torch
 from synthetic_batches import make_network
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.transformer.counting import count, count_configuration
-from lightning_modules.variants import VARIANTS
+from lightning_modules.network.counting import count, count_configuration
+from lightning_modules.schemes.variants import VARIANTS
 
 
 def parameters_by_formula(layers: int, width: int, vocabulary: int, length: int, classes: int, norms: int) -> int:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from synthetic_batches import make_batch, make_network
 
-from lightning_modules.transformer.context import Context
-from lightning_modules.transformer.dropout import Dropout, scaled_mask
+from lightning_modules.network.context import Context
+from lightning_modules.network.dropout import Dropout, scaled_mask
 
 ROWS = 200_000
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
 
-from lightning_modules.evaluation import Predictions, predict, score
+from lightning_modules.training.evaluation import Predictions, predict, score
 
 ORACLES = {
     "accuracy": accuracy_score,

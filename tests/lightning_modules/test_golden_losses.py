@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from synthetic_batches import make_batch, make_network
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.optimization import build_optimizer, build_schedule
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
-from lightning_modules.variants import VARIANTS
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.schemes.variants import VARIANTS
+from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 GOLDEN = Path(__file__).parent / "golden" / "losses.json"
 STEPS = 20

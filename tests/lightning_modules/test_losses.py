@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.losses import balanced_weights, build_evaluation_loss, build_training_loss
+from lightning_modules.training.losses import balanced_weights, build_evaluation_loss, build_training_loss
 
 COUNTS = (50, 30, 20)
 

@@ -10,7 +10,7 @@ import pytest
 import lightning_modules
 
 PACKAGE = Path(lightning_modules.__file__).parent
-TORCH_FREE = ("config.py", "errors.py", "variants.py", "facts.py", "population/requirements.py")
+TORCH_FREE = ("config.py", "errors.py", "schemes/variants.py", "facts.py", "population/requirements.py")
 
 
 def imported(path: Path) -> set[str]:
@@ -36,7 +36,8 @@ PURE_POPULATION = [
     PACKAGE / "population" / f"{name}.py" for name in ("batch", "dropout", "network", "optimizer", "weights")
 ]
 PURE = (
-    sorted(path for folder in ("transformer", "probes") for path in (PACKAGE / folder).glob("*.py")) + PURE_POPULATION
+    sorted(path for folder in ("network", "schemes", "probes") for path in (PACKAGE / folder).glob("*.py"))
+    + PURE_POPULATION
 )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import nn
 
-from lightning_modules.transformer.norms import NORMS, DepthScaledLayerNorm, LayerNorm, LayerNormOverTokens, Norm
+from lightning_modules.schemes.norms import NORMS, DepthScaledLayerNorm, LayerNorm, LayerNormOverTokens, Norm
 
 INPUTS = arrays(np.float64, array_shapes(min_dims=2, max_dims=3, min_side=2, max_side=6), elements=st.floats(-50, 50))
 

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from synthetic_batches import make_network
 
 from lightning_modules.config import OPTIMIZER_FIELDS, Decay, ModelConfig, OptimizerName
-from lightning_modules.optimization import build_optimizer, build_schedule, learning_rate_factor, parameter_groups
+from lightning_modules.training.optimization import (
+    build_optimizer,
+    build_schedule,
+    learning_rate_factor,
+    parameter_groups,
+)
 
 
 @pytest.mark.parametrize("variant", ["pre_ln", "rezero"])

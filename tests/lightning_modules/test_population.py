@@ -17,13 +17,13 @@ from population_members import (
 from synthetic_batches import FACTS, make_batch
 
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.losses import build_training_loss
 from lightning_modules.population.batch import stack_batches
 from lightning_modules.population.dropout import own_masks
 from lightning_modules.population.network import PopulationNetwork, batchable_attention, member_losses
 from lightning_modules.population.optimizer import PopulationOptimizer
 from lightning_modules.population.requirements import refuse_unlike
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
+from lightning_modules.training.losses import build_training_loss
 
 STACKABLE = [name for name in VARIANTS if name != "article_layer_norm_dim1"]
 

@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from synthetic_batches import FACTS, SyntheticText, make_classifier, make_trainer
 
-from lightning_modules.callbacks import DivergenceGuard, GradientNorms, History
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.population.members import Member
 from lightning_modules.population.training import LoopSettings, PopulationTrainer
+from lightning_modules.training.callbacks import DivergenceGuard, GradientNorms, History
 
 LOOP: dict[str, Any] = {
     "max_epochs": 3,

@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
 
-from lightning_modules.callbacks import GradientNorms, History, Probes, Throughput
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.probes.gradients import weight_matrices
 from lightning_modules.probes.measures import measure
+from lightning_modules.training.callbacks import GradientNorms, History, Probes, Throughput
 
 
 class Losses(Callback):
@@ -156,7 +156,7 @@ def test_what_is_not_finite_is_none_in_the_record():
 def test_probing_does_not_count_as_training_time(monkeypatch):
     import time
 
-    import lightning_modules.callbacks.probes as module
+    import lightning_modules.training.callbacks.probes as module
 
     def slow(*arguments, **options):
         time.sleep(0.3)

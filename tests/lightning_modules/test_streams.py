@@ -9,9 +9,9 @@ import torch
 from synthetic_batches import make_batch, make_network
 from torch import nn
 
-from lightning_modules.transformer.context import Context
-from lightning_modules.transformer.initialisation import BRANCH_GAINS
-from lightning_modules.transformer.streams import STREAMS, Place, ResidualStream, Role
+from lightning_modules.network.context import Context
+from lightning_modules.network.initialisation import BRANCH_GAINS
+from lightning_modules.schemes.streams import STREAMS, Place, ResidualStream, Role
 
 
 def stream(name: str, blocks: int = 4) -> ResidualStream:

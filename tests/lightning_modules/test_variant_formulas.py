@@ -11,8 +11,8 @@ import torch.nn.functional as functional
 from synthetic_batches import make_batch, make_network
 from torch import Tensor
 
-from lightning_modules.transformer.context import Context
-from lightning_modules.variants import VARIANTS
+from lightning_modules.network.context import Context
+from lightning_modules.schemes.variants import VARIANTS
 
 LAYERS = 3
 ALPHA = 0.3

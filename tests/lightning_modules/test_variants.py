@@ -9,12 +9,12 @@ from synthetic_batches import make_batch, make_network
 from torch import nn
 
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.transformer.context import Context
-from lightning_modules.transformer.counting import count
-from lightning_modules.transformer.norms import Norm
-from lightning_modules.transformer.pooling import MeanPooling
-from lightning_modules.transformer.streams import STREAMS
-from lightning_modules.variants import INPUT, OUTPUT, POST, PRE_LN, VARIANTS
+from lightning_modules.network.context import Context
+from lightning_modules.network.counting import count
+from lightning_modules.network.pooling import MeanPooling
+from lightning_modules.schemes.norms import Norm
+from lightning_modules.schemes.streams import STREAMS
+from lightning_modules.schemes.variants import INPUT, OUTPUT, POST, PRE_LN, VARIANTS
 
 FORMULAS = {
     "post_ln": lambda layers: (2 * layers, 2 * layers),

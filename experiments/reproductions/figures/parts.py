@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.reporting.curves import FEWEST_FOR_INTERVAL, seed_band
 from experiments.reporting.style import look_of
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

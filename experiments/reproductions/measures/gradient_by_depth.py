@@ -10,7 +10,7 @@ from torch import Tensor, autograd
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import GradientByDepth
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
+from lightning_modules.network.classifier_network import ClassifierNetwork
 
 
 def measure(setup: GradientByDepth, seed: int) -> list[Row]:

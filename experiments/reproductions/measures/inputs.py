@@ -7,8 +7,8 @@ from torch import Tensor
 
 from experiments.reproductions.setups import NetworkSetup, Start
 from lightning_modules.config import ModelConfig, Positions
-from lightning_modules.transformer.classifier_network import ClassifierNetwork, build_network
-from lightning_modules.transformer.context import Context
+from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.context import Context
 
 INPUTS = 1_000_003
 """Distance between the seed of the weights and that of the tokens, so that the two draws share nothing."""

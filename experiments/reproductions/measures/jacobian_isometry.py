@@ -8,9 +8,9 @@ from torch import Tensor
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, model_config, normal_stream
 from experiments.reproductions.setups import JacobianIsometry
+from lightning_modules.network.block import BlockStack, NoBlocks
+from lightning_modules.network.classifier_network import build_network
 from lightning_modules.probes.jacobian import jacobian_singular_values
-from lightning_modules.transformer.block import BlockStack, NoBlocks
-from lightning_modules.transformer.classifier_network import build_network
 
 QUANTILES = {"smallest": 0.0, "lower_decile": 0.1, "median": 0.5, "upper_decile": 0.9, "largest": 1.0}
 

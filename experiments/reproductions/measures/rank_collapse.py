@@ -12,10 +12,10 @@ from experiments.planning.names import reject_unknown
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, model_config, normal_stream
 from experiments.reproductions.setups import RankCollapse, Start
+from lightning_modules.network.block import Sublayer, build_sublayer
+from lightning_modules.network.initialisation import initialise
 from lightning_modules.probes.signal import rank_one_distance
-from lightning_modules.transformer.block import Sublayer, build_sublayer
-from lightning_modules.transformer.initialisation import initialise
-from lightning_modules.transformer.streams import Place, Role
+from lightning_modules.schemes.streams import Place, Role
 
 ATTENTION, BOTH = (Role.ATTENTION,), (Role.ATTENTION, Role.FEED_FORWARD)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, zipf_tokens
 from experiments.reproductions.setups import StreamVariance
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
+from lightning_modules.network.classifier_network import ClassifierNetwork
 
 
 def measure(setup: StreamVariance, seed: int) -> list[Row]:

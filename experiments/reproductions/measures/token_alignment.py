@@ -11,9 +11,9 @@ from torch import Tensor
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import TokenAlignment
+from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.probes.gradients import gradient_norms
 from lightning_modules.probes.signal import token_cosine
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
 
 
 def measure(setup: TokenAlignment, seed: int) -> list[Row]:

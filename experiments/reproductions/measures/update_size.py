@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import UpdateSize
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
-from lightning_modules.transformer.context import Context
-from lightning_modules.transformer.norms import Norm
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.context import Context
+from lightning_modules.schemes.norms import Norm
 
 ADAM_EPSILON = 1e-8
 

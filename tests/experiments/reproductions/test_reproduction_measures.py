@@ -29,8 +29,8 @@ from experiments.reproductions.setups import (
     TokenAlignment,
     UpdateSize,
 )
-from lightning_modules.transformer.attention import SelfAttention
-from lightning_modules.transformer.feed_forward import FeedForward
+from lightning_modules.network.attention import SelfAttention
+from lightning_modules.network.feed_forward import FeedForward
 
 START = Start(name="tiny", width=8, heads=2, initialisation="xavier")
 SIZES: dict[str, Any] = {"seeds": 3, "layers": [1, 3], "rows": 2, "length": 5}

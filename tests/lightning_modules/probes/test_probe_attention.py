@@ -8,9 +8,9 @@ import pytest
 import torch
 from synthetic_batches import make_batch
 
+from lightning_modules.network.attention import attend
 from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
 from lightning_modules.probes.saturation import dead_unit_share, inactive_share
-from lightning_modules.transformer.attention import attend
 
 
 def test_uniform_attention_has_the_entropy_of_its_keys():

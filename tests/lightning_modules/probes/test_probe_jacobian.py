@@ -6,9 +6,9 @@ import pytest
 import torch
 from synthetic_batches import make_network
 
+from lightning_modules.network.context import Context
 from lightning_modules.probes.jacobian import block_singular_values, jacobian_singular_values
-from lightning_modules.transformer.context import Context
-from lightning_modules.variants import VARIANTS
+from lightning_modules.schemes.variants import VARIANTS
 
 
 def test_the_jacobian_of_two_linear_layers_is_their_product():

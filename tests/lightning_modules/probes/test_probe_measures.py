@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from synthetic_batches import make_batch, make_network
 from torch import Tensor
 
+from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.context import Context
 from lightning_modules.probes.attention import attention_probabilities
 from lightning_modules.probes.measures import STREAM_MEASURES, Measures, measure
 from lightning_modules.probes.observation import observed, tensors_of
-from lightning_modules.transformer.classifier_network import ClassifierNetwork
-from lightning_modules.transformer.context import Context
-from lightning_modules.transformer.streams import STREAMS, IdentityResidual
-from lightning_modules.variants import PRE_LN, VARIANTS
+from lightning_modules.schemes.streams import STREAMS, IdentityResidual
+from lightning_modules.schemes.variants import PRE_LN, VARIANTS
 
 BATCH = make_batch(6)
 IDS, MASK, LABELS = BATCH["input_ids"], BATCH["attention_mask"], BATCH["labels"]

@@ -1,0 +1,1 @@
+"""What is taken away from a text before it is split: dirt, duplicates, near copies."""

@@ -1,0 +1,211 @@
+"""From raw rows to clean, disjoint splits, with a count of everything that went.
+
+The order matters: clean, then drop duplicates among the training rows and training copies of given evaluation rows,
+and those that nearly repeat one, then cut the splits that are missing, so that no validation row nearly repeats a given
+test row, then drop training rows that nearly repeat a row of these, then thin. Rows of validation and test splits that
+the source gives are never dropped.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_modules.cache import digest_of_columns
+from data_modules.cleaning import splits as splitting
+from data_modules.cleaning.duplicates import contradictions_and_repeats, same_texts
+from data_modules.cleaning.duplicates import near_duplicates as find_near_duplicates
+from data_modules.cleaning.text import clean_text
+from data_modules.config import DataConfig
+from data_modules.errors import DataError
+from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
+from data_modules.sources.source import SPLITS, RawCorpus
+from data_modules.tokens.mapped import PIECE
+
+EVALUATION_SPLITS = ("validation", "test")
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+
+
+@dataclass(kw_only=True)
+class RefinedCorpus:
+    """Clean splits and what is known about them."""
+
+    splits: dict[str, pd.DataFrame]
+    class_names: tuple[str, ...]
+    report: dict[str, Any]
+    fingerprint: str
+    split_hash: str
+
+
+def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) -> RefinedCorpus:
+    """Clean, deduplicate, cut and thin a raw corpus.
+
+    Args:
+        raw: rows of the source.
+        config: what to do.
+        near_duplicates: whether near duplicates mean anything in this source.
+
+    Raises:
+        DataError: no rows, one class only, a class in an evaluation split that the training rows lack, or too few rows.
+    """
+    report: dict[str, Any] = {
+        "source": raw.report,
+        "rows_read": {name: len(raw.splits[name]) for name in SPLITS if name in raw.splits},
+    }
+    rows = {name: frame.reset_index(drop=True) for name, frame in raw.splits.items()}
+    class_names = raw.class_names
+    del raw  # so that its file can go as soon as the rows are clean
+    fingerprint = _digest_of(rows, class_names)
+    if config.clean:
+        rows, report["cleaning"] = _clean(rows)
+    _check_classes(rows, class_names)
+    if config.deduplicate:
+        rows["train"], report["duplicates"] = _drop_duplicates(rows)
+    given = [name for name in EVALUATION_SPLITS if name in rows]
+    if near_duplicates and config.near_duplicate_threshold is not None:
+        rows["train"], nearly = _drop_near_duplicates(rows, given, config.near_duplicate_threshold)
+    rows, report["splits"] = _cut_missing(rows, config, class_names)
+    if near_duplicates and config.near_duplicate_threshold is not None:
+        cut = [name for name in EVALUATION_SPLITS if name not in given]
+        rows["train"], nearly_cut = _drop_near_duplicates(rows, cut, config.near_duplicate_threshold)
+        report["near_duplicates"] = nearly | nearly_cut
+    _check_classes(rows, class_names)
+    split_hash = _digest_of(rows, class_names)
+    if config.max_train_rows is not None:
+        rows["train"], report["subset"] = _thin(rows["train"], config, len(class_names))
+    if config.shuffle_words:
+        rows = {name: _shuffle_words(frame, f"{config.split_seed} {name}") for name, frame in rows.items()}
+    report["rows"] = {name: len(rows[name]) for name in SPLITS}
+    rows = {name: rows[name].reset_index(drop=True) for name in SPLITS}
+    return RefinedCorpus(
+        splits=rows, class_names=class_names, report=report, fingerprint=fingerprint, split_hash=split_hash
+    )
+
+
+def _digest_of(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> str:
+    columns = {name: {str(column): rows[name][column] for column in rows[name]} for name in rows}
+    return digest_of_columns(class_names, columns)
+
+
+def _clean(rows: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, int]]]:
+    cleaned, report = {}, {}
+    for name, frame in rows.items():
+        counts: Counter[str] = Counter()
+        cleaned[name] = mapped_frame(_cleaned(piece, name, counts) for piece in pieces(frame))
+        report[name] = dict(sorted(counts.items()))
+    return cleaned, report
+
+
+def _cleaned(piece: pd.DataFrame, name: str, counts: Counter[str]) -> pd.DataFrame:
+    """Clean a piece of a split; empty rows go from the training rows alone."""
+    piece = piece.assign(text=[clean_text(text, counts) for text in piece["text"].tolist()])
+    empty = piece["text"] == ""
+    counts[f"empty_rows_{'removed' if name == 'train' else 'kept'}"] += int(empty.sum())
+    return piece[~empty] if name == "train" else piece
+
+
+def _check_classes(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> None:
+    present = set(rows["train"]["label"].unique().tolist())
+    if not present:
+        raise DataError("no training rows are left after cleaning")
+    if len(present) < 2:
+        raise DataError(
+            f"the training rows have one class only ({class_names[present.pop()]!r}); at least two are needed"
+        )
+    for name in EVALUATION_SPLITS:
+        if name in rows:
+            foreign = sorted(set(rows[name]["label"].unique().tolist()) - present)
+            if foreign:
+                names = ", ".join(repr(class_names[label]) for label in foreign)
+                raise DataError(f"the {name} rows have a label that no training row has: {names}")
+
+
+def _drop_duplicates(rows: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop training rows whose text has two labels, repeats an earlier one, or stands in an evaluation split."""
+    train = rows["train"]
+    given = [name for name in EVALUATION_SPLITS if name in rows]
+    texts = same_texts([rows[name]["text"] for name in ("train", *given)])
+    train_texts, ends = texts[: len(train)], np.cumsum([len(rows[name]) for name in ("train", *given)])
+    contradictory, repeated = contradictions_and_repeats(train_texts, train["label"].to_numpy())
+    report = {
+        "train_contradictory_labels": int(contradictory.sum()),
+        "train_repeated": int((repeated & ~contradictory).sum()),
+    }
+    kept = ~contradictory & ~repeated
+    for name, start, end in zip(given, ends, ends[1:], strict=False):
+        copies = np.isin(train_texts, texts[start:end])
+        report[f"train_copies_of_{name}"] = int((copies & kept).sum())
+        kept &= ~copies
+    return chosen_rows(train, kept), report
+
+
+def _cut_missing(
+    rows: dict[str, pd.DataFrame], config: DataConfig, class_names: tuple[str, ...]
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    rows = dict(rows)
+    report = dict.fromkeys(rows, "given")
+    missing = [name for name in ("test", "validation") if name not in rows]
+    taken = 0.0
+    for name in missing:
+        fraction = getattr(config, f"{name}_fraction")
+        if taken + fraction >= 1:
+            raise DataError(
+                "data.validation_fraction and data.test_fraction leave no training rows; they must sum to < 1"
+            )
+        train = rows["train"]
+        groups = pd.factorize(train["group"], sort=True)[0] if "group" in train else None
+        try:
+            chosen = splitting.cut(
+                train["label"].to_numpy(), groups, fraction / (1 - taken), config.split_seed, class_names
+            )
+        except DataError as error:
+            raise DataError(f"the {name} split is missing and cannot be cut: {error}") from None
+        rows[name], rows["train"] = chosen_rows(train, chosen), chosen_rows(train, ~chosen)
+        report[name] = f"cut, stratified{' by group' if groups is not None else ''}, seed {config.split_seed}"
+        taken += fraction
+    return rows, report
+
+
+def _drop_near_duplicates(
+    rows: dict[str, pd.DataFrame], names: Sequence[str], threshold: float
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Drop training rows that nearly repeat a row of one of the splits ``names``."""
+    train, report = rows["train"], {"threshold": threshold}
+    unwanted = np.zeros(len(train), dtype=bool)
+    for name in names:
+        found = find_near_duplicates(train["text"], rows[name]["text"], threshold)
+        report[f"train_near_copies_of_{name}"] = int((found & ~unwanted).sum())
+        unwanted |= found
+    return chosen_rows(train, ~unwanted), report
+
+
+def _thin(train: pd.DataFrame, config: DataConfig, classes: int) -> tuple[pd.DataFrame, dict[str, int]]:
+    assert config.max_train_rows is not None
+    if config.max_train_rows < classes:
+        raise DataError(f"data.max_train_rows is {config.max_train_rows}, fewer than the {classes} classes")
+    kept = np.zeros(len(train), dtype=bool)
+    kept[splitting.subset(train["label"].to_numpy(), config.max_train_rows, config.split_seed)] = True
+    return chosen_rows(train, kept), {"max_train_rows": config.max_train_rows, "left_out": int((~kept).sum())}
+
+
+def _shuffle_words(frame: pd.DataFrame, seed: str) -> pd.DataFrame:
+    """Shuffle the words of every text, or its characters in a script without spaces."""
+    starts = range(0, max(1, len(frame)), PIECE)
+    return mapped_frame(
+        piece.assign(text=[_shuffled(text, f"{seed} {start + row}") for row, text in enumerate(piece["text"])])
+        for start, piece in zip(starts, pieces(frame), strict=True)
+    )
+
+
+def _shuffled(text: str, seed: str) -> str:
+    unspaced = UNSPACED.search(text) is not None
+    units = list(text.replace(" ", "")) if unspaced else text.split()
+    random.Random(seed).shuffle(units)
+    return ("" if unspaced else " ").join(units)

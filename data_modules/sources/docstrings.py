@@ -1,0 +1,116 @@
+"""The embedded corpus ``docstrings``: English prose from the docstrings of five installed packages.
+
+The class of a paragraph is the package it stands in. Nothing is imported or downloaded: source files are parsed. As
+every version in ``requirements.txt`` is exact, every machine builds the same corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+from data_modules.cache import digest
+from data_modules.config import DocstringsOptions
+from data_modules.errors import DataError
+from data_modules.sources import paragraphs as reader
+from data_modules.sources.source import RawCorpus, Source
+
+PACKAGES = ("torch", "transformers", "numpy", "pandas", "sympy")
+SLOWEST_FIRST = ("transformers", "torch", "sympy", "pandas", "numpy")
+ROWS_PER_CLASS = 4_500
+PACKAGE, IDENTIFIER = "PACKAGE", "IDENTIFIER"
+
+PACKAGE_NAME = re.compile(
+    r"\w*(?:torch|transformers|hugging ?face|numpy|pandas|sympy)\w*|\b(?:np|pd|hf|aten)\b", re.IGNORECASE
+)
+CODE_WORD = re.compile(
+    r"\b(?:\w+(?:\.\w+)+|\w+_\w*|_\w+|[a-z]+[A-Z]\w*|[A-Z]+[a-z0-9]+[A-Z]\w*)(?:\(\))?"
+    r"|\b(?i:ndarrays?|dtypes?|ufuncs?|tensors?|dataframes?|series|sympify|exprs?)\b"
+)
+
+
+def mask(text: str, *, identifiers: bool) -> str:
+    """Replace every word that contains a package's name by ``PACKAGE``; if asked, code words by ``IDENTIFIER``."""
+    text = PACKAGE_NAME.sub(PACKAGE, text)
+    return CODE_WORD.sub(IDENTIFIER, text) if identifiers else text
+
+
+def site_packages() -> Path:
+    """Return the folder that holds the five packages.
+
+    Raises:
+        DataError: one of them is not installed.
+    """
+    folders = set()
+    for package in PACKAGES:
+        found = find_spec(package)
+        if found is None or found.origin is None:
+            raise DataError(f"the corpus docstrings needs the package {package}; pip install -r requirements.txt")
+        folders.add(Path(found.origin).parent.parent)
+    if len(folders) > 1:
+        raise DataError("the corpus docstrings needs its five packages in one site-packages folder; use a fresh .venv")
+    return folders.pop()
+
+
+def read_package(folder: Path, package: str) -> list[tuple[str, str]]:
+    """Return ``(file, paragraph)`` for the prose in a package's docstrings, read by a process of its own."""
+    command = [sys.executable, "-I", reader.__file__, str(folder), package]
+    finished = subprocess.run(command, capture_output=True, check=True)
+    return [(file, text) for file, text in json.loads(finished.stdout)]
+
+
+def _rows(options: DocstringsOptions) -> pd.DataFrame:
+    folder = site_packages()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process of its own
+        found = dict(
+            zip(SLOWEST_FIRST, pool.map(lambda package: read_package(folder, package), SLOWEST_FIRST), strict=True)
+        )
+    rows = [
+        (mask(text, identifiers=options.mask_identifiers), label, file)
+        for label, package in enumerate(PACKAGES)
+        for file, text in found[package]
+    ]
+    return pd.DataFrame(rows, columns=["text", "label", "group"])
+
+
+def build(options: DocstringsOptions) -> RawCorpus:
+    """Read, mask, remove duplicates across classes, and draw at most ``ROWS_PER_CLASS`` rows of each class.
+
+    Masking comes first because it makes texts equal that were not; a masked text with two labels goes entirely.
+    """
+    rows = _rows(options)
+    report = {"paragraphs": len(rows)}
+    same = rows["text"].str.casefold()
+    contradictory = rows.groupby(same)["label"].transform("nunique") > 1
+    report["contradictory"] = int(contradictory.sum())
+    rows, same = rows[~contradictory], same[~contradictory]
+    repeated = same.duplicated()
+    report["duplicates"] = int(repeated.sum())
+    rows = rows[~repeated].reset_index(drop=True)
+    kept: list[int] = []
+    for label in range(len(PACKAGES)):
+        candidates = rows.index[rows["label"] == label].tolist()
+        random.Random(label).shuffle(candidates)
+        kept.extend(candidates[:ROWS_PER_CLASS])
+    report["over_class_limit"] = len(rows) - len(kept)
+    rows = rows.loc[sorted(kept)].reset_index(drop=True)
+    if options.split_by == "directory":
+        rows["group"] = rows["group"].str.rpartition("/")[0]
+    return RawCorpus(splits={"train": rows}, class_names=PACKAGES, report=report)
+
+
+def source(options: DocstringsOptions) -> Source:
+    """Return the corpus as a source; its key names the packages' versions and the options."""
+    versions = {package: version(package) for package in PACKAGES}
+    key = digest("docstrings", versions, options.split_by, options.mask_identifiers)
+    return Source(slug="docstrings", description="embedded", key=key, load=lambda: build(options))

@@ -1,0 +1,140 @@
+"""From ``data.corpus`` to a clean, split corpus: resolve the source, read, clean, drop duplicates, cut, thin, cache."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_modules.cache import cache_root, cached, code_digest, digest
+from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, SPLIT_SETTINGS, DataConfig
+from data_modules.portable import carried_facts, carried_source
+from data_modules.sources.source import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import DatasetDict
+
+PACKAGE = Path(__file__).resolve().parent.parent
+FIELDS_THAT_DECIDE = (*SPLIT_SETTINGS, "max_train_rows", "shuffle_words")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCorpus:
+    """A corpus that is ready to be tokenised."""
+
+    slug: str
+    """Short name, which names result folders."""
+
+    source: str
+    """Where it came from, free of paths."""
+
+    fingerprint: str
+    """Digest of the rows as the source gave them (texts, labels, groups, class names)."""
+
+    split_hash: str
+    """Digest of the clean rows of the three splits, before ``max_train_rows`` and ``shuffle_words``: equal for all
+    conditions that share their validation and test rows."""
+
+    report: dict[str, Any]
+    """Counts of what was removed and why; ``experiments.corpus describe`` prints it."""
+
+    class_names: tuple[str, ...]
+    """Name of every class, by its index."""
+
+    key: str
+    """Digest of everything that decides the rows; names what is derived from them in the cache."""
+
+    splits: DatasetDict
+    """``train``, ``validation``, ``test``: columns ``text``, ``label`` and, where rows hang together, ``group``."""
+
+    folder: Path
+    """Its entry in the cache."""
+
+
+def resolve(config: DataConfig) -> Source:
+    """Find the source that ``data.corpus`` means; nothing is read yet.
+
+    Raises:
+        DataError: there is none; the message names the nearest.
+    """
+    carried = carried_facts(config)
+    if carried is not None:
+        return carried_source(carried)
+    if config.corpus == "docstrings":
+        from data_modules.sources.docstrings import source
+
+        return source(config.docstrings)
+    if config.corpus == "listops":
+        from data_modules.sources.listops import source as listops
+
+        return listops(config.listops)
+    if config.corpus in FILE_FORMATS:
+        from data_modules.sources.files import source as files
+
+        return files(config)
+    if Path(config.corpus).expanduser().is_dir():
+        from data_modules.sources.folder import source as folder
+
+        return folder(config)
+    from data_modules.sources.hub import source as hub
+
+    return hub(config, embedded=EMBEDDED_CORPORA)
+
+
+def prepare(config: DataConfig) -> PreparedCorpus:
+    """Return the corpus, clean and split; taken from the cache where the same was prepared before.
+
+    Raises:
+        DataError: the source or its columns are missing or unfit, or there are too few rows.
+    """
+    source = resolve(config)
+    modules = [
+        *PACKAGE.glob("sources/*.py"),
+        *PACKAGE.glob("cleaning/*.py"),
+    ]
+    settings = {name: getattr(config, name) for name in FIELDS_THAT_DECIDE}
+    key = digest(code_digest(modules), source.key, settings)
+    entry = cached(cache_root(config.cache_dir), "corpora", key, lambda folder: _build(source, config, folder))
+    from datasets import load_from_disk
+
+    facts = json.loads((entry / "facts.json").read_text(encoding="utf-8"))
+    facts["class_names"] = tuple(facts["class_names"])
+    rows = load_from_disk(str(entry / "rows"))
+    return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
+
+
+def _build(source: Source, config: DataConfig, folder: Path) -> None:
+    """Write ``rows/`` and ``facts.json`` of a prepared corpus."""
+    from datasets.utils.logging import disable_progress_bar
+
+    from data_modules.cleaning.refine import refine
+
+    refined = refine(source.load(), config, near_duplicates=source.near_duplicates)
+    disable_progress_bar()
+    dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
+    facts = {
+        "fingerprint": refined.fingerprint,
+        "split_hash": refined.split_hash,
+        "report": refined.report,
+        "class_names": refined.class_names,
+    }
+    (folder / "facts.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def dataset_of(splits: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> DatasetDict:
+    """Return clean splits as a data set; text that is mapped from a file stays there."""
+    import pyarrow as pa
+    from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Value
+
+    from data_modules.sources.mapped_tables import pieces
+
+    rows = DatasetDict()
+    for name, frame in splits.items():
+        kinds = {column: Value("string") for column in frame.columns} | {"label": ClassLabel(names=list(class_names))}
+        features = Features(kinds)
+        schema = features.arrow_schema
+        tables = [pa.Table.from_pandas(piece, schema=schema, preserve_index=False) for piece in pieces(frame)]
+        rows[name] = Dataset(pa.concat_tables(tables).cast(schema), info=DatasetInfo(features=features))
+    return rows

@@ -1,0 +1,45 @@
+"""Tables whose text lies in temporary files that are mapped into memory (:mod:`data_modules.tokens.mapped`)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype
+
+from data_modules.tokens.mapped import PIECE
+
+
+def pieces(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a table in pieces of at most ``PIECE`` rows; an empty table is one piece."""
+    for start in range(0, max(1, len(frame)), PIECE):
+        yield frame.iloc[start : start + PIECE]
+
+
+def mapped_frame(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Write tables one below the other to a temporary file; return them as one, whose text is mapped from there.
+
+    Args:
+        frames: at least one table; all have the same columns, of text or whole numbers.
+    """
+    frames = iter(frames)
+    first = next(frames)
+    kinds = {name: pa.int64() if is_integer_dtype(first[name]) else pa.large_string() for name in first.columns}
+    schema = pa.schema(kinds)
+    with tempfile.NamedTemporaryFile() as file:
+        with pa.ipc.new_file(file, schema) as writer:
+            for frame in chain([first], frames):
+                writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+        file.flush()
+        return pa.ipc.open_file(pa.memory_map(file.name)).read_all().to_pandas()
+
+
+def chosen_rows(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the rows of a table where ``mask`` is true, mapped from a temporary file."""
+    starts = range(0, max(1, len(frame)), PIECE)
+    return mapped_frame(piece[mask[start : start + PIECE]] for start, piece in zip(starts, pieces(frame), strict=True))

@@ -1,0 +1,116 @@
+"""Token ids of a split as memory-mapped arrays, kept in the cache under a digest of all that decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.cache import cache_root, cached, code_digest, digest
+from data_modules.config import DataConfig
+from data_modules.sources.source import SPLITS
+from data_modules.tokens import tokenization
+from data_modules.tokens.mapped import PIECE, GrowingArray, mapped_integers
+from data_modules.tokens.tokenization import TextTokenizer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from data_modules.sources.load import PreparedCorpus
+
+TOKENIZER_FILE = "tokenizer.json"
+PARTS = ("tokens", "offsets", "labels")
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """N encoded rows, one after the other."""
+
+    tokens: NDArray[np.int32]
+    """(sum of lengths,) token ids."""
+    offsets: NDArray[np.int64]
+    """(N + 1,) where each row starts in ``tokens``, and the end."""
+    labels: NDArray[np.int64]
+    """(N,) class indices."""
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) tokens of each row, in a mapped file as the rest is."""
+        return np.subtract(self.offsets[1:], self.offsets[:-1], out=mapped_integers(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class EncodedCorpus:
+    """The three encoded splits and their tokenizer."""
+
+    splits: dict[str, EncodedSplit]
+    tokenizer: TextTokenizer
+    folder: Path
+    """Its entry in the cache."""
+
+
+def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
+    """Put rows of token ids one after the other."""
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
+    return EncodedSplit(tokens, offsets, labels)
+
+
+def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str) -> None:
+    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time."""
+    kinds: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
+    with ExitStack() as stack:
+        parts = {part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kinds[part])) for part in PARTS}
+        parts["offsets"].append(np.zeros(1, dtype=np.int64))
+        for start in range(0, len(rows), PIECE):
+            piece = rows[start : start + PIECE]
+            packed = pack(tokenizer.encode(piece["text"]), np.array(piece["label"], dtype=np.int64))
+            parts["offsets"].append(parts["tokens"].length + packed.offsets[1:])
+            parts["tokens"].append(packed.tokens)
+            parts["labels"].append(packed.labels)
+
+
+def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
+    """Return the corpus as token ids, from the cache where the same was encoded before.
+
+    A learned tokenizer sees training texts only.
+
+    Raises:
+        DataError: the tokenizer is unknown or cannot be loaded.
+    """
+    learned = tokenization.is_learned(config)
+    pretrained = None if learned else tokenization.load_pretrained(config)
+    code = code_digest([Path(__file__), Path(tokenization.__file__)])
+    identity = (
+        (config.tokenizer, config.vocabulary_size, config.lowercase)
+        if pretrained is None
+        else pretrained.backend.to_str()
+    )
+    key = digest(code, corpus.key, identity, config.max_length)
+
+    def build(folder: Path) -> None:
+        tokenizer = pretrained or tokenization.learn(config, _texts(corpus.splits["train"]))
+        tokenizer.save(folder / TOKENIZER_FILE)
+        for name in SPLITS:
+            write_encoded(corpus.splits[name], tokenizer, folder, name)
+
+    entry = cached(cache_root(config.cache_dir), "encoded", key, build)
+    splits = {
+        name: EncodedSplit(*(np.load(entry / f"{name}.{part}.npy", mmap_mode="r") for part in PARTS)) for name in SPLITS
+    }
+    tokenizer = pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length)
+    return EncodedCorpus(splits, tokenizer, entry)
+
+
+def _texts(rows: Dataset) -> Iterator[str]:
+    for start in range(0, len(rows), PIECE):
+        yield from rows[start : start + PIECE]["text"]

@@ -1,0 +1,201 @@
+"""Runs on the nodes of a Ray cluster. A lost node costs only its runs, which are made again elsewhere.
+
+This process is the only one that writes to the results: it holds the lock of every run that is under way, sends run and
+text, and unpacks what comes back. Nothing else is shared with the nodes, no disk in particular.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from data_modules.portable import pack_text
+from experiments.cluster.ray_connection import connect, first_line, require_cluster, require_ray
+from experiments.cluster.ray_node import Job, make_on_node
+from experiments.cluster.run_archive import ArchiveError, unpack_run
+from experiments.errors import ExperimentError
+from experiments.making.engines.engine import Engine
+from experiments.making.engines.options import EngineOptions
+from experiments.making.messages import Event, Failed, Message, Skipped
+from experiments.making.pool import default_workers, interrupts_ignored
+from experiments.making.worker import is_mistake
+from experiments.planning.runs import Run
+from experiments.runs.failure import write_failure
+from experiments.runs.locks import Busy, locked
+from experiments.runs.provenance import versions
+
+POLL_SECONDS = 1.0
+"""Between two looks at how much room the cluster has."""
+PATIENCE = 5.0
+"""Seconds in which cancelled runs may clear up after themselves before their processes are ended."""
+
+
+@dataclass(frozen=True)
+class SentText:
+    """A text in the cluster's object store."""
+
+    digest: str
+    fingerprint: str
+    reference: Any
+
+
+@dataclass(frozen=True)
+class SentRun:
+    """A run that is under way on some node."""
+
+    run: Run
+    text: SentText
+    place: int
+    """Number among the runs under way, which a display shows as a worker's."""
+    lock: ExitStack
+    """Holds the lock of the run's folder."""
+
+
+class RayEngine(Engine):
+    """Sends runs to a Ray cluster.
+
+    Args:
+        options: what a run takes, how often it is retried, and where the cluster is.
+    """
+
+    def __init__(self, options: EngineOptions) -> None:
+        self.options = options
+        self.ray: Any = None
+        self.texts: dict[str, SentText] = {}
+
+    def __enter__(self) -> Self:
+        """Make sure that Ray is there; it is started, or connected to, when the first run needs it."""
+        require_ray()
+        if self.options.ray_address is not None:
+            require_cluster(self.options.ray_address)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if self.ray is not None:
+            with interrupts_ignored():
+                self.ray.shutdown()
+            self.ray, self.texts = None, {}
+
+    def make_runs(
+        self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool]
+    ) -> Generator[Event, None, None]:
+        """Send the runs to the nodes, as many at a time as there is room for; closing the generator cancels them."""
+        if self.ray is None:
+            self.connect()
+        waiting, losses = deque(runs), Counter[str]()
+        under_way: dict[Any, SentRun] = {}
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < (self.options.workers or max(1, self.room())):
+                    run = waiting.popleft()
+                    place = min(set(range(len(under_way) + 1)) - {sent.place for sent in under_way.values()})
+                    started = self.send(run, place, results, is_made)
+                    under_way |= started
+                    if not started:
+                        yield Event(run, Skipped(), place)
+                ended, _ = self.ray.wait(list(under_way), timeout=POLL_SECONDS) if under_way else ([], [])
+                for reference in ended:
+                    sent = under_way.pop(reference)
+                    message = self.receive(reference, sent, results, losses)
+                    if message is None:
+                        waiting.appendleft(sent.run)
+                    else:
+                        yield Event(sent.run, message, sent.place)
+        finally:
+            with interrupts_ignored():  # a second Ctrl-C must not leave runs behind
+                self.cancel(under_way)
+
+    def connect(self) -> None:
+        """Connect, and make sure that the cluster has room for a run, now or by the nodes that it will get.
+
+        Raises:
+            ExperimentError: where it has not.
+        """
+        self.ray = connect(self.options.ray_address, self.options.workers or default_workers())
+        may_grow = self.options.ray_address is not None and self.options.workers is not None
+        if not may_grow and self.room() < 1:
+            raise ExperimentError(
+                f"no node has room for a run of {self.options.cpus_per_run:g} CPUs and "
+                f"{self.options.gpus_per_run:g} GPUs (--cpus_per_run, --gpus_per_run)"
+            )
+
+    def room(self) -> int:
+        """Return how many runs fit on the living nodes at the same time, whoever else uses them."""
+        needs = {"CPU": self.options.cpus_per_run, "GPU": self.options.gpus_per_run}
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return sum(
+            min(int(node.get(kind, 0) / need + 1e-6) for kind, need in needs.items() if need > 0) for node in nodes
+        )
+
+    def send(self, run: Run, place: int, results: Path, is_made: Callable[[Run], bool]) -> dict[Any, SentRun]:
+        """Send a run to the cluster; return nothing where another process is making it or has made it.
+
+        Raises:
+            DataError: where the text cannot be had.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(run.folder(results)))
+            except Busy:
+                return {}
+            if is_made(run):
+                return {}
+            text = self.send_text(run)
+            needs = {"num_cpus": self.options.cpus_per_run, "num_gpus": self.options.gpus_per_run}
+            task = self.ray.remote(max_retries=0, **needs)(make_on_node)  # lost runs are counted here
+            # Inside a list, the reference arrives as it is: only a node that lacks the text fetches it.
+            reference = task.remote(Job(run, text.digest, text.fingerprint, versions()), [text.reference])
+            return {reference: SentRun(run, text, place, stack.pop_all())}
+
+    def send_text(self, run: Run) -> SentText:
+        """Put the text of a run into the object store, once for all runs on it."""
+        settings = repr(replace(run.config.data, seed=0, stage="tune"))
+        if settings not in self.texts:
+            packed = pack_text(run.config.data)
+            known = [text for text in self.texts.values() if text.digest == packed.digest]
+            reference = known[0].reference if known else self.ray.put(packed.archive)
+            self.texts[settings] = SentText(packed.digest, packed.fingerprint, reference)
+        return self.texts[settings]
+
+    def receive(self, reference: Any, sent: SentRun, results: Path, losses: Counter[str]) -> Message | None:
+        """Take in how a run ended and what it left; none where it was lost and is to be made again."""
+        run, errors = sent.run, self.ray.exceptions
+        with sent.lock:
+            try:
+                message, archive = self.ray.get(reference)
+                if not (isinstance(message, Failed) and message.mistake):
+                    unpack_run(archive, run, results, sent.text.fingerprint)
+                return message
+            except errors.RayTaskError as error:  # the node itself is not fit: so would be the next
+                return Failed(f"a node cannot make runs: {first_line(str(error.cause or error))}", mistake=True)
+            except errors.RayError as error:
+                losses[run.name] += 1
+                if losses[run.name] <= self.options.max_retries:
+                    return None
+                reason = f"its node or process was lost {losses[run.name]} times: {first_line(str(error))}"
+            except ArchiveError as error:
+                reason = f"what came back from its node is refused: {error}"
+            except Exception as error:
+                if not is_mistake(error):
+                    raise
+                return Failed(str(error), mistake=True)
+        write_failure(run, results, reason)  # which takes the folder's lock itself
+        return Failed(reason, mistake=False)
+
+    def cancel(self, under_way: dict[Any, SentRun]) -> None:
+        """End runs that are under way, and let go of their folders; without a record they are made again next time."""
+        for reference in under_way:
+            self.ray.cancel(reference)
+        if under_way:
+            self.ray.wait(list(under_way), num_returns=len(under_way), timeout=PATIENCE)
+        for reference, sent in under_way.items():
+            self.ray.cancel(reference, force=True)
+            sent.lock.close()

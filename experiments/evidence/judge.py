@@ -1,0 +1,168 @@
+"""From claims and the records of their grids to effects and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+from experiments.evidence.claim import Claim
+from experiments.evidence.evidence import GridResults
+from experiments.evidence.measurement import Measurement, measure
+from experiments.evidence.published_table import contradictions
+from experiments.statistics.multiplicity import Adjusted, Interval, holm, intersection_union_interval
+from experiments.statistics.power import POWER, equivalence_p_value, smallest_detectable_effect
+from experiments.statistics.verdicts import FEWEST_SEEDS, Verdict, judge_all, judge_interval
+
+Results = Callable[[str, str], GridResults]
+"""Returns what is recorded of a grid (first argument) on a corpus (second)."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A part of a claim on one corpus, judged."""
+
+    measurement: Measurement
+    adjusted: Adjusted
+    interval: Interval | None
+    """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest, which several
+    components share out. None for fewer than three pairs."""
+    detectable: float | None
+    """Smallest effect that so many seeds with this spread show with 80 % power at that level; for shares of runs the
+    smallest difference that their exact interval could set apart from 0 at all. None where there is none."""
+    verdict: Verdict
+
+    @property
+    def known_ends(self) -> tuple[float | None, float | None]:
+        """Ends of the interval; None for one of which nothing is known, because every pair only bounds the effect."""
+        if self.interval is None:
+            return None, None
+        doubts, low, high = self.measurement.comparison.doubts, self.interval.low, self.interval.high
+        lower, upper = (doubts.get(name, 0) for name in ("lower_bound", "upper_bound"))
+        if lower + upper < self.measurement.pairs:
+            return low, high
+        return None if upper else low, None if lower else high
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim, judged."""
+
+    claim: Claim
+    label: str
+    """Its number, with a letter where several files test one claim of the article."""
+    effects: tuple[Effect, ...]
+    verdict: Verdict
+
+    @property
+    def confirmatory(self) -> list[Effect]:
+        """Effects on the corpora that decide."""
+        return [effect for effect in self.effects if effect.measurement.is_confirmatory]
+
+    @property
+    def replications(self) -> list[Effect]:
+        """Effects on the corpora that are shown beside."""
+        return [effect for effect in self.effects if not effect.measurement.is_confirmatory]
+
+
+def judge(claims: Sequence[Claim], results: Results) -> list[Judgement]:
+    """Judge claims by the records that there are.
+
+    Holm's procedure runs over all parts of a family on all confirmatory corpora, planned tests that could not be made
+    included, and apart from that over the family's replications.
+
+    Args:
+        claims: what to judge; a family is complete only with all claims that name it.
+        results: the records, by grid and corpus.
+    """
+    measured = [
+        measure(claim, part, corpus, results(part.grid, corpus), is_confirmatory=corpus in part.corpora)
+        for claim in claims
+        for part in claim.parts
+        for corpus in (*part.corpora, *part.replications)
+    ]
+    families: dict[tuple[str, bool], list[Measurement]] = {}
+    for measurement in measured:
+        families.setdefault((measurement.claim.family, measurement.is_confirmatory), []).append(measurement)
+    effects = [
+        judge_member(member, adjusted)
+        for family in families.values()
+        for member, adjusted in zip(family, holm([member.p_value for member in family]), strict=True)
+    ]
+    return [
+        judge_claim(claim, label, [effect for effect in effects if effect.measurement.claim == claim])
+        for claim, label in zip(claims, labels(claims), strict=True)
+    ]
+
+
+def labels(claims: Sequence[Claim]) -> list[str]:
+    """Return the number of every claim, with a letter (1a, 1b) where several have it."""
+    numbers = [claim.number for claim in claims]
+    places = [numbers[:index].count(number) for index, number in enumerate(numbers)]
+    return [
+        f"{number}{ascii_lowercase[place]}" if numbers.count(number) > 1 else str(number)
+        for number, place in zip(numbers, places, strict=True)
+    ]
+
+
+def judge_claim(claim: Claim, label: str, effects: Sequence[Effect]) -> Judgement:
+    """Judge a claim as a whole: by its parts, or by arithmetic."""
+    if claim.arithmetic:
+        broken = contradictions()
+        return Judgement(claim, label, (), Verdict("refuted") if broken else Verdict("inconclusive", "undecided"))
+    decisive = [effect.verdict for effect in effects if effect.measurement.is_confirmatory]
+    return Judgement(claim, label, tuple(effects), judge_all(decisive))
+
+
+def judge_member(member: Measurement, adjusted: Adjusted) -> Effect:
+    """Judge a part on one corpus at the levels that its family leaves it."""
+    if not member.is_complete:
+        return Effect(member, adjusted, None, None, Verdict("not run", "missing"))
+    interval = detectable = None
+    if member.pairs >= FEWEST_SEEDS:
+        interval = interval_of(member, adjusted)
+        detectable = detectable_effect(member, adjusted.level)
+    verdict = judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.comparison.doubts)
+    if verdict.name == "refuted" and is_equivalent(member, adjusted.strictest):
+        verdict = Verdict("refuted", "equivalent")
+    return Effect(member, adjusted, interval, detectable, verdict)
+
+
+def interval_of(member: Measurement, adjusted: Adjusted) -> Interval:
+    """Return [l, u]: l at the member's Holm level, u at the strictest, because one refuted part refutes a claim.
+
+    Of several components one that falls short refutes, so each has its share of u's level.
+    """
+    interval = intersection_union_interval(member.components, adjusted.level, adjusted.strictest)
+    outcomes = member.comparison.outcomes
+    return interval if outcomes is None else outcomes.widened(interval, adjusted.level, adjusted.strictest)
+
+
+def detectable_effect(member: Measurement, level: float) -> float | None:
+    """Return the effect that, true of every component, so many seeds would show with 80 % power or more.
+
+    All K components must be shown, and each is missed with a chance of at most 20 %/K. Of shares of runs, whose exact
+    interval is wider than the t-interval, it is the smallest difference that could be shown at all.
+    """
+    if member.comparison.outcomes is not None:
+        return member.comparison.outcomes.smallest_shown(level)
+    widest = max(component.spread().sd or 0.0 for component in member.components)
+    return smallest_detectable_effect(widest, member.pairs, level, 1 - (1 - POWER) / len(member.components))
+
+
+def detectable_in_weakest(effect: Effect) -> float | None:
+    """Return the gain in the weakest component alone that so many seeds would show with 80 % power."""
+    member = effect.measurement
+    component = dict(zip(member.comparison.names, member.components, strict=True))[member.weakest]
+    return smallest_detectable_effect(component.spread().sd or 0.0, component.count, effect.adjusted.level)
+
+
+def is_equivalent(member: Measurement, level: float) -> bool:
+    """Tell whether a part's only effect lies within ±δ, so that the sides are equal in practice (TOST at ``level``).
+
+    Never where some pairs only bound the effect, nor for a share of runs, whose spread over seeds can be none.
+    """
+    if len(member.components) != 1 or member.comparison.doubts or member.comparison.outcomes is not None:
+        return False
+    p_value = equivalence_p_value(member.components[0], member.part.delta)
+    return p_value is not None and p_value <= level

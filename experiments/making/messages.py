@@ -1,0 +1,56 @@
+"""What a run tells the process that asked for it.
+
+That process may show and wait for runs without torch: reading a message imports the module that defines it, and an
+interrupt that meets the import of a compiled library may be lost or abort the process. So nothing heavy is imported
+here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from experiments.planning.runs import Run
+from experiments.runs.record import Outcome
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ended and its record is written."""
+
+    outcome: Outcome
+    validation_macro_f1: float | None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Another process is making the run, or has made it."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run was stopped by an error; a traceback is there for defects and none for a user's mistake."""
+
+    reason: str
+    mistake: bool
+
+
+Message = Progress | Finished | Skipped | Failed
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a run reports, or that happened to what was making it."""
+
+    run: Run
+    message: Message
+    worker: int

@@ -1,0 +1,82 @@
+"""A worker process: it starts once, then makes one run after another."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from data_modules.errors import DataError
+from experiments.errors import ExperimentError
+from experiments.making.messages import Failed, Finished, Skipped
+from experiments.planning.runs import Run
+from experiments.runs.errors import RecordError
+from experiments.runs.failure import write_failure
+from experiments.runs.locks import UNSEEN, Busy, Mark
+from lightning_modules.errors import ConfigurationError
+
+
+def serve(connection: Connection) -> None:
+    """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
+        while True:
+            run, results, seen = connection.recv()
+            connection.send(make(run, results, connection.send, seen))
+
+
+def leave_with_parent() -> None:
+    """End this process when its parent is gone, however it ended: nobody would know of its run's end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def make(
+    run: Run, results: Path, send: Callable[[Any], None] = lambda progress: None, seen: Mark = UNSEEN
+) -> Finished | Skipped | Failed:
+    """Make one run and say how it ended.
+
+    Args:
+        run: which run.
+        results: the folder of all results.
+        send: gets the run's progress.
+        seen: mark of the record that the run replaces; where another stands there by now, another process made the run
+            since, and it is ``Skipped``.
+    """
+    # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.
+    from experiments.runs.execute import execute
+
+    try:
+        record = execute(run, results, send, seen)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Busy:
+        return Skipped()
+    except Exception as error:
+        if is_mistake(error):
+            return Failed(str(error), mistake=True)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        write_failure(run, results, reason, traceback.format_exc())
+        return Failed(reason, mistake=False)
+    return Finished(record.outcome, record.validation.macro_f1 if record.validation else None)
+
+
+def is_mistake(error: Exception) -> bool:
+    """Tell whether a user can mend the error, which then stops the grid; any other costs the run that it struck.
+
+    A record that cannot be written is a matter of the disk; one that holds what no record may is our defect.
+    """
+    if isinstance(error, RecordError):
+        return isinstance(error.__cause__, OSError)
+    return isinstance(error, ExperimentError | DataError | ConfigurationError)

@@ -1,0 +1,132 @@
+"""JSON with one spelling per value, and dataclasses read back strictly from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from experiments.runs.errors import RecordError
+
+T = TypeVar("T")
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys, no white space and the shortest float digits that read back as the same number.
+
+    Raises:
+        RecordError: for a number that is not finite, naming where it stands.
+    """
+    place = _first_non_finite(value)
+    if place is not None:
+        raise RecordError(f"{place or 'the value'} is not a finite number; write null for what a run does not have")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def finite_or_none(value: Any) -> Any:
+    """Return nested plain values with every number that is not finite replaced by ``None``."""
+    if isinstance(value, Mapping):
+        return {key: finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of JSON text.
+
+    Raises:
+        RecordError: where the text is malformed, truncated or holds NaN or infinity.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"it is not complete JSON ({error.msg} at line {error.lineno})") from None
+    except RecursionError:
+        raise RecordError("its values are nested too deeply") from None
+    place = _first_non_finite(value)
+    if place is not None:
+        raise RecordError(f"{place} is not a finite number")
+    return value
+
+
+def decode(kind: Any, value: Any, place: str = "") -> Any:
+    """Return ``value`` checked against the type ``kind``, with mappings turned into dataclasses where it names one.
+
+    Raises:
+        RecordError: naming the field that is missing, unknown or of another type.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _decode_dataclass(kind, value, place)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in arguments:
+            return None
+        options = [option for option in arguments if option is not NoneType]
+        if len(options) == 1:
+            return decode(options[0], value, place)
+        if not any(_is_plain(option, value) for option in options):
+            _refuse(place, value)
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            _refuse(place, value)
+        return value
+    if origin is list and isinstance(value, list):
+        return [decode(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {key: decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if not _is_plain(kind, value):
+        _refuse(place, value)
+    return value
+
+
+def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
+    if not isinstance(value, dict):
+        _refuse(place, value)
+    hints = get_type_hints(kind)
+    known = {entry.name: entry for entry in fields(cast(Any, kind))}  # decode() checked is_dataclass
+    prefix = f"{place}." if place else ""
+    for name in sorted(value.keys() - known.keys()):
+        raise RecordError(f"field {prefix}{name} is not known")
+    for name, entry in known.items():
+        if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
+            raise RecordError(f"field {prefix}{name} is missing")
+    return kind(**{name: decode(hints[name], item, f"{prefix}{name}") for name, item in value.items()})
+
+
+def _is_plain(kind: Any, value: Any) -> bool:
+    """Tell whether ``value`` is of the plain type ``kind``; a whole number may stand for a float, a truth value not."""
+    if kind is Any:
+        return True
+    if isinstance(value, bool):
+        return kind is bool
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _refuse(place: str, value: Any) -> NoReturn:
+    raise RecordError(f"field {place or 'record'} holds {repr(value)[:60]}, which is not what belongs there")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise RecordError(f"it holds {name}, which is not a finite number")
+
+
+def _first_non_finite(value: Any, place: str = "") -> str | None:
+    """Return where the first number stands that is not finite; ``None`` where there is none."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else place
+    if isinstance(value, Mapping):
+        items = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        return None
+    return next((found for name, item in items if (found := _first_non_finite(item, name)) is not None), None)

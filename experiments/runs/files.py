@@ -1,0 +1,79 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from experiments.runs.errors import RecordError
+from experiments.runs.record import Record
+
+RECORD_FILE = "run.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, which afterwards is either as before or complete, even after a power cut.
+
+    Raises:
+        RecordError: where the disk is full or the folder cannot be written; nothing half-written stays behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep every other process that asks for the same folder waiting; the system lets go even of a killed one.
+
+    A file system that cannot lock a folder (some network ones) keeps nobody waiting, nor does one that is not there.
+    """
+    descriptor = None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Write ``run.json`` in a run folder atomically and return its path.
+
+    Raises:
+        RecordError: where the record holds a number that is not finite, or the file cannot be written.
+    """
+    path = folder / RECORD_FILE
+    write_atomically(path, (record.to_json() + "\n").encode())
+    return path
+
+
+def read_record(folder: Path) -> Record:
+    """Read ``run.json`` of a run folder.
+
+    Raises:
+        RecordError: where it is missing, truncated or not a record; the message names the file.
+    """
+    path = folder / RECORD_FILE
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise RecordError(f"{path} is damaged: it is not UTF-8 text") from None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
+    return Record.from_json(text, origin=str(path))

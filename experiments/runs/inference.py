@@ -1,0 +1,173 @@
+"""A trained model and its tokenizer, loaded from a run folder, answering new texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from data_modules.labelled_text import TextDataModule
+from experiments.errors import ExperimentError
+from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
+from experiments.runs.execute import section
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.naming import TFIDF
+from experiments.runs.record import Record
+from experiments.runs.training import BEST, prepare_process
+from lightning_modules.errors import ConfigurationError
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.evaluation import predict
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Class probabilities of N texts."""
+
+    class_names: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    """(N, K), in the order of the texts."""
+
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable class of every text."""
+        return [self.class_names[index] for index in self.probabilities.argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The chosen weights of a run, with the tokenizer that was learned on its training rows."""
+
+    module: TextClassifier
+    data: TextDataModule
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load a run folder, on a GPU where there is one.
+
+        Raises:
+            ExperimentError: where the run left no network, its checkpoint is damaged, or its corpus has changed.
+            ConfigurationError, DataError: where configuration or corpus cannot be read.
+        """
+        config = load_run_config(folder)
+        record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
+        checkpoint = checkpoint_of(folder, record)
+        prepare_process(config.threads)
+        module = read_checkpoint(checkpoint)
+        data = TextDataModule(**section(config.data))
+        check_same_text(folder, record, module, data)
+        return cls(module.to(device()).eval(), data)
+
+    def answer(self, texts: Sequence[str]) -> Answers:
+        """Return the class probabilities of texts, which are cleaned and tokenised as the corpus was."""
+        predictions = predict(self.module, self.data.text_batches(texts))
+        order = np.argsort(predictions.rows)
+        return Answers(self.data.facts.class_names, predictions.probabilities[order])
+
+
+def device() -> torch.device:
+    """Return the accelerator where there is one, else the CPU."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return torch.device("cpu") if found is None else found
+
+
+def checkpoint_of(folder: Path, record: Record | None) -> Path:
+    """Return the chosen checkpoint of a run.
+
+    Raises:
+        ExperimentError: where there is none, saying why and how to get one.
+    """
+    path = folder / BEST
+    if path.is_file():
+        return path
+    if record is not None and record.condition == TFIDF:
+        raise ExperimentError(f"{folder} is the baseline {TFIDF}, fitted by scikit-learn: it left no network to load")
+    if record is not None and record.outcome.status in ("diverged", "failed"):
+        raise ExperimentError(f"{folder} has no {BEST}: the run {record.outcome.status} ({record.outcome.reason})")
+    raise ExperimentError(
+        f"{folder} has no {BEST} (unfinished, or removed by `experiments.ablation clean`); {train_again(folder)}"
+    )
+
+
+def train_again(folder: Path) -> str:
+    """Return how to get a checkpoint back."""
+    return f"train it again with: python -m experiments.train fit --config {folder / CONFIG_FILE}"
+
+
+def read_checkpoint(path: Path) -> TextClassifier:
+    """Return the classifier in a checkpoint, of which nothing but tensors and plain values is unpickled.
+
+    Raises:
+        ExperimentError: where the file is truncated or holds something else.
+    """
+    try:
+        return TextClassifier.load_from_checkpoint(path)
+    except ConfigurationError:
+        raise ExperimentError(
+            f"{path} is damaged or is no checkpoint of a classifier; {train_again(path.parent)}"
+        ) from None
+
+
+def check_same_text(folder: Path, record: Record | None, module: TextClassifier, data: TextDataModule) -> None:
+    """Raise :class:`ExperimentError` unless the corpus, and so the vocabulary, is the one the model was trained on."""
+    trained = module.facts
+    assert trained is not None, "load_from_checkpoint builds the network from facts"
+    found: dict[str, Any] = {
+        "fingerprint": data.corpus.fingerprint,
+        "split_hash": data.corpus.split_hash,
+        "vocabulary_size": data.facts.vocabulary_size,
+    }
+    expected = found | {"vocabulary_size": trained.vocabulary_size}
+    if record is not None:
+        expected |= {name: record.data[name] for name in ("fingerprint", "split_hash")}
+    changed = [name for name in found if found[name] != expected[name]]
+    if changed or data.facts.class_names != trained.class_names:
+        what = changed[0] if changed else "class_names"
+        raise ExperimentError(
+            f"the corpus {data.corpus.slug} is not the one that {folder} was trained on (another {what}), "
+            f"so its tokenizer would not fit; {train_again(folder)}"
+        )
+
+
+def texts_of(column: Iterable[Any]) -> list[str]:
+    """Return the cells of a column as text; a missing one is empty."""
+    return ["" if pd.api.types.is_scalar(cell) and pd.isna(cell) else str(cell) for cell in column]
+
+
+def add_answers(table: pd.DataFrame, answers: Answers, name: str) -> pd.DataFrame:
+    """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
+
+    Raises:
+        ExperimentError: where the table has such a column already; ``name`` is what it is called.
+    """
+    added: dict[str, Any] = {"predicted": answers.predicted}
+    for index, class_name in enumerate(answers.class_names):
+        added[f"probability_{class_name}"] = answers.probabilities[:, index]
+    taken = [column for column in added if column in table.columns]
+    if taken:
+        raise ExperimentError(f"{name} has a column {taken[0]!r} already, which the answers would replace; rename it")
+    return pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1)
+
+
+def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
+    """Write a table as CSV, TSV, JSONL or Parquet.
+
+    Raises:
+        ExperimentError: where the file cannot be written.
+    """
+    try:
+        match file_format:
+            case "parquet":
+                table.to_parquet(path, index=False)
+            case "jsonl":
+                table.to_json(path, orient="records", lines=True, force_ascii=False)
+            case _:
+                separator = "\t" if file_format == "tsv" else ","
+                table.to_csv(path, index=False, sep=separator, lineterminator="\n")
+    except OSError as error:
+        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}") from None

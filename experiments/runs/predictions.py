@@ -1,0 +1,107 @@
+"""What every final run predicted for every test row: one wide table, a column per run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from experiments.runs.errors import REMEDY, RecordError
+from experiments.runs.naming import run_name
+from experiments.runs.record import Record
+
+PREDICTIONS_FILE = "predictions.parquet"
+IDENTITY = ("row", "group", "label")
+
+
+def gather_predictions(
+    finals: list[Record], folders: Mapping[str, Path | None], committed_folder: Path
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the wide table of predictions and a note for each run whose predictions are missing.
+
+    Args:
+        finals: records of final runs.
+        folders: run folder by run name; ``None`` where the committed predictions speak for the run.
+        committed_folder: holds the committed ``predictions.parquet``, if any.
+
+    Raises:
+        RecordError: where a file is damaged, or two runs give one row different labels.
+    """
+    committed = _read(committed_folder / PREDICTIONS_FILE)
+    runs: dict[str, pd.DataFrame] = {}
+    notes = []
+    for name in (run_name(record) for record in finals if record.test is not None):
+        folder = folders[name]
+        if folder is not None:
+            run = _read(folder / PREDICTIONS_FILE, ["predicted"])
+        elif committed is not None and name in committed.columns:
+            run = committed[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
+        else:
+            run = None
+        if run is None:
+            notes.append(f"{name} has scores but no predictions")
+        else:
+            runs[name] = run
+    return _widen(runs), notes
+
+
+def predictions_bytes(predictions: pd.DataFrame) -> bytes:
+    """Return the wide table as a Parquet file; equal tables give equal bytes."""
+    kinds = {"row": pa.int64(), "group": pa.string()}
+    columns = {
+        name: pa.array(predictions[name], type=kinds.get(name, pa.int16()), from_pandas=True)
+        for name in predictions.columns
+    }
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
+    """Return the final runs whose recorded confusion matrix is not the one that their predictions give."""
+    problems = []
+    for record in finals:
+        name = run_name(record)
+        if record.test is None or name not in predictions.columns:
+            continue
+        scored = predictions[predictions[name].notna()]
+        confusion = np.zeros((len(record.test.confusion),) * 2, dtype=int)
+        np.add.at(confusion, (scored["label"].to_numpy(int), scored[name].to_numpy(int)), 1)
+        if confusion.tolist() != record.test.confusion:
+            problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
+    return problems
+
+
+def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
+    """Read a Parquet file of predictions (``wanted`` columns beside the identity, or all); none where it is absent."""
+    if not path.exists():
+        return None
+    try:
+        frame = parquet.read_table(path, columns=None if wanted is None else [*IDENTITY, *wanted]).to_pandas()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise RecordError(f"{path} is damaged ({str(error).splitlines()[0][:120]}); {REMEDY}") from None
+    missing = [name for name in (*IDENTITY, *(wanted or [])) if name not in frame.columns]
+    if missing:
+        raise RecordError(f"{path} lacks the column {missing[0]!r}")
+    return frame
+
+
+def _widen(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Join the runs on their rows; all must agree on what the rows are."""
+    frames = [run[list(IDENTITY)] for run in runs.values()] or [pd.DataFrame(columns=list(IDENTITY))]
+    identity = pd.concat(frames, ignore_index=True)
+    identity = identity.astype({"row": "int64", "group": "string", "label": "Int16"})
+    identity = identity.drop_duplicates().sort_values("row", kind="stable").set_index("row")
+    if not identity.index.is_unique:
+        row = identity.index[identity.index.duplicated()][0]
+        raise RecordError(f"the runs disagree on the label or group of test row {row}: they scored different rows")
+    predicted = {
+        name: run.set_index("row")["predicted"].astype("Int16").reindex(identity.index)
+        for name, run in sorted(runs.items())
+    }
+    return pd.concat([identity, pd.DataFrame(predicted, index=identity.index)], axis=1).reset_index()

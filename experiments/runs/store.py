@@ -1,0 +1,127 @@
+"""The evidence of a table: every record behind it, local and committed, with predictions and timings.
+
+Run folders under ``results/runs`` are local. ``records.jsonl.gz``, ``predictions.parquet`` and ``timing.csv`` beside a
+table are committed and hold the same, so that a fresh clone can rebuild the table. Where both know a run, the local
+record wins.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.runs.errors import REMEDY, RecordError
+from experiments.runs.files import RECORD_FILE, read_record, write_atomically
+from experiments.runs.merging import merge_records, run_key, without_paths
+from experiments.runs.naming import run_name
+from experiments.runs.record import Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+RECORDS_FILE = "records.jsonl.gz"
+
+
+@dataclass
+class Evidence:
+    """Everything that tables and figures are made from; they are a pure function of it."""
+
+    records: list[Record]
+    """Sorted by stage, condition, cell and seed."""
+    predictions: DataFrame
+    """Of final runs on the test split: ``row, group, label``, then the predicted label of one run per column, named
+    ``<condition>/<cell>/seed_<n>``; missing where a run did not score that row."""
+    timings: DataFrame
+    """``variant, cell, seed`` and what the runs' ``timing.csv`` hold, as text."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out and why: for the person who reads the terminal, never part of a table."""
+
+    @property
+    def finals(self) -> list[Record]:
+        """Records of final runs, which scored the test split."""
+        return [record for record in self.records if record.stage == "final"]
+
+    @property
+    def trials(self) -> list[Record]:
+        """Records of tuning runs, which never read the test split."""
+        return [record for record in self.records if record.stage == "tune"]
+
+    @staticmethod
+    def gather(runs_folder: Path, committed_folder: Path, wanted: Collection[str] | None = None) -> Evidence:
+        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what is committed beside the tables.
+
+        Args:
+            runs_folder: holds ``<condition>/<cell>/seed_<n>/run.json``; may be absent.
+            committed_folder: ``results/<grid>/<corpus>``; may be absent.
+            wanted: configuration hashes to keep (a plan's); all by default.
+
+        Raises:
+            RecordError: where a committed file is corrupt, or records cannot stand in one table.
+        """
+        from experiments.runs.predictions import gather_predictions
+        from experiments.runs.timings import gather_timings
+
+        local, notes = local_records(runs_folder)
+        committed = read_committed(committed_folder)
+        folders = {run_key(record): folder for folder, record in local.items() if record.outcome.status != "failed"}
+        records, merge_notes = merge_records(local.values(), committed, wanted)
+        chosen = {run_name(record): folders.get(run_key(record)) for record in records}
+        predictions, prediction_notes = gather_predictions(
+            [record for record in records if record.stage == "final"], chosen, committed_folder
+        )
+        timings, timing_notes = gather_timings(records, chosen, committed_folder)
+        return Evidence(records, predictions, timings, notes + merge_notes + prediction_notes + timing_notes)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write the evidence files and return their paths; equal evidence gives equal bytes.
+
+        Raises:
+            RecordError: where a file cannot be written.
+        """
+        from experiments.runs.predictions import PREDICTIONS_FILE, predictions_bytes
+        from experiments.runs.timings import TIMING_FILE, timings_bytes
+
+        lines = "".join(f"{record.to_json()}\n" for record in self.records)
+        contents = {
+            RECORDS_FILE: gzip.compress(lines.encode(), compresslevel=9, mtime=0),
+            PREDICTIONS_FILE: predictions_bytes(self.predictions),
+            TIMING_FILE: timings_bytes(self.timings),
+        }
+        for name, content in contents.items():
+            write_atomically(folder / name, content)
+        return [folder / name for name in contents]
+
+
+def local_records(runs_folder: Path) -> tuple[dict[Path, Record], list[str]]:
+    """Return the finished runs of a grid by folder, and one sentence for each record that cannot be read."""
+    records: dict[Path, Record] = {}
+    problems = []
+    for path in sorted(runs_folder.glob(f"*/*/*/{RECORD_FILE}")):
+        try:
+            records[path.parent] = without_paths(read_record(path.parent))
+        except RecordError as error:
+            problems.append(f"left out: {error}")
+    return records, problems
+
+
+def read_committed(folder: Path) -> list[Record]:
+    """Return the records that are committed beside a table; none where the file is absent.
+
+    Raises:
+        RecordError: where the file is corrupt, naming it and the line.
+    """
+    path = folder / RECORDS_FILE
+    if not path.exists():
+        return []
+    try:
+        content = path.read_bytes()
+        if not content:
+            raise EOFError("it is empty")  # gzip would take it for no records
+        lines = gzip.decompress(content).decode().split("\n")[:-1]  # texts may hold other line separators
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} is damaged ({error}); {REMEDY}") from None
+    return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]

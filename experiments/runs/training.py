@@ -1,0 +1,213 @@
+"""The trainer that every run uses, made by a grid or by ``experiments.train`` alike."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+
+from experiments.errors import ExperimentError
+from experiments.planning.run_config import ProbesConfig
+from lightning_modules.training.callbacks.attached import callbacks_of
+from lightning_modules.training.callbacks.confusion_matrix import ConfusionMatrixPicture
+from lightning_modules.training.callbacks.divergence import DivergenceGuard
+from lightning_modules.training.callbacks.gradient_norms import GradientNorms
+from lightning_modules.training.callbacks.history import History, HistoryWithTrainScores
+from lightning_modules.training.callbacks.probes import Probes
+from lightning_modules.training.callbacks.throughput import Throughput
+from lightning_modules.training.processes import FullyShardedStrategy
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+FIXED_FLAGS = frozenset(
+    {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
+    | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
+)
+"""Flags of the trainer that every run sets alike."""
+OUR_SETTINGS = frozenset({"track_train_metrics"})
+"""Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
+FULLY_SHARDED = "fsdp2"
+"""Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
+OTHER_SHARDS = f"trainer.strategy: to spread the weights choose {FULLY_SHARDED}, which measures gradients as a whole"
+CHOSEN_BY = "validation/macro_f1"
+
+
+def build_trainer(
+    settings: dict[str, Any], folder: Path, extra: Iterable[Callback] = (), *, resumed_step: int | None = None
+) -> Trainer:
+    """Return the trainer of one run: curves, histories and the best checkpoint go to ``folder``.
+
+    Args:
+        settings: flags of Lightning's ``Trainer``, and ``track_train_metrics``; those that the protocol fixes
+            (``FIXED_FLAGS``) are set here.
+        folder: the run's folder.
+        extra: callbacks of the caller.
+        resumed_step: the step from which training goes on; curves in the folder are cut there.
+
+    Raises:
+        ExperimentError: where Lightning refuses the settings.
+    """
+    tracks = settings.get("track_train_metrics", False)
+    fixed = {
+        "default_root_dir": folder,
+        "logger": curve_loggers(folder, resumed_step),
+        "callbacks": [*standard_callbacks(folder, track_train_metrics=tracks), *extra],
+        "deterministic": True,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
+
+
+def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
+    """Return a trainer that writes nothing, to score a checkpoint or to look inside a network.
+
+    Raises:
+        ExperimentError: where Lightning refuses the settings.
+    """
+    fixed = {
+        "logger": False,
+        "callbacks": list(extra),
+        "deterministic": True,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+    return checked_trainer({**settings, **fixed})
+
+
+def checked_trainer(flags: dict[str, Any]) -> Trainer:
+    """Return Lightning's trainer, without settings that are ours alone; a value it refuses is a user's mistake.
+
+    Raises:
+        ExperimentError: with the first sentence of Lightning's message.
+    """
+    given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.
+    settings = given | {"use_distributed_sampler": False, "strategy": strategy_of(given.get("strategy", "auto"))}
+    try:
+        trainer = Trainer(**settings)
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
+    refuse_unfit(trainer.strategy)
+    return trainer
+
+
+def strategy_of(given: Any) -> Any:
+    """Return what Lightning's ``Trainer`` takes as ``strategy``: ours for ``fsdp2``, else what is given.
+
+    Raises:
+        ExperimentError: for Lightning's ``fsdp``.
+    """
+    if given == FULLY_SHARDED:
+        return FullyShardedStrategy()
+    if isinstance(given, str) and given.startswith("fsdp"):  # Lightning would only say that it needs a GPU
+        raise ExperimentError(OTHER_SHARDS)
+    return given
+
+
+def refuse_unfit(strategy: Strategy) -> None:
+    """Refuse a strategy under which no process would see all that was measured, or the whole gradient.
+
+    Raises:
+        ExperimentError: naming those that can be chosen.
+    """
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) and not isinstance(strategy, FullyShardedStrategy):
+        raise ExperimentError(OTHER_SHARDS)
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ExperimentError(
+            "trainer.strategy starts processes that keep to themselves what they measured; "
+            f"choose ddp or {FULLY_SHARDED}"
+        )
+
+
+def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]:
+    """Return what writes a run's curves: TensorBoard, cut at ``resumed_step``, and ``metrics.csv``."""
+    return [
+        CurvesLogger(folder, name="", version="", default_hp_metric=False, purge_step=resumed_step),
+        CSVLogger(folder, name="", version=""),
+    ]
+
+
+class CurvesLogger(TensorBoardLogger):
+    """TensorBoard without the curve ``epoch``, which Lightning adds to every point and nobody reads."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log all metrics but ``epoch``."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+
+def standard_callbacks(folder: Path, *, track_train_metrics: bool = False) -> list[Callback]:
+    """Return what every run records: histories, gradients, throughput, divergence, the best checkpoint."""
+    return [
+        DivergenceGuard(),
+        HistoryWithTrainScores() if track_train_metrics else History(),
+        GradientNorms(),
+        Throughput(),
+        ConfusionMatrixPicture(),
+        ModelCheckpoint(
+            dirpath=folder,
+            filename=Path(BEST).stem,
+            monitor=CHOSEN_BY,
+            mode="max",
+            save_weights_only=True,
+            enable_version_counter=False,
+        ),
+    ]
+
+
+def probing_callbacks(config: ProbesConfig) -> list[Callback]:
+    """Return the callback that probes the network while it trains, or nothing where that is off."""
+    return [Probes(config.every_n_steps, config.rows)] if config.every_n_steps else []
+
+
+def resumable_checkpoint(folder: Path) -> ModelCheckpoint:
+    """Return the callback that keeps the whole state of training at the end of every epoch, for resuming."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=Path(LAST).stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def find(trainer: Trainer, kind: type[Any]) -> Any:
+    """Return the trainer's callback of a kind."""
+    return next(callback for callback in callbacks_of(trainer) if isinstance(callback, kind))
+
+
+def prepare_process(threads: int) -> None:
+    """Set what holds for a whole process: the number of threads, reuse of freed memory, and quiet libraries."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")  # short runs are usual here
+    warnings.filterwarnings("ignore", message=".*(Checkpoint|Experiment logs) directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*is deprecated.*")
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next step instead of returning it to the system after each.
+
+    Every step allocates the same activations; returning and fetching their pages took about a tenth of a step of the
+    grid `article`. Only glibc has this switch (``mallopt``); elsewhere nothing happens.
+    """
+    trim_threshold, mmap_threshold = (-1, 1 << 30), (-3, 1 << 25)  # the second is the largest that glibc takes
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        for parameter, limit in (trim_threshold, mmap_threshold):
+            library.mallopt(parameter, limit)

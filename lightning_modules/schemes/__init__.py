@@ -1,0 +1,1 @@
+"""Residual and normalisation schemes; no Lightning here."""

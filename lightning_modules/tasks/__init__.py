@@ -1,0 +1,1 @@
+"""LightningModules: what a network is trained for."""

@@ -1,0 +1,112 @@
+"""The confusion matrix of the validation split, as a picture in TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from numpy.typing import NDArray
+
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.processes import total_counts
+
+MOST_COUNTED, MOST_NUMBERED = 5, 14
+"""Most classes with counts, and with any numbers, in the cells of the picture."""
+PICTURES = 10
+"""Most pictures of a fit: as many as TensorBoard shows of a tag. Drawing took 17 % of a run with 80 validations."""
+
+
+class ConfusionMatrixPicture(Callback):
+    """Draw ``validation/confusion_matrix`` for every TensorBoard logger of the trainer.
+
+    A fit draws after each validation, or where there are more than ``PICTURES`` after about so many, the last one among
+    them.
+    """
+
+    def __init__(self) -> None:
+        self._counts: NDArray[np.int64] | None = None
+        self._tenths = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with no picture drawn."""
+        self._tenths = 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with an empty matrix."""
+        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None
+        number_of_classes = len(pl_module.facts.class_names)
+        self._counts = np.zeros((number_of_classes, number_of_classes), dtype=np.int64)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count the batch's pairs of true and predicted class."""
+        assert self._counts is not None
+        np.add.at(self._counts, (batch["labels"].cpu().numpy(), outputs["predicted"].cpu().numpy()), 1)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the matrix."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if trainer.sanity_checking or not self._is_due(trainer) or not loggers:
+            return
+        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None and self._counts is not None
+        counts = total_counts(trainer, self._counts)
+        title = f"Validation, after step {trainer.global_step}"
+        image = draw_confusion_matrix(counts, pl_module.facts.class_names, title)
+        for logger in loggers:
+            logger.experiment.add_image(
+                "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"
+            )
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        """Tell whether a validation is to be drawn: the first in each tenth of the fit's steps that are done."""
+        steps = trainer.estimated_stepping_batches if trainer.state.fn == TrainerFn.FITTING else 0
+        if not 0 < steps < float("inf"):  # no fit, or one without an end
+            return True
+        before, self._tenths = self._tenths, int(trainer.global_step * PICTURES / steps)
+        return self._tenths > before
+
+
+def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str], title: str) -> NDArray[np.uint8]:
+    """Draw counts ``(K, K)``, rows true and columns predicted, as an RGB image ``(height, width, 3)``.
+
+    Colour is the share of the true class; the number is that share in per cent and, with few classes, the small one
+    below it the count. TensorBoard's gallery shows pictures about 350 pixels wide, so the more classes there are, the
+    less stands in a cell: with more than ``MOST_NUMBERED`` classes nothing but its colour.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    classes = len(class_names)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = 1.3 + classes * (0.62 if classes <= MOST_COUNTED else 0.33 if classes <= MOST_NUMBERED else 0.2)
+    figure = Figure(figsize=(size + 0.3, size), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(classes), class_names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), class_names)
+    axes.tick_params(labelsize=11)
+    axes.set_xlabel("predicted class, % of the true", fontsize=11)
+    axes.set_ylabel("true class", fontsize=11)
+    axes.set_title(title, fontsize=11)
+    for true, predicted in np.ndindex(*counts.shape) if classes <= MOST_NUMBERED else ():
+        colour, percent = "white" if shares[true, predicted] > 0.55 else "black", f"{100 * shares[true, predicted]:.0f}"
+        if classes <= MOST_COUNTED:
+            axes.text(predicted, true - 0.12, percent, ha="center", va="center", color=colour, fontsize=13)
+            count = f"{counts[true, predicted]}"
+            axes.text(predicted, true + 0.28, count, ha="center", va="center", color=colour, fontsize=9)
+        elif percent != "0":
+            axes.text(predicted, true, percent, ha="center", va="center", color=colour, fontsize=11)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,79 @@
+"""Optimisers, weight-decay groups and the learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_modules.config import ModelConfig
+from lightning_modules.schemes.norms import Norm
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split the parameters into weight matrices, which decay, and norms, biases, embeddings and gains, which do not."""
+    exempt = {
+        id(parameter)
+        for part in module.modules()
+        if isinstance(part, (Norm, nn.Embedding))
+        for parameter in part.parameters(recurse=False)
+    }
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        (plain if parameter.ndim < 2 or id(parameter) in exempt else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(config: ModelConfig, module: nn.Module) -> Optimizer:
+    """Build the configured optimiser over ``module``.
+
+    Weight decay is decoupled for ``adamw`` (Loshchilov & Hutter 2017, arXiv:1711.05101) and an L2 penalty otherwise.
+    """
+    groups, rate = parameter_groups(module, config.weight_decay), config.learning_rate
+    betas = (config.beta1, config.beta2)
+    match config.optimizer:
+        case "sgd":
+            return SGD(groups, lr=rate, fused=True)
+        case "momentum":
+            return SGD(groups, lr=rate, momentum=config.momentum, fused=True)
+        case "adam":
+            return Adam(groups, lr=rate, betas=betas, fused=True)
+        case "adamw":
+            return AdamW(groups, lr=rate, betas=betas, fused=True)
+        case "rmsprop":
+            return RMSprop(groups, lr=rate, momentum=config.momentum, foreach=True)
+
+
+def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float, decay: str) -> float:
+    """Return the factor on the peak learning rate at ``step`` (0-based).
+
+    With W = round(warmup_fraction·S) of S steps in all::
+
+        (s + 1) / W                       s < W
+        1                                 constant
+        (S - s) / (S - W)                 linear
+        (1 + cos(π·(s - W)/(S - W))) / 2  cosine
+
+    so that no step is spent at rate zero; zero is reached after the last step and kept.
+    """
+    warmup_steps = round(warmup_fraction * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if decay == "constant":
+        return 1.0
+    left = max(0, total_steps - step) / max(1, total_steps - warmup_steps)
+    return left if decay == "linear" else (1.0 - math.cos(math.pi * left)) / 2
+
+
+def build_schedule(config: ModelConfig, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+    """Build the schedule over ``total_steps`` optimiser steps; a function of the step alone, so resuming is exact."""
+
+    def factor(step: int) -> float:
+        return learning_rate_factor(step, total_steps, config.warmup_fraction, config.decay)
+
+    return LambdaLR(optimizer, factor)

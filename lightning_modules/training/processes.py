@@ -1,0 +1,90 @@
+"""What the processes that train one model together must agree on; a process alone has nothing to ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+if TYPE_CHECKING:
+    from lightning_modules.tasks.classification import TextClassifier
+
+
+class FullyShardedStrategy(ModelParallelStrategy):
+    """Fully sharded data parallelism (ZeRO stage 3, arXiv:1910.02054; PyTorch's ``fully_shard``, arXiv:2304.11277).
+
+    Lightning's ``ModelParallelStrategy`` over all processes, without tensor parallelism, and with whole checkpoints.
+    Other than Lightning's ``fsdp`` it runs on CPUs too.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False, **settings)
+
+    def setup_environment(self) -> None:
+        """Let all processes share the model."""
+        self._data_parallel_size = self.num_processes * self.num_nodes
+        super().setup_environment()
+
+
+def is_first_process() -> bool:
+    """Tell whether this process speaks for all: it alone writes files and prints."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def total(trainer: Trainer, count: int) -> int:
+    """Return the sum of a count over all processes."""
+    return int(total_counts(trainer, np.array(count)))
+
+
+def total_counts(trainer: Trainer, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum of an array of counts over all processes."""
+    if trainer.world_size == 1:
+        return counts
+    own = torch.from_numpy(counts).to(trainer.strategy.root_device)
+    return trainer.strategy.reduce(own, reduce_op="sum").cpu().numpy()
+
+
+def mean(trainer: Trainer, value: Tensor) -> float:
+    """Return the mean of a number over all processes."""
+    return float(
+        value if trainer.world_size == 1 else trainer.strategy.reduce(value.detach().clone(), reduce_op="mean")
+    )
+
+
+def weighted_by_rows(trainer: Trainer, loss: Tensor, rows: int) -> Tensor:
+    """Return a mean loss over ``rows`` rows so that its mean over all processes is that over the rows of all of them.
+
+    Gradients are averaged over processes alike, and a ragged batch gives one process more rows than another.
+    """
+    if trainer.world_size == 1:
+        return loss
+    return loss * (rows * trainer.world_size / total(trainer, rows))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return a tensor of which this process may hold a part, all of it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+    """Return the L2 norm of the gradients of all processes' parts of the parameters."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    return whole(torch.nn.utils.get_total_norm(gradients))
+
+
+def whole_module(trainer: Trainer, module: TextClassifier) -> TextClassifier:
+    """Return the trained module with all weights in this process, after training; all processes must call it.
+
+    Only the first process's result counts where the weights were spread.
+    """
+    if not isinstance(trainer.strategy, FullyShardedStrategy):
+        return module
+    state = trainer.strategy.lightning_module_state_dict()
+    return module.with_weights(state) if is_first_process() else module
