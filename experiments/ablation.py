@@ -23,9 +23,13 @@ from experiments.making.engines.engine import Engine
 from experiments.making.engines.options import add_engine_options, chosen_engine, chosen_workers
 from experiments.paths import RESULTS, runs_folder
 from experiments.planning.grid import Grid
-from experiments.planning.parser import StrictParser, add_sections, given_options
-from experiments.runs import automatic
-from experiments.runs.naming import spell
+from experiments.planning.parser import (
+    PRECISION_HELP,
+    StrictParser,
+    add_sections,
+    given_options,
+    refuse_both_precisions,
+)
 
 VERBS = ("plan", "run", "status", "report", "clean")
 
@@ -40,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
-                keep_committed, population = parsed.get("keep_committed", False), parsed.get("population", 1)
-                run(grid, results, chosen_engine(parsed), keep_committed, console, population=population)
+                run(grid, results, chosen_engine(parsed), parsed.get("keep_committed", False), console)
             case "status":
                 status(grid, results, console)
             case "report":
@@ -63,34 +66,27 @@ def parse(arguments: Sequence[str]) -> Namespace:
         action="store_true",
         help="let `run` count committed records as finished, to go on with a grid begun on another machine",
     )
-    parser.add_argument(
-        "--population",
-        type=int,
-        help="let `run` train up to so many runs of one architecture as one batched model, in this process "
-        "whatever the engine (default: 1, each by itself)",
-    )
-    for option, text in automatic.HELP.items():
-        parser.add_argument(f"--{option}", choices=("auto",), help=text)
+    parser.add_argument("--precision", choices=("auto",), help=PRECISION_HELP)
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
 
 
 def load_grid(parsed: Namespace, console: Console) -> Grid:
-    """Return the grid that the command line asks for, with the settings measured that are to be.
+    """Return the grid that the command line asks for, in a measured precision if it asks for that.
 
     Raises:
-        ExperimentError: where a setting is both given and to be measured.
+        ExperimentError: the precision is both given and to be measured.
     """
     overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"))
-    for option, section in automatic.SECTIONS.items():
-        if option not in parsed:
-            continue
-        given = overrides.get(section, {})
-        automatic.refuse_both(option, given)
-        choice = automatic.choose(option, Grid.load(parsed.grid, overrides, *rest).conditions[0].config)
-        console.print(f"{option} {spell(choice.value)}: {choice.reason}", highlight=False, soft_wrap=True)
-        overrides = {**overrides, section: {**given, option: choice.value}}
+    if "precision" in parsed:
+        from experiments.runs.precision import choose_precision
+
+        given = overrides.get("trainer", {})
+        refuse_both_precisions(given)
+        choice = choose_precision(Grid.load(parsed.grid, overrides, *rest).conditions[0].config)
+        console.print(f"precision {choice.value}: {choice.reason}", highlight=False, soft_wrap=True)
+        overrides = {**overrides, "trainer": {**given, "precision": choice.value}}
     return Grid.load(parsed.grid, overrides, *rest)
 
 
@@ -101,18 +97,14 @@ def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     print_plan(grid, results, workers, console)
 
 
-def run(
-    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, population: int = 1
-) -> None:
-    """Make the missing runs, then report; ``population`` runs of one architecture are trained together, here."""
+def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console) -> None:
+    """Make the missing runs, then report."""
     from experiments.making.grid_runner import run_grid
 
-    if population < 1:
-        raise ExperimentError(f"--population is {population}; it must be at least 1")
     require_writable(results)
     warn_if_slow(grid, engine, console)
     with engine:
-        failed = run_grid(grid, results, engine, console, keep_committed=keep_committed, population=population)
+        failed = run_grid(grid, results, engine, console, keep_committed=keep_committed)
     try:
         report(grid, results, console)
     except ExperimentError as error:

@@ -21,10 +21,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
-from experiments.planning.parser import explain
+from experiments.planning.parser import PRECISION_HELP, explain, refuse_both_precisions
 from experiments.planning.run_config import ProbesConfig
-from experiments.runs import automatic
-from experiments.runs.naming import spell
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.processes import is_first_process, whole_module
 
@@ -52,8 +50,7 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--threads", type=int, default=1, help="CPU threads; repeats are bit-equal for equal threads"
         )
-        for option, text in automatic.HELP.items():
-            parser.add_argument(f"--{option}", type=Literal["auto"], help=text)
+        parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
         parser.add_class_arguments(ProbesConfig, "probes")
@@ -107,27 +104,26 @@ class TrainCLI(LightningCLI):
         settings["ckpt_path"] = str(path)
 
     def before_instantiate_classes(self) -> None:
-        """Set threads before any tensor is made, and the settings that are to be measured."""
+        """Set threads before any tensor is made, and the precision if it is to be measured."""
         from experiments.runs.training import prepare_process
 
         prepare_process(self.settings["threads"])
-        for option in automatic.SECTIONS:
-            if self.settings[option] == "auto":
-                self.choose(option)
+        if self.settings["precision"] == "auto":
+            self.choose_precision()
 
-    def choose(self, option: str) -> None:
-        """Measure what an option's setting is to be, say so, and put it into the settings.
+    def choose_precision(self) -> None:
+        """Measure which precision to train in, say so, and put it into the settings.
 
         Raises:
-            ExperimentError: where it was given too.
+            ExperimentError: a precision was given too.
         """
         from experiments.planning.saved_runs import run_config_of
+        from experiments.runs.precision import choose_precision
 
-        section = automatic.SECTIONS[option]
-        automatic.refuse_both(option, {name: value for name, value in self.settings[section].items() if value})
-        choice = automatic.choose(option, run_config_of(self.settings))
-        self.config[self.subcommand][section][option] = choice.value
-        print(f"{option} {spell(choice.value)}: {choice.reason}")
+        refuse_both_precisions(self.settings["trainer"])
+        choice = choose_precision(run_config_of(self.settings))
+        self.config[self.subcommand]["trainer"]["precision"] = choice.value
+        print(f"precision {choice.value}: {choice.reason}")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from experiments.errors import ExperimentError
 from experiments.making.display import Display
 from experiments.making.engines.engine import Engine
 from experiments.making.messages import Failed, Skipped
-from experiments.making.population_runner import make_populations
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
@@ -27,13 +26,10 @@ POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""
 
 
-def run_grid(
-    grid: Grid, results: Path, engine: Engine, console: Console, *, keep_committed: bool = False, population: int = 1
-) -> list[str]:
+def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, keep_committed: bool = False) -> list[str]:
     """Make every missing run of ``grid`` and return, for each that failed, its name and the reason.
 
-    Committed records count as finished runs only where ``keep_committed`` says so. Up to ``population`` runs of one
-    architecture are trained together as one batched model; 1 trains every run by itself.
+    Committed records count as finished runs only where ``keep_committed`` says so.
 
     Raises:
         ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
@@ -48,8 +44,6 @@ def run_grid(
         return finished.holds(run, text.fingerprint, text.split_hashes[splitting(run.config.data)])
 
     def make(runs: Sequence[Run], what: str) -> list[str]:
-        if population > 1:
-            make_populations([run for run in runs if not is_made(run)], results, population, console, is_made)
         return make_missing(runs, is_made, results, engine, console, what)
 
     failed = []

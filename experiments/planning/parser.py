@@ -30,6 +30,9 @@ SECTIONS: dict[str, type] = {
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
+PRECISION_HELP = "choose trainer.precision by the device and a measurement of seconds, made once and then remembered"
+
+
 class StrictParser(ArgumentParser):
     """A parser that takes no abbreviations and answers a mistake with one line that names the nearest option.
 
@@ -69,6 +72,16 @@ def explain(message: str, options: list[str]) -> str:
         name = f"--{inner[1]}.{inner[2]}"
         return f"option {name[2:]} is not known{nearest(name, options).replace('--', '')}"
     return message
+
+
+def refuse_both_precisions(trainer: Mapping[str, Any]) -> None:
+    """Refuse ``--precision auto`` next to a precision that was given, among the settings of the trainer.
+
+    Raises:
+        ExperimentError: naming both.
+    """
+    if trainer.get("precision"):
+        raise ExperimentError("--precision auto chooses what --trainer.precision sets; give one or the other")
 
 
 def add_sections(parser: ArgumentParser, *, without: frozenset[str] = frozenset()) -> None:

@@ -22,7 +22,8 @@ def environment_section(evidence: Evidence, description: Description) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(environment.get("versions", {}).items()))
         members = environment.get("population")
         device = environment.get("device")
-        where = f"{device}, in a population of {members}" if members else device
+        population = f", in a population of {members} (an earlier version; today's code cannot repeat it)"
+        where = f"{device}{population if members else ''}"
         dirty = ", with uncommitted changes" if environment.get("git_dirty") else ""
         lines.append(
             f"- {plural(count, 'run')}: {where}, precision {environment.get('precision')}, "

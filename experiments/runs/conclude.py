@@ -157,7 +157,6 @@ def make_record(
             device=ending.device,
             precision=run.config.trainer.precision,
             threads=run.config.threads,
-            population=ending.population,
         ),
         progress=progress,
         history=finite_or_none(ending.history),  # the step that diverged may have been kept

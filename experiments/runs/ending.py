@@ -34,8 +34,6 @@ class Ending:
     """The outcome where a loss or gradient was not finite."""
     checkpoint: Path | None = None
     """The checkpoint that validation chose, if one was written."""
-    population: int | None = None
-    """Members of the population that the run was trained in; none for a run by itself."""
 
 
 def ending_of(trainer: Trainer) -> Ending:

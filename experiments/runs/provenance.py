@@ -16,20 +16,9 @@ CODE_VERSION_FILE = REPOSITORY / "code_version.json"
 """Stands in a copy of the code that was sent to another machine, and nowhere else."""
 
 
-def environment(*, device: str, precision: str, threads: int, population: int | None = None) -> dict[str, Any]:
-    """Return what a record says about the machine and the code, without anything that depends on the clock.
-
-    ``population`` stands there only where the run was trained together with others: its numbers agree with those of
-    the run by itself to rounding, and not to the bit.
-    """
-    return {
-        **versions(),
-        **code_version(),
-        "device": device,
-        "precision": precision,
-        "threads": threads,
-        **({} if population is None else {"population": population}),
-    }
+def environment(*, device: str, precision: str, threads: int) -> dict[str, Any]:
+    """Return what a record says about the machine and the code, without anything that depends on the clock."""
+    return {**versions(), **code_version(), "device": device, "precision": precision, "threads": threads}
 
 
 def versions() -> dict[str, Any]:

@@ -79,8 +79,8 @@ class Record:
     model: dict[str, Any]
     """``parameters, norms, skips, flops_per_token`` of the built model."""
     environment: dict[str, Any]
-    """``versions {package: version}, python, git_commit, git_dirty, device, precision, threads`` and, where the run
-    was trained in a population, ``population``: its number of members."""
+    """``versions {package: version}, python, git_commit, git_dirty, device, precision, threads``. Records
+    of an earlier version may say ``population``: so many runs were trained as one batched model."""
     progress: dict[str, Any]
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]

@@ -10,8 +10,7 @@ from experiments import ablation
 from experiments.making import grid_runner
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.runs import precision
-from experiments.runs.precision import choose_precision, decide, slow_precision
-from experiments.runs.trial_steps import BFLOAT16, FLOAT32, Choice, Trial
+from experiments.runs.precision import BFLOAT16, FLOAT32, Choice, Trial, choose_precision, decide, slow_precision
 from lightning_modules.config import ModelConfig
 
 
@@ -43,7 +42,7 @@ def test_bfloat16_must_be_faster_and_must_learn_the_same(speedup, loss, chosen):
 def test_the_choice_is_measured_once_and_then_remembered(tmp_path, monkeypatch):
     config, measured = tiny_config(tmp_path), []
     seconds = iter([0.2, 0.1] * 100)
-    monkeypatch.setattr(precision, "timed", lambda step, device: measured.append(step()) or next(seconds))
+    monkeypatch.setattr(Trial, "seconds", lambda trial, device: measured.append(trial.step()) or next(seconds))
     first = choose_precision(config)
     count = len(measured)
     assert count == 2 * (precision.PAIRS + 1)
@@ -61,7 +60,7 @@ def test_what_is_measured_trains_and_differs_in_precision_alone(tmp_path):
     device = torch.device("cpu")
     losses = {}
     for name in (FLOAT32, BFLOAT16):
-        step = Trial.of(tiny_config(tmp_path), device, name, dropout=0.0).step
+        step = Trial.of(tiny_config(tmp_path), device, name).step
         losses[name] = [float(step()) for _ in range(30)]
     assert losses[FLOAT32] != losses[BFLOAT16]
     assert losses[FLOAT32][0] == pytest.approx(losses[BFLOAT16][0], rel=0.01)

@@ -10,7 +10,7 @@ import pytest
 import lightning_modules
 
 PACKAGE = Path(lightning_modules.__file__).parent
-TORCH_FREE = ("config.py", "errors.py", "schemes/variants.py", "facts.py", "population/requirements.py")
+TORCH_FREE = ("config.py", "errors.py", "schemes/variants.py", "facts.py")
 
 
 def imported(path: Path) -> set[str]:
@@ -32,13 +32,7 @@ def test_models_know_neither_data_nor_experiments(path):
     assert not imported(path) & {"data_modules", "experiments"}
 
 
-PURE_POPULATION = [
-    PACKAGE / "population" / f"{name}.py" for name in ("batch", "dropout", "network", "optimizer", "weights")
-]
-PURE = (
-    sorted(path for folder in ("network", "schemes", "probes") for path in (PACKAGE / folder).glob("*.py"))
-    + PURE_POPULATION
-)
+PURE = sorted(path for folder in ("network", "schemes", "probes") for path in (PACKAGE / folder).glob("*.py"))
 
 
 @pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
