@@ -79,7 +79,7 @@ def test_the_start_of_plain_that_claims_disclose_is_the_recorded_one() -> None:
         if (record.condition, record.stage, record.swept.get("model.layers")) == ("plain_gain", "final", 6)
     ]
     assert {record.tuned["model.initialisation_gain"] for record in records} == {1.25}
-    scores = [f"{record.test.macro_f1:.3f}" for record in records if record.test]
+    scores = [f"{record.test.metrics['macro_f1']:.3f}" for record in records if record.test]
     disclosed = [
         claim.disclosure for claim in load_claims() if claim.disclosure and "`plain`" in claim.disclosure["en"]
     ]

@@ -32,8 +32,7 @@ def test_score(name: str) -> Callable[[Sequence[Record], float | None], Value]:
     """Return the measure of a test score: ``accuracy``, ``macro_f1`` and so on."""
 
     def compute(records: Sequence[Record], target: float | None) -> Value:
-        scores = only(records).test
-        return None if scores is None else float(getattr(scores, name))
+        return only(records).score("test", name)
 
     return compute
 
@@ -45,15 +44,17 @@ def class_scores(*names: str) -> Callable[[Sequence[Record], float | None], Valu
         scores = only(records).test
         if scores is None:
             return None
-        return {f"{entry['class']} {name}": float(entry[name]) for entry in scores.per_class for name in names}
+        return {
+            f"{entry['class']} {name}": float(entry[name]) for entry in scores.details["per_class"] for name in names
+        }
 
     return compute
 
 
 def generalisation_gap(records: Sequence[Record], target: float | None) -> Value:
     """Return train minus validation macro-F1 of the chosen checkpoint."""
-    record = only(records)
-    return record.train.macro_f1 - record.validation.macro_f1 if record.train and record.validation else None
+    train, validation = (only(records).score(split, "macro_f1") for split in ("train", "validation"))
+    return None if train is None or validation is None else train - validation
 
 
 def gap_at_common_train_f1(records: Sequence[Record], target: float | None) -> Value:
@@ -190,12 +191,13 @@ def rare_class_lead(records: Sequence[Record], target: float | None) -> Value:
         return None
     rare = rare_classes(only(records))
     by_rarity: dict[bool, list[float]] = {True: [], False: []}
-    for entry in scores.per_class:
+    for entry in scores.details["per_class"]:
         by_rarity[str(entry["class"]) in rare].append(float(entry["f1"]))
     return fmean(by_rarity[True]) - fmean(by_rarity[False]) if by_rarity[True] else None
 
 
 def rare_classes(record: Record) -> dict[str, int]:
     """Return the test rows of every rare class (below 80 % of the mean support); none where the run has no score."""
-    support = {str(entry["class"]): int(entry["support"]) for entry in record.test.per_class} if record.test else {}
+    entries = record.test.details["per_class"] if record.test else []
+    support = {str(entry["class"]): int(entry["support"]) for entry in entries}
     return {name: rows for name, rows in support.items() if rows < RARE_SHARE * fmean(support.values())}

@@ -80,7 +80,7 @@ class Remarks:
             if effect.measurement.part.metric != "rare_class_lead" or record is None or record.test is None:
                 continue
             classes = [say["brackets"].format(text=name, inside=rows) for name, rows in rare_classes(record).items()]
-            rows = sum(int(entry["support"]) for entry in record.test.per_class)
+            rows = sum(int(entry["support"]) for entry in record.test.details["per_class"])
             corpus, listed = effect.measurement.corpus, say["and_names"].join(classes)
             found[corpus] = say["rare_classes"].format(corpus=corpus, classes=listed, rows=f"{rows:,}")
         return self.line("rare", say["semicolon"].join(found.values()) + say["stop"]) if found else ""

@@ -69,7 +69,7 @@ def make(
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         write_failure(run, results, reason, traceback.format_exc())
         return Failed(reason, mistake=False)
-    return Finished(record.outcome, record.validation.macro_f1 if record.validation else None)
+    return Finished(record.outcome, record.validation.metrics["macro_f1"] if record.validation else None)
 
 
 def is_mistake(error: Exception) -> bool:

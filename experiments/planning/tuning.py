@@ -103,7 +103,7 @@ def choose(
     means = []
     for trial in trials:
         scores = {
-            record.seed: record.validation.macro_f1 if record.validation else 0.0
+            record.seed: record.score("validation", "macro_f1") or 0.0
             for record in records
             if record.tuned == trial and record.outcome.status != "failed"
         }

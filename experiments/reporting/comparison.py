@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from experiments.errors import ExperimentError
 from experiments.reporting.scored_runs import ScoredRun
-from experiments.runs.record import METRICS
 from experiments.statistics.rows import (
     Answers,
     RowTest,
@@ -22,6 +21,7 @@ from experiments.statistics.rows import (
     permutation_p_value,
 )
 from experiments.statistics.seeds import PairedDifference, Spread, spread
+from experiments.tasks import CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Comparison:
     def metrics(self) -> list[MetricDifference]:
         """Return every metric of both sides with the paired difference over seeds."""
         found = []
-        for metric in METRICS:
-            values = np.array([[getattr(run.scores, metric) for run in pair] for pair in self.pairs])
+        for metric in (metric.name for metric in CLASSIFICATION.metrics):
+            values = np.array([[run.scores.metrics[metric] for run in pair] for pair in self.pairs])
             differences = PairedDifference(tuple(range(len(values))), tuple((values[:, 0] - values[:, 1]).tolist()))
             found.append(
                 MetricDifference(

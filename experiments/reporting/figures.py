@@ -68,7 +68,7 @@ def macro_f1_figure(rows: Sequence[Row]) -> Figure:
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         look, scores = look_of(row.condition), row.test("macro_f1")
-        values = [scores_.macro_f1 for _, scores_ in row.scored]
+        values = [value for _, one in row.scored if (value := one.metrics["macro_f1"]) is not None]
         axes.plot(values, [place + 0.16] * len(values), "o", color=look.color, alpha=0.45, ms=4, mew=0)
         if scores.low is not None and scores.high is not None:
             axes.plot([scores.low, scores.high], [place - 0.12] * 2, color=look.color, lw=2, solid_capstyle="butt")

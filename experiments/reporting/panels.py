@@ -97,7 +97,7 @@ def confusion_figure(rows: Sequence[Row]) -> Figure | None:
     scored = [row for row in rows if row.scored]
     if not scored:
         return None
-    names = printable([str(entry["class"]) for entry in scored[0].scored[0][1].per_class])
+    names = printable([str(entry["class"]) for entry in scored[0].scored[0][1].details["per_class"]])
     side = max(2.2, 0.28 * len(names) + 0.6)
     figure, panels = make_panels(len(scored), width=side, height=side, share=False)
     matrices = [mean_confusion(row) for row in scored]
@@ -123,7 +123,7 @@ def mean_confusion(row: Row) -> np.ndarray:
     """Return the mean over runs of the confusion matrix whose rows sum to 1, (K, K); 0 for a class without rows."""
     shares = []
     for _, scores in row.scored:
-        counts = np.array(scores.confusion, dtype=float)
+        counts = np.array(scores.details["confusion"], dtype=float)
         shares.append(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     return np.mean(shares, axis=0)
 

@@ -88,11 +88,11 @@ class Row:
 
     def test(self, metric: str) -> Spread:
         """Return the spread of a test metric over the runs that have scores."""
-        return spread([getattr(scores, metric) for _, scores in self.scored])
+        return spread([value for _, scores in self.scored if (value := scores.metrics.get(metric)) is not None])
 
     def per_class(self, index: int, measure: str) -> Spread:
         """Return the spread of one class's measure over the runs that have scores."""
-        return spread([float(scores.per_class[index][measure]) for _, scores in self.scored])
+        return spread([float(scores.details["per_class"][index][measure]) for _, scores in self.scored])
 
     def fact(self, name: str) -> Any:
         """Return an entry of ``model`` that all runs of the row share, such as ``parameters``."""
@@ -101,7 +101,8 @@ class Row:
     @property
     def generalisation_gap(self) -> Spread:
         """Return train minus validation macro-F1 of the chosen checkpoint."""
-        return spread([r.train.macro_f1 - r.validation.macro_f1 for r in self.records if r.train and r.validation])
+        pairs = [tuple(r.score(split, "macro_f1") for split in ("train", "validation")) for r in self.records]
+        return spread([train - held for train, held in pairs if train is not None and held is not None])
 
     @property
     def steps_to_target(self) -> int | None:
@@ -169,5 +170,5 @@ def target_of(finals: list[Record], swept: dict[str, Any]) -> float | None:
     The baseline speaks that was fitted on the same data: all that it is swept over has these values. None without one.
     """
     baselines = [record for record in finals if record.condition == TFIDF and is_part(record.swept, swept)]
-    scores = [record.validation.macro_f1 for record in baselines if record.validation]
+    scores = [score for record in baselines if (score := record.score("validation", "macro_f1")) is not None]
     return TARGET_SHARE * sum(scores) / len(scores) if scores else None

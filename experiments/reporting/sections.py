@@ -54,7 +54,12 @@ def _range(values: Sequence[Any], separator: str = ",") -> str:
 
 def _unsupported(finals: Sequence[Record]) -> list[str]:
     """Return which classes the test split lacks: their scores are none, and macro averages say less."""
-    classes = {str(each["class"]): each["support"] for final in finals if final.test for each in final.test.per_class}
+    classes = {
+        str(each["class"]): each["support"]
+        for final in finals
+        if final.test
+        for each in final.test.details["per_class"]
+    }
     lacking = [escape_markdown(name) for name, support in classes.items() if not support]
     if not lacking:
         return []

@@ -8,10 +8,12 @@ from typing import Any
 from experiments.reporting.render import EMPTY, Grid, Table, interval, mean_and_sd, number
 from experiments.reporting.rows import Row
 from experiments.runs.naming import BASELINES, short_names, spell
-from experiments.runs.record import METRICS, Status
+from experiments.runs.record import Status
 from experiments.statistics.seeds import Spread, paired_difference
+from experiments.tasks import CLASSIFICATION
 from lightning_modules.schemes.variants import VARIANTS, ancestors
 
+METRICS = tuple(metric.name for metric in CLASSIFICATION.metrics)
 OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
 COUNTS = ("norms", "skips", "parameters")
 CLASS_MEASURES = ("accuracy", "precision", "recall", "f1")
@@ -128,7 +130,7 @@ def class_rows(row: Row) -> list[tuple[str, int, list[Spread]]]:
     """Return name, support and the spread of every measure for each class; none where no run has scores."""
     if not row.scored:
         return []
-    classes = row.scored[0][1].per_class
+    classes = row.scored[0][1].details["per_class"]
     return [
         (str(entry["class"]), int(entry["support"]), [row.per_class(index, measure) for measure in CLASS_MEASURES])
         for index, entry in enumerate(classes)
@@ -173,7 +175,10 @@ def origins_of(row: Row, rows: Sequence[Row]) -> list[Row]:
 
 def macro_f1_difference(row: Row, other: Row) -> Spread:
     """Return the spread of ``row`` minus ``other`` in test macro-F1 over the seeds that both have scores for."""
-    first, second = ({seed: scores.macro_f1 for seed, scores in side.scored} for side in (row, other))
+    first, second = (
+        {seed: value for seed, scores in side.scored if (value := scores.metrics["macro_f1"]) is not None}
+        for side in (row, other)
+    )
     return paired_difference(first, second).spread()
 
 

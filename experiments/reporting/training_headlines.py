@@ -51,9 +51,9 @@ def prior_entropy(row: Row) -> float | None:
     scores = next((record.validation for record in row.records if record.validation), None)
     model = row.records[0].config.get("model") or {}
     plain = model.get("loss", "cross_entropy") == "cross_entropy" and not model.get("label_smoothing")
-    if scores is None or not plain:
+    if scores is None or "per_class" not in scores.details or not plain:
         return None
-    counts = np.array([int(entry["support"]) for entry in scores.per_class], dtype=float)
+    counts = np.array([int(entry["support"]) for entry in scores.details["per_class"]], dtype=float)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 

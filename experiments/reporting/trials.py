@@ -98,7 +98,11 @@ def cells_of(trials: Sequence[Record], swept: str, tuned: str, evidence: Evidenc
         places.setdefault((float(trial.swept[swept]), float(trial.tuned[tuned])), []).append(trial)
     cells = {}
     for place, found in places.items():
-        scores = [t.validation.macro_f1 for t in found if t.validation and t.outcome.status == "trained"]
+        scores = [
+            score
+            for t in found
+            if t.outcome.status == "trained" and (score := t.score("validation", "macro_f1")) is not None
+        ]
         cells[place] = Cell(max(scores, default=None), any(is_chosen(trial, evidence.finals) for trial in found))
     return cells
 

@@ -37,7 +37,7 @@ def tuning_table(evidence: Evidence, description: Description) -> Table:
         shown = [spell(both[name]) if name in both else "" for name in values]
         chosen = is_chosen(trial, evidence.finals)
         edge = " ".join(short_names(tuned)[name] for name in edge_values(trial, trials)) if chosen else ""
-        score, outcome = trial.validation.macro_f1 if trial.validation else None, trial.outcome.status
+        score, outcome = trial.validation.metrics["macro_f1"] if trial.validation else None, trial.outcome.status
         data.rows.append(
             [trial.condition, *shown, str(trial.seed), number(score), outcome, "yes" if chosen else "no", edge]
         )

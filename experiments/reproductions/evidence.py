@@ -90,5 +90,5 @@ def run_row(record: Record) -> dict[str, Any]:
         "learning_rate": record.swept["model.learning_rate"],
         "beta2": record.swept["model.beta2"],
         "converged": record.outcome.status == "trained",
-        "macro_f1": None if record.test is None else record.test.macro_f1,
+        "macro_f1": None if record.test is None else record.test.metrics["macro_f1"],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +67,15 @@ def conclude(run: Run, ending: Ending, module: TextClassifier, data: TextDataMod
     outcome = judge(
         step=steps,
         divergence=None,
-        validation_macro_f1=last.scores["validation"].macro_f1,
+        validation_macro_f1=last.scores["validation"].metrics["macro_f1"] or 0.0,
         train_cross_entropy=cross_entropy(last.predictions["train"]),
         validation_counts=np.bincount(last.predictions["validation"].labels).tolist(),
         train_counts=data.facts.class_counts,
     )
     record = make_record(run, ending, module, data, progress, outcome)
-    record.validation, record.train = chosen.scores["validation"], chosen.scores["train"]
-    record.test, record.test_last = chosen.scores.get("test"), last.scores.get("test")
+    record.scores = dict(chosen.scores)
+    if "test" in last.scores:
+        record.scores["test_last"] = last.scores["test"]
     split = "test" if run.stage == "final" else "validation"
     return Concluded(record, chosen.predictions[split], groups_of(data, split, chosen.predictions[split]))
 
@@ -91,14 +93,22 @@ class Scored:
         self.scores |= other.scores
 
 
+def scores_of(predictions: Predictions, classes: Sequence[str]) -> Scores:
+    """Score predictions, in the shape of a record."""
+    values = score(predictions, classes)
+    details = {name: values.pop(name) for name in ("per_class", "confusion")}
+    return Scores(metrics=values, details=details)
+
+
 def not_finite(scored: Scored) -> str:
     """Return which loss is not finite, as the beginning of a sentence; nothing where all are.
 
     The last step can spoil weights although its own loss and gradient were finite.
     """
     for split, scores in scored.scores.items():
-        if scores.loss is not None and not math.isfinite(scores.loss):
-            return f"The {split} loss became {scores.loss}"
+        loss = scores.metrics["loss"]
+        if loss is not None and not math.isfinite(loss):
+            return f"The {split} loss became {loss}"
     return ""
 
 
@@ -119,7 +129,7 @@ class Scorer:
         names = [name for name in splits if final or name != "test"]
         predictions = {name: predict(self.module, loaders[name]()) for name in names}
         classes = self.data.facts.class_names
-        return Scored(predictions, {name: Scores(**score(predictions[name], classes)) for name in names})
+        return Scored(predictions, {name: scores_of(predictions[name], classes) for name in names})
 
 
 def groups_of(data: TextDataModule, split: str, predictions: Predictions) -> list[str] | None:

@@ -51,11 +51,10 @@ def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
         "seed": record.seed,
         "stage": record.stage,
     }
-    scores = {"validation": record.validation, "test": record.test}
     columns = {}
     for name in SHOWN_SCORES:
         split, metric = name.split("_", 1)
-        columns[f"{SCORES_GROUP}/{name}"] = getattr(scores[split], metric, None)
+        columns[f"{SCORES_GROUP}/{name}"] = record.score(split, metric)
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             present = {name: value for name, value in columns.items() if value is not None}

@@ -70,9 +70,9 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
         if record.test is None or name not in predictions.columns:
             continue
         scored = predictions[predictions[name].notna()]
-        confusion = np.zeros((len(record.test.confusion),) * 2, dtype=int)
+        confusion = np.zeros((len(record.test.details["confusion"]),) * 2, dtype=int)
         np.add.at(confusion, (scored["label"].to_numpy(int), scored[name].to_numpy(int)), 1)
-        if confusion.tolist() != record.test.confusion:
+        if confusion.tolist() != record.test.details["confusion"]:
             problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
     return problems
 

@@ -6,16 +6,20 @@ that depends on the clock (durations stand in ``timing.csv``): the same run twic
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 from experiments.runs.canonical import canonical_json, decode, parse_json
 from experiments.runs.errors import RecordError
+from experiments.tasks import CLASSIFICATION, TASKS
 from lightning_modules.schemes.variants import VARIANTS
 
-SCHEMA = 1
+SCHEMA = 2
+SPLITS = ("validation", "train", "test", "test_last")
+FIELDS_OF_SCHEMA_1 = ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1")
+DETAILS_OF_SCHEMA_1 = ("per_class", "confusion")
 Status = Literal["trained", "collapsed", "diverged", "failed"]
-METRICS = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
 
 
 @dataclass(kw_only=True)
@@ -34,25 +38,13 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Scores:
-    """Metrics of one model over one split, with macro averages over classes; all lie in [0, 1] but the loss."""
+    """What one model scored on one split."""
 
-    loss: float | None
-    accuracy: float
-    macro_precision: float
-    macro_recall: float
-    macro_f1: float
-    per_class: list[dict[str, float | int | str]]
-    """Per class: ``class``, ``support``, ``accuracy`` (one-vs-rest, (TP+TN)/N), ``precision``, ``recall``, ``f1``."""
-    confusion: list[list[int]]
-    """Rows are true classes, columns predicted ones."""
-
-    def __post_init__(self) -> None:
-        for name in METRICS:
-            if not -1e-6 <= getattr(self, name) <= 1 + 1e-6:
-                raise RecordError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
-        classes = len(self.per_class)
-        if len(self.confusion) != classes or any(len(row) != classes for row in self.confusion):
-            raise RecordError(f"the confusion matrix is not {classes} × {classes}, one row and column per class")
+    metrics: dict[str, float | None]
+    """Values by name, ``loss`` among them; what a task measures is open (:mod:`experiments.tasks`)."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What tables need besides. Classification: ``per_class`` (``class``, ``support``, ``accuracy`` (one-vs-rest,
+    (TP+TN)/N), ``precision``, ``recall``, ``f1``) and ``confusion`` (rows are true classes, columns predicted ones)."""
 
 
 @dataclass(kw_only=True)
@@ -89,16 +81,29 @@ class Record:
     list per kept step, embedding first, head last) over the course of training; where the run was probed, ``probes``:
     ``step`` and per measure a list by step of lists by depth, the last block last."""
     outcome: Outcome
-    validation: Scores | None = None
-    """Scores of the chosen (best on validation) checkpoint; none where the run diverged or failed."""
-    train: Scores | None = None
-    """Scores of the chosen checkpoint in evaluation mode on a fixed sample of training rows."""
-    test: Scores | None = None
-    """Scores of the chosen checkpoint on the test split; final runs only."""
-    test_last: Scores | None = None
-    """Scores of the last checkpoint on the test split; final runs only."""
-    schema: int = field(default=SCHEMA)
-    """Version of this layout; a record of another version is refused."""
+    task: str = CLASSIFICATION.name
+    """Name of the task; :mod:`experiments.tasks` says what its metrics are."""
+    scores: dict[str, Scores] = field(default_factory=dict)
+    """By split. ``validation``, ``train`` (a fixed sample of training rows) and, for final runs, ``test`` score the
+    chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
+    """
+    schema: int = SCHEMA
+    """Layout that the record was read in, and is written back in."""
+
+    def score(self, split: str, name: str) -> float | None:
+        """Return a metric on a split; None if the split was not scored or the record lacks the metric."""
+        scores = self.scores.get(split)
+        return None if scores is None else scores.metrics.get(name)
+
+    @property
+    def test(self) -> Scores | None:
+        """Scores of the chosen checkpoint on the test split; None unless this is a final run that could be scored."""
+        return self.scores.get("test")
+
+    @property
+    def validation(self) -> Scores | None:
+        """Scores of the chosen checkpoint on the validation split; None if the run could not be scored."""
+        return self.scores.get("validation")
 
     @property
     def config_as_built(self) -> dict[str, Any]:
@@ -115,7 +120,10 @@ class Record:
         Raises:
             RecordError: for a number that is not finite.
         """
-        return canonical_json(asdict(self))
+        value = asdict(self)
+        if self.schema == 1:
+            return canonical_json(lowered(value))
+        return canonical_json(value | {"digest": digest_of(value)})
 
     @staticmethod
     def from_json(text: str, origin: str = "the record") -> Record:
@@ -127,8 +135,63 @@ class Record:
         try:
             value = parse_json(text)
             schema = value.get("schema") if isinstance(value, dict) else None
-            if schema != SCHEMA:
-                raise RecordError(f"it has schema {schema!r}, and this version reads schema {SCHEMA}")
-            return cast(Record, decode(Record, value))
+            if schema not in (1, SCHEMA):
+                raise RecordError(f"it has schema {schema!r}, and this version reads schemas 1 and {SCHEMA}")
+            if schema == 1:
+                value = lifted(value)
+            elif value.pop("digest", None) != digest_of(value):
+                raise RecordError("its content and its digest disagree, so it was damaged or edited")
+            record = cast(Record, decode(Record, value))
+            record.refuse_faults()
+            return record
         except RecordError as error:
             raise RecordError(f"{origin} is not a valid record: {error}") from None
+
+    def refuse_faults(self) -> None:
+        """Check every split's scores by the rules of the task; a task that this version does not know has none.
+
+        Raises:
+            RecordError: a metric is out of bounds, or contradicts the record's own details.
+        """
+        spec = TASKS.get(self.task)
+        for split, scores in self.scores.items():
+            fault = spec.fault(scores.metrics, scores.details) if spec else None
+            if fault:
+                raise RecordError(f"the scores on {split} cannot be: {fault}")
+
+
+def digest_of(value: dict[str, Any]) -> str:
+    """Return the SHA-256 of a record's canonical form, without its digest."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def lifted(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn the plain values of a record of schema 1 into those of today; it keeps its number.
+
+    Schema 1 knew one task: each split was a field of its own, with a fixed list of metrics.
+    """
+    value = dict(value)
+    scores = {}
+    for split in SPLITS:
+        of_split = value.pop(split, None)
+        if of_split is None:
+            continue
+        if not isinstance(of_split, dict):
+            raise RecordError(f"field {split} holds {repr(of_split)[:60]}, which is not what belongs there")
+        for name in (*FIELDS_OF_SCHEMA_1, *DETAILS_OF_SCHEMA_1):
+            if name not in of_split:
+                raise RecordError(f"field {split}.{name} is missing")
+        for name in sorted(of_split.keys() - {*FIELDS_OF_SCHEMA_1, *DETAILS_OF_SCHEMA_1}):
+            raise RecordError(f"field {split}.{name} is not known")
+        scores[split] = {
+            "metrics": {name: of_split[name] for name in FIELDS_OF_SCHEMA_1},
+            "details": {name: of_split[name] for name in DETAILS_OF_SCHEMA_1},
+        }
+    return {**value, "scores": scores, "task": CLASSIFICATION.name}
+
+
+def lowered(value: dict[str, Any]) -> dict[str, Any]:
+    """Turn the plain values of a record that was read in schema 1 back into that schema."""
+    splits = dict.fromkeys(SPLITS)
+    splits |= {split: {**each["metrics"], **each["details"]} for split, each in value["scores"].items()}
+    return {name: item for name, item in value.items() if name not in ("scores", "task")} | splits

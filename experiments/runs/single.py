@@ -126,5 +126,5 @@ def finish(run: Run, folder: Path, trainer: Trainer, module: TextClassifier, dat
     for split in ("validation", "test"):
         scores = getattr(record, split)
         if scores is not None:
-            print(f"{split}: accuracy {scores.accuracy:.4f}, macro-F1 {scores.macro_f1:.4f}")
+            print(f"{split}: accuracy {scores.metrics['accuracy']:.4f}, macro-F1 {scores.metrics['macro_f1']:.4f}")
     print(f"run folder: {folder}")

@@ -12,10 +12,10 @@ from sklearn.metrics import f1_score
 
 from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
-from experiments.runs.conclude import Concluded, describe_data, groups_of
+from experiments.runs.conclude import Concluded, describe_data, groups_of, scores_of
 from experiments.runs.provenance import environment
-from experiments.runs.record import Outcome, Record, Scores
-from lightning_modules.training.evaluation import Predictions, score
+from experiments.runs.record import Outcome, Record
+from lightning_modules.training.evaluation import Predictions
 
 INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Values of logistic regression's ``C``; validation chooses, as it does for every other condition."""
@@ -47,7 +47,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
         for split, (_, labels) in texts.items()
     }
     classes = data.facts.class_names
-    scores = {split: Scores(**score(predicted, classes)) for split, predicted in predictions.items()}
+    scores = {split: scores_of(predicted, classes) for split, predicted in predictions.items()}
     record = Record(
         **run.record_fields() | {"tuned": {"C": inverse_penalty}},
         data=describe_data(data),
@@ -56,10 +56,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
         progress={"steps": 0, "epochs": 0, "tokens_seen": 0, "best_step": None, "best_epoch": None},
         history={},
         outcome=Outcome(status="trained", step=0),
-        validation=scores["validation"],
-        train=scores["train"],
-        test=scores.get("test"),
-        test_last=scores.get("test"),
+        scores=scores | ({"test_last": scores["test"]} if "test" in scores else {}),
     )
     split = "test" if run.stage == "final" else "validation"
     return Concluded(record, predictions[split], groups_of(data, split, predictions[split])), {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,15 @@ def scores_of(labels: np.ndarray, predicted: np.ndarray, loss: float | None) -> 
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=range(len(CLASSES)), zero_division=0
     )
-    return Scores(
-        loss=loss,
-        accuracy=float(accuracy_score(labels, predicted)),
-        macro_precision=float(precision.mean()),
-        macro_recall=float(recall.mean()),
-        macro_f1=float(f1.mean()),
-        per_class=[
+    metrics = {
+        "loss": loss,
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "macro_precision": float(precision.mean()),
+        "macro_recall": float(recall.mean()),
+        "macro_f1": float(f1.mean()),
+    }
+    details = {
+        "per_class": [
             {
                 "class": name,
                 "support": int(support[index]),
@@ -53,8 +56,22 @@ def scores_of(labels: np.ndarray, predicted: np.ndarray, loss: float | None) -> 
             }
             for index, name in enumerate(CLASSES)
         ],
-        confusion=confusion_matrix(labels, predicted, labels=range(len(CLASSES))).tolist(),
-    )
+        "confusion": confusion_matrix(labels, predicted, labels=range(len(CLASSES))).tolist(),
+    }
+    return Scores(metrics=metrics, details=details)
+
+
+def with_scores(record: Record, split: str, **values: Any) -> Record:
+    """Return the record with some metrics or details of a split replaced."""
+    scores = record.scores[split]
+    details = {name: values.pop(name) for name in list(values) if name in scores.details}
+    changed = replace(scores, metrics=scores.metrics | values, details=scores.details | details)
+    return replace(record, scores=record.scores | {split: changed})
+
+
+def without_scores(record: Record) -> Record:
+    """Return the record of a run that has no scores on the test split."""
+    return replace(record, scores={name: each for name, each in record.scores.items() if name != "test"})
 
 
 def predict(skill: float, seed: int) -> np.ndarray:
@@ -111,6 +128,12 @@ def make_record(condition: str, seed: int, stage: str = "final", **changes: Any)
     else:
         outcome = Outcome(status="trained", step=200)
     learned = condition != "tfidf_logistic_regression"
+    by_split = {
+        "validation": None if diverged else scores,
+        "train": None if diverged or not learned else scores_of(LABELS, LABELS, 0.1),
+        "test": None if diverged or stage == "tune" else scores,
+        "test_last": None if diverged or stage == "tune" else scores,
+    }
     values: dict[str, Any] = {
         "grid": "toy",
         "corpus": "toycorpus",
@@ -148,10 +171,7 @@ def make_record(condition: str, seed: int, stage: str = "final", **changes: Any)
         "progress": {"steps": 200, "epochs": 4, "tokens_seen": 200000, "best_step": 150, "best_epoch": 3},
         "history": history,
         "outcome": outcome,
-        "validation": None if diverged else scores,
-        "train": None if diverged or not learned else scores_of(LABELS, LABELS, 0.1),
-        "test": None if diverged or stage == "tune" else scores,
-        "test_last": None if diverged or stage == "tune" else scores,
+        "scores": {name: each for name, each in by_split.items() if each is not None},
     }
     return Record(**{**values, **changes})
 

@@ -174,8 +174,8 @@ def test_a_pair_of_runs_shows_their_own_numbers(conditions: tuple[Path, Path], c
     lines = [line.split() for line in printed.splitlines()]
     totals = [int((right[0] & right[1]).sum()), only_first, only_second, int((~right[0] & ~right[1]).sum())]
     assert ["all", *map(str, totals)] in lines
-    difference = f"{records[0].test.accuracy - records[1].test.accuracy:.4f}".replace("-", "−")
-    accuracies = [f"{record.test.accuracy:.3f}" for record in records if record.test]
+    difference = f"{records[0].test.metrics['accuracy'] - records[1].test.metrics['accuracy']:.4f}".replace("-", "−")
+    accuracies = [f"{record.test.metrics['accuracy']:.3f}" for record in records if record.test]
     assert ["accuracy", *accuracies, difference] in lines
     p = mcnemar(only_first, only_second)
     assert f"McNemar's exact test: p = {p:.3f} " in printed or (p < 0.001 and "p < 0.001" in printed)
@@ -211,7 +211,9 @@ def test_conditions_are_paired_over_the_seeds_that_both_have(conditions: tuple[P
 
     printed = compare(*conditions, "--rows", "0")
     assert "paired over seeds 0, 1\n" in printed
-    values = [[read_run(condition / f"seed_{seed}").scores.accuracy for seed in (0, 1)] for condition in conditions]
+    values = [
+        [read_run(condition / f"seed_{seed}").scores.metrics["accuracy"] for seed in (0, 1)] for condition in conditions
+    ]
     comparison = Comparison(pair_up(*(read_side(str(condition)) for condition in conditions)))
     accuracy = comparison.metrics()[0].difference
     interval = ttest_rel(*values).confidence_interval(0.95)

@@ -54,9 +54,9 @@ def test_a_run_leaves_every_file_of_the_contract(folder: Path) -> None:
 def test_scores_are_those_of_the_predictions(folder: Path) -> None:
     record, rows = read_record(folder), pd.read_parquet(folder / "predictions.parquet")
     assert record.test is not None
-    assert record.test.accuracy == pytest.approx((rows["label"] == rows["predicted"]).mean())
+    assert record.test.metrics["accuracy"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
     expected = f1_score(rows["label"], rows["predicted"], average="macro", zero_division=0)
-    assert record.test.macro_f1 == pytest.approx(expected, abs=1e-6)
+    assert record.test.metrics["macro_f1"] == pytest.approx(expected, abs=1e-6)
     probabilities = rows.filter(like="probability_").to_numpy()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == rows["predicted"]).all()
@@ -103,10 +103,10 @@ def test_the_chosen_weights_are_scored_and_the_last_ones_judged(
     ending = Ending(steps=10, epochs=2, tokens=99, history={}, device="cpu", checkpoint=path)
     record = conclude(run, ending, last, data).record
     assert (record.progress["best_step"], record.progress["best_epoch"], record.progress["steps"]) == (3, 1, 10)
-    assert record.validation is not None and record.test is not None and record.test_last is not None
-    assert record.validation.loss == pytest.approx(expected[0]["validation"]["loss"])
-    assert record.test.loss == pytest.approx(expected[0]["test"]["loss"])
-    assert record.test_last.loss == pytest.approx(expected[1]["test"]["loss"])
+    assert record.validation is not None and record.test is not None and "test_last" in record.scores
+    assert record.validation.metrics["loss"] == pytest.approx(expected[0]["validation"]["loss"])
+    assert record.test.metrics["loss"] == pytest.approx(expected[0]["test"]["loss"])
+    assert record.scores["test_last"].metrics["loss"] == pytest.approx(expected[1]["test"]["loss"])
     assert judged["validation_macro_f1"] == expected[1]["validation"]["macro_f1"]
     assert judged["validation_macro_f1"] != expected[0]["validation"]["macro_f1"]
     assert judged["train_counts"] == data.facts.class_counts
@@ -118,7 +118,7 @@ def test_a_tune_run_never_touches_the_test_split(cache: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(TextDataModule, "test_dataloader", forbidden)
     record = read_record(make(tiny_run(cache, stage="tune"), tmp_path))
-    assert record.test is None and record.test_last is None
+    assert record.test is None and "test_last" not in record.scores
     assert record.validation is not None
     with pytest.raises(AssertionError, match="asked for the test split"):
         execute(tiny_run(cache), tmp_path / "final")
@@ -129,7 +129,7 @@ def test_an_exploding_run_has_diverged_and_has_no_scores(cache: Path, tmp_path: 
     record = read_record(make(run, tmp_path))
     assert record.outcome.status == "diverged"
     assert record.outcome.step >= 1 and "step" in record.outcome.reason
-    assert (record.validation, record.train, record.test) == (None, None, None)
+    assert record.scores == {}
 
 
 @pytest.mark.parametrize("rate", [1e8, 1e19, 1e30])

@@ -51,8 +51,10 @@ def test_the_hparams_tab_shows_what_conditions_differ_in_and_their_final_scores(
     assert session.hparams["condition"].string_value == "pre_ln"
     assert record.test is not None and record.validation is not None
     (point,) = events.Scalars(f"{GROUP}test_macro_f1")
-    assert (point.step, point.value) == (record.progress["steps"], pytest.approx(record.test.macro_f1))
-    assert events.Scalars(f"{GROUP}validation_accuracy")[0].value == pytest.approx(record.validation.accuracy)
+    assert (point.step, point.value) == (record.progress["steps"], pytest.approx(record.test.metrics["macro_f1"]))
+    assert events.Scalars(f"{GROUP}validation_accuracy")[0].value == pytest.approx(
+        record.validation.metrics["accuracy"]
+    )
     groups = [tag.split("/")[0] for tag in sorted(events.Tags()["scalars"])]
     assert set(groups[-4:]) == {GROUP.rstrip("/")} and len(set(groups)) > 3, "the curves come first"
 

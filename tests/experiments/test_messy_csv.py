@@ -61,9 +61,9 @@ def test_a_run_on_a_messy_csv_learns_and_its_record_says_what_was_removed(run: R
     assert record.data["rows"] == {"train": 180, "validation": 60, "test": 60}
     assert record.data["source"] == "file:messy.csv"
     assert record.outcome.status == "trained"
-    assert record.test is not None and record.test.macro_f1 > 0.9
+    assert record.test is not None and record.test.metrics["macro_f1"] > 0.9
     predictions = pd.read_parquet(folder / "predictions.parquet")
-    assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(record.test.accuracy)
+    assert (predictions["label"] == predictions["predicted"]).mean() == pytest.approx(record.test.metrics["accuracy"])
 
 
 def test_no_text_that_the_network_sees_is_twice_there_or_holds_markup(run: Run) -> None:

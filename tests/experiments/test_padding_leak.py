@@ -198,7 +198,7 @@ def test_the_command_measures_trained_runs_and_writes_table_page_and_figure(
         record = read_record(folder)
         assert record.test is not None
         (tested,) = [row for row in rows if (row["condition"], row["batches"]) == (record.condition, AS_TESTED)]
-        assert float(tested["macro_f1"]) == pytest.approx(record.test.macro_f1, abs=1e-6)
+        assert float(tested["macro_f1"]) == pytest.approx(record.test.metrics["macro_f1"], abs=1e-6)
     for row in rows:
         if row["condition"] == "pre_ln":
             assert float(row["changed"]) == 0 and float(row["largest_change"]) < 1e-5

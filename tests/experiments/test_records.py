@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import math
 import os
@@ -15,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_records import make_record
 
+from experiments.paths import RESULTS
 from experiments.runs.canonical import finite_or_none
 from experiments.runs.errors import RecordError
 from experiments.runs.files import read_record, write_record
 from experiments.runs.naming import cell_name, order_conditions, run_name
-from experiments.runs.record import Outcome, Record
+from experiments.runs.record import Outcome, Record, Scores, digest_of
 
 PLAIN = st.recursive(
     st.none()
@@ -82,13 +84,19 @@ def changed(**changes: Any) -> str:
             del content[name]
         else:
             content[name] = value
-    return json.dumps(content)
+    return signed(content)
+
+
+def signed(content: dict[str, Any]) -> str:
+    """Return changed content with the digest that fits it, as whoever means to deceive would."""
+    content.pop("digest", None)
+    return json.dumps(content | {"digest": digest_of(content)})
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (changed(schema=2), "has schema 2"),
+        (changed(schema=3), "has schema 3"),
         (changed(seed="0"), "field seed holds '0'"),
         (changed(seed=True), "field seed holds True"),
         (changed(stage="rehearsal"), "field stage holds 'rehearsal'"),
@@ -109,13 +117,48 @@ def test_what_is_not_a_record_is_refused(text: str, complaint: str) -> None:
 
 def test_scores_that_cannot_be_are_refused() -> None:
     content = json.loads(make_record("post_ln", 0).to_json())
-    content["test"]["macro_f1"] = 1.2
-    with pytest.raises(RecordError, match=r"macro_f1 is 1\.2; it must lie between 0 and 1"):
-        Record.from_json(json.dumps(content))
-    content["test"]["macro_f1"] = 0.2
-    content["test"]["confusion"] = [[1, 2], [3, 4]]
+    metrics, details = content["scores"]["test"]["metrics"], content["scores"]["test"]["details"]
+    right = metrics["macro_f1"]
+    metrics["macro_f1"] = 1.2
+    with pytest.raises(RecordError, match=r"scores on test cannot be: macro_f1 is 1\.2; it must lie between 0 and 1"):
+        Record.from_json(signed(content))
+    metrics["macro_f1"] = 0.999
+    with pytest.raises(RecordError, match=r"macro_f1 is 0\.999, and the confusion matrix gives"):
+        Record.from_json(signed(content))
+    metrics["macro_f1"] = right
+    details["per_class"][1]["recall"] = 0.5
+    with pytest.raises(RecordError, match=r"recall of class 'numpy' is 0\.5, and the confusion matrix gives"):
+        Record.from_json(signed(content))
+    details["confusion"] = [[1, 2], [3, 4]]
     with pytest.raises(RecordError, match="confusion matrix is not 3 × 3"):
-        Record.from_json(json.dumps(content))
+        Record.from_json(signed(content))
+
+
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 6))
+@settings(max_examples=200, deadline=None)
+def test_a_flipped_bit_is_noticed(place: int, bit: int) -> None:
+    content = bytearray(make_record("post_ln", 0).to_json().encode())
+    content[place % len(content)] ^= 1 << bit
+    with pytest.raises((RecordError, UnicodeDecodeError)):
+        Record.from_json(content.decode())
+
+
+def test_records_of_schema_1_are_read_and_written_back_unchanged() -> None:
+    with gzip.open(RESULTS / "quick" / "docstrings" / "records.jsonl.gz", "rt", encoding="utf-8") as file:
+        lines = [line.rstrip("\n") for line in file]
+    assert lines
+    for line in lines:
+        record, old = Record.from_json(line), json.loads(line)
+        assert (record.schema, record.task) == (1, "classification")
+        assert record.to_json() == line
+        assert record.score("validation", "macro_f1") == old["validation"]["macro_f1"]
+        assert record.score("test_last", "loss") == (old["test_last"]["loss"] if old["test_last"] else None)
+        assert record.test is None or record.test.details["confusion"] == old["test"]["confusion"]
+
+
+def test_a_record_of_a_task_that_this_version_does_not_know_is_read() -> None:
+    record = replace(make_record("post_ln", 0), task="translation", scores={"test": Scores(metrics={"bleu": 31.5})})
+    assert Record.from_json(record.to_json()).score("test", "bleu") == 31.5
 
 
 def test_a_record_is_written_and_read_in_a_run_folder(tmp_path: Path) -> None:

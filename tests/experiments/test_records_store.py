@@ -220,9 +220,9 @@ def test_recorded_confusion_matrices_can_be_checked_against_the_predictions(tmp_
     assert disagreements(evidence.finals, evidence.predictions) == []
     chosen = next(record for record in evidence.finals if record.test is not None)
     assert chosen.test is not None
-    chosen.test.confusion[0] = [count + 1 for count in chosen.test.confusion[0]]
+    chosen.test.details["confusion"][0] = [count + 1 for count in chosen.test.details["confusion"][0]]
     assert len(disagreements(evidence.finals, evidence.predictions)) == 1
-    assert len(CLASSES) == len(chosen.test.confusion)
+    assert len(CLASSES) == len(chosen.test.details["confusion"])
 
 
 def test_reading_records_imports_no_heavy_library(tmp_path: Path) -> None:

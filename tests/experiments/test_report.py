@@ -133,7 +133,7 @@ def test_swept_values_get_a_column_each_and_sort_as_numbers() -> None:
 def test_means_are_over_the_runs_that_have_scores_and_all_runs_are_counted(evidence: Evidence) -> None:
     lines = {line["variant"]: line for line in lines_of(summary_table(make_rows(evidence, DESCRIPTION)))}
     finals = [record for record in evidence.finals if record.condition == "no_norm" and record.test]
-    scores = [record.test.macro_f1 for record in finals if record.test]
+    scores = [record.test.metrics["macro_f1"] for record in finals if record.test]
     line = lines["no_norm"]
     assert len(scores) == 2
     assert (line["seeds"], line["trained"], line["collapsed"], line["diverged"]) == ("3", "2", "0", "1")
@@ -160,7 +160,7 @@ def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> Non
     lines = lines_of(per_class_table(make_rows(evidence, DESCRIPTION)))
     mine = next(line for line in lines if (line["variant"], line["class"]) == ("pre_ln", "numpy"))
     recalls = [
-        float(record.test.per_class[1]["recall"])
+        float(record.test.details["per_class"][1]["recall"])
         for record in evidence.finals
         if record.condition == "pre_ln" and record.test
     ]
@@ -172,7 +172,7 @@ def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> Non
 def test_steps_to_target_is_the_first_validation_at_90_percent_of_the_baseline() -> None:
     baseline = make_record("tfidf_logistic_regression", 0)
     assert baseline.validation is not None
-    target = 0.9 * baseline.validation.macro_f1
+    target = 0.9 * baseline.validation.metrics["macro_f1"]
     histories: list[list[float | None]] = [
         [0.1, target - 1e-9, 0.99, 0.2],
         [target, 0.1, 0.1, 0.1],
@@ -194,7 +194,7 @@ def test_the_target_comes_from_the_baseline_with_the_same_swept_values() -> None
     sizes = [{"data.max_train_rows": size} for size in (100, 1000)]
     baselines = [make_record("tfidf_logistic_regression", 0, swept=size) for size in sizes]
     assert baselines[0].validation is not None
-    baselines[0].validation.macro_f1 = 0.1
+    baselines[0].validation.metrics["macro_f1"] = 0.1
     runs = [make_record("post_ln", 0, swept={**size, "model.layers": 6}) for size in sizes]
     rows = make_rows(evidence_of(*runs, *baselines), DESCRIPTION)
     targets = {row.swept["data.max_train_rows"]: row.target for row in rows if row.condition == "post_ln"}
@@ -207,7 +207,7 @@ def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
     baselines = [make_record("tfidf_logistic_regression", 0, swept=size) for size in sizes]
     for baseline in baselines:
         assert baseline.test is not None
-        baseline.test.macro_f1 = 0.1
+        baseline.test.metrics["macro_f1"] = 0.1
     runs = [make_record("pre_ln", seed, swept={**sizes[0], "model.layers": 6}) for seed in SEEDS]
     small, large = findings(make_rows(evidence_of(*runs, *baselines), DESCRIPTION))[-3:-1]
     assert "wholly above it: Pre-LN (100 training rows, 6 layers); wholly below it: none" in small
@@ -219,7 +219,9 @@ def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evid
     lines = {line["variant"]: line for line in lines_of(table) if line["parent"] == "post_ln"}
     scores = {
         name: {
-            record.seed: record.test.macro_f1 for record in evidence.finals if record.condition == name and record.test
+            record.seed: record.test.metrics["macro_f1"]
+            for record in evidence.finals
+            if record.condition == name and record.test
         }
         for name in ("post_ln", "no_norm")
     }
@@ -317,7 +319,7 @@ def test_confusion_matrices_are_means_of_shares() -> None:
     row = make_rows(evidence_of(*(make_record("post_ln", seed) for seed in SEEDS)), DESCRIPTION)[0]
     matrix = mean_confusion(row)
     assert matrix.sum(axis=1) == pytest.approx(np.ones(3))
-    recall = [np.mean([float(scores.per_class[index]["recall"]) for _, scores in row.scored]) for index in range(3)]
+    recall = [np.mean([float(scores.details["per_class"][index]["recall"]) for _, scores in row.scored]) for index in range(3)]
     assert np.diag(matrix) == pytest.approx(recall), "the diagonal of the shares is the recall"
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from synthetic_records import SEEDS, make_record, rows_of
+from synthetic_records import SEEDS, make_record, rows_of, with_scores
 
 from experiments.reporting.figures import gradient_figure, macro_f1_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
@@ -17,7 +15,7 @@ def test_scores_show_every_seed_its_mean_and_its_interval() -> None:
     figure = macro_f1_figure([row])
     seeds, interval, mean = figure.axes[0].get_lines()
     spread = row.test("macro_f1")
-    assert list(seeds.get_xdata()) == [scores.macro_f1 for _, scores in row.scored]
+    assert list(seeds.get_xdata()) == [scores.metrics["macro_f1"] for _, scores in row.scored]
     assert list(interval.get_xdata()) == [spread.low, spread.high]
     assert list(mean.get_xdata()) == [spread.mean]
 
@@ -48,7 +46,7 @@ def test_true_classes_are_the_lines_of_a_confusion_matrix() -> None:
     record = make_record("post_ln", 0)
     assert record.test is not None
     counts = [[9, 1, 0], [3, 3, 0], [0, 0, 4]]
-    figure = confusion_figure(rows_of(replace(record, test=replace(record.test, confusion=counts))))
+    figure = confusion_figure(rows_of(with_scores(record, "test", confusion=counts)))
     assert figure is not None
     (image,) = figure.axes[0].get_images()
     assert np.asarray(image.get_array()) == pytest.approx(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 1]]))

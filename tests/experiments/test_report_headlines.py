@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_records import CLASSES, make_record, rows_of
+from synthetic_records import CLASSES, make_record, rows_of, with_scores
 
 from experiments.reporting.headlines import confusion_headline, scores_headline
 from experiments.reporting.training_headlines import gradient_headline, learning_headline, loss_headline
@@ -17,9 +17,7 @@ from experiments.runs.record import Outcome, Record
 
 def with_f1(condition: str, *scores: float) -> list[Record]:
     records = [make_record(condition, seed) for seed in range(len(scores))]
-    return [
-        replace(r, test=replace(r.test, macro_f1=score)) for r, score in zip(records, scores, strict=True) if r.test
-    ]
+    return [with_scores(r, "test", macro_f1=score) for r, score in zip(records, scores, strict=True) if r.test]
 
 
 def with_history(condition: str, seed: int = 0, **history: Any) -> Record:

@@ -115,6 +115,6 @@ def test_records_without_counts_of_rows_stand_beside_those_with_them() -> None:
 def test_a_class_without_test_rows_is_told() -> None:
     record = make_record("post_ln", 0)
     assert "no test rows" not in data_section([record], DESCRIPTION)
-    record.test.per_class[1]["support"] = 0
-    name = record.test.per_class[1]["class"]
+    record.test.details["per_class"][1]["support"] = 0
+    name = record.test.details["per_class"][1]["class"]
     assert f"- **no test rows of {name}**: macro averages" in data_section([record], DESCRIPTION)

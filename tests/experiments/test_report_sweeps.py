@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from synthetic_records import make_record, rows_of, write_runs
+from synthetic_records import make_record, rows_of, with_scores, write_runs
 
 from experiments.reporting.findings import findings
 from experiments.reporting.line_ends import LEAST_GAP, spread_out
@@ -87,7 +87,7 @@ def scored(scores: dict[str, tuple[float, float]], seeds: int = 3, **facts: Any)
                 record = make_record(condition, seed, swept={"model.layers": depth}, tuned={})
                 assert record.test is not None
                 score = level + 0.01 * (seed - 1) * (1 if depth == 1 else -1)
-                record = replace(record, test=replace(record.test, macro_f1=score))
+                record = with_scores(record, "test", macro_f1=score)
                 records.append(replace(record, model={**record.model, **facts.get(condition, {})}))
     return records
 

@@ -70,7 +70,7 @@ def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen
     trial = next(trial for trial in evidence.trials if trial.outcome.status == "trained")
     assert trial.validation is not None
     scores = [text.get_text() for text in figure.axes[0].texts]
-    assert scores == [f"{100 * trial.validation.macro_f1:.0f}"] * 8
+    assert scores == [f"{100 * trial.validation.metrics['macro_f1']:.0f}"] * 8
 
 
 def test_the_title_says_up_to_which_value_the_deepest_trains(evidence: Evidence) -> None:

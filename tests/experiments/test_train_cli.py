@@ -150,7 +150,7 @@ def test_a_checkpoint_is_tested_without_touching_its_run(
         scores = read_record(folder).test
         shown = re.search(r"test/macro_f1\W+([\d.]+)", capsys.readouterr().out)
         assert scores is not None and shown is not None
-        assert float(shown[1]) == pytest.approx(scores.macro_f1, abs=1e-6)
+        assert float(shown[1]) == pytest.approx(scores.metrics["macro_f1"], abs=1e-6)
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 

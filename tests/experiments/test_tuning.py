@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic_records import make_record
+from synthetic_records import make_record, with_scores
 
 from experiments.errors import ExperimentError
 from experiments.planning.tuning import FIRST_TUNING_SEED, Tuning, choose
@@ -18,10 +18,8 @@ TRIALS = tuple({"model.learning_rate": rate} for rate in RATES)
 
 def trial(rate: float, macro_f1: float | None, seed: int = FIRST_TUNING_SEED) -> Record:
     record = make_record("pre_ln", seed, "tune")
-    validation = (
-        None if macro_f1 is None or record.validation is None else replace(record.validation, macro_f1=macro_f1)
-    )
-    return replace(record, tuned={"model.learning_rate": rate}, validation=validation)
+    record = replace(record, tuned={"model.learning_rate": rate})
+    return replace(record, scores={}) if macro_f1 is None else with_scores(record, "validation", macro_f1=macro_f1)
 
 
 def space(**spaces: dict[str, list[float]]) -> dict[str, object]:

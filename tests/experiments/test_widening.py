@@ -27,7 +27,7 @@ from experiments.planning.runs import Run
 from experiments.planning.tuning import Tuning
 from experiments.planning.widening import Trial, is_at_edge, next_trial
 from experiments.runs.files import write_record
-from experiments.runs.record import Record
+from experiments.runs.record import Record, Scores
 from experiments.runs.store import local_records
 
 RATE, GAIN, WARMUP = "model.learning_rate", "model.initialisation_gain", "model.warmup_fraction"
@@ -131,11 +131,10 @@ class MadeUpRuns(Engine):
             if len(self.made) == self.patience:
                 raise KeyboardInterrupt
             record = make_record("pre_ln", run.seed, run.stage)
-            assert record.validation is not None
-            scores = replace(record.validation, macro_f1=macro_f1(run))
+            scores = Scores(metrics={"macro_f1": macro_f1(run)})
             self.made.append(run)
-            write_record(run.folder(results), replace(record, validation=scores, **run.record_fields()))
-            yield Event(run, Finished(record.outcome, scores.macro_f1), 0)
+            write_record(run.folder(results), replace(record, scores={"validation": scores}, **run.record_fields()))
+            yield Event(run, Finished(record.outcome, macro_f1(run)), 0)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,141 @@
+"""The one place that says what a task is: its metrics, the primary one, and what its scores must obey.
+
+Running, tuning, judging and reporting read a :class:`TaskSpec` and name no metric themselves. Free of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from experiments.planning.names import reject_unknown
+
+Values = Mapping[str, "float | None"]
+ROUNDING = 1e-5
+"""Largest difference between a recorded metric and the one that its own confusion matrix gives: float32 sums."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number that scores a model on a split."""
+
+    name: str
+    """Name in records and CSV files."""
+
+    title: str
+    """Name in tables and figures."""
+
+    higher_is_better: bool = True
+
+    bounds: tuple[float, float] = (0.0, 1.0)
+    """Least and largest value; a record outside is refused."""
+
+    def better(self, first: float, second: float) -> bool:
+        """Tell whether ``first`` beats ``second``."""
+        return first > second if self.higher_is_better else first < second
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What the machinery of experiments must know of a task."""
+
+    name: str
+    """Name in configurations and records."""
+
+    metrics: tuple[Metric, ...]
+    """Metrics of the tables, in their order; a record may lack one, and may hold more."""
+
+    primary: str
+    """The metric that chooses checkpoints and trials, and that tables rank by."""
+
+    contradiction: Callable[[Values, Mapping[str, Any]], str | None] = lambda metrics, details: None
+    """Says what scores and their details disagree about; None if they agree."""
+
+    def metric(self, name: str) -> Metric:
+        """Return a metric by its name.
+
+        Raises:
+            ExperimentError: the task has no such metric; the message names the nearest.
+        """
+        reject_unknown(f"metric of the task {self.name}", name, [metric.name for metric in self.metrics])
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    @property
+    def primary_metric(self) -> Metric:
+        """The metric that chooses checkpoints and trials."""
+        return self.metric(self.primary)
+
+    def fault(self, metrics: Values, details: Mapping[str, Any]) -> str | None:
+        """Say what is wrong with the scores of one split: a metric out of bounds, or a contradiction."""
+        for metric in self.metrics:
+            value, (low, high) = metrics.get(metric.name), metric.bounds
+            if value is not None and not low - 1e-6 <= value <= high + 1e-6:
+                return f"{metric.name} is {value}; it must lie between {low:g} and {high:g}"
+        return self.contradiction(metrics, details)
+
+
+def classification_contradiction(metrics: Values, details: Mapping[str, Any]) -> str | None:
+    """Recompute accuracy and macro averages from the confusion matrix (rows: true classes, columns: predicted ones).
+
+    Precision, recall and F1 of a class are 0 where their denominator is 0. Macro averages are over classes that occur
+    among labels or predictions, as torchmetrics takes them.
+    """
+    if "confusion" not in details:
+        return None
+    classes, confusion = details.get("per_class", []), np.asarray(details.get("confusion", []), dtype=float)
+    if confusion.shape != (len(classes), len(classes)):
+        return f"the confusion matrix is not {len(classes)} × {len(classes)}, one row and column per class"
+    hits, labels, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    present = labels + predicted > 0
+    if not present.any():
+        return None
+    rows = confusion.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_class = {
+            "support": labels,
+            "accuracy": (rows - labels - predicted + 2 * hits) / rows,
+            "precision": np.nan_to_num(hits / predicted),
+            "recall": np.nan_to_num(hits / labels),
+            "f1": np.nan_to_num(2 * hits / (labels + predicted)),
+        }
+    expected = {"accuracy": hits.sum() / rows}
+    expected |= {f"macro_{name}": by_class[name][present].mean() for name in ("precision", "recall", "f1")}
+    pairs = [(name, metrics.get(name), value) for name, value in expected.items()]
+    for name, values in by_class.items():
+        pairs += [(f"{name} of class {c['class']!r}", c[name], v) for c, v in zip(classes, values, strict=True)]
+    for name, recorded, value in pairs:
+        if recorded is not None and abs(recorded - value) > ROUNDING:
+            return f"{name} is {recorded:.6g}, and the confusion matrix gives {value:.6g}"
+    return None
+
+
+CLASSIFICATION = TaskSpec(
+    name="classification",
+    metrics=(
+        Metric(name="accuracy", title="accuracy"),
+        Metric(name="macro_precision", title="macro precision"),
+        Metric(name="macro_recall", title="macro recall"),
+        Metric(name="macro_f1", title="macro F1"),
+    ),
+    primary="macro_f1",
+    contradiction=classification_contradiction,
+)
+
+TASKS: dict[str, TaskSpec] = {CLASSIFICATION.name: CLASSIFICATION}
+
+UNBOUNDED = (-inf, inf)
+"""Bounds of a metric that has none."""
+
+
+def task_named(name: str) -> TaskSpec:
+    """Return a task by its name.
+
+    Raises:
+        ExperimentError: there is none; the message names the nearest.
+    """
+    reject_unknown("task", name, TASKS)
+    return TASKS[name]
