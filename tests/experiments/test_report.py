@@ -319,7 +319,9 @@ def test_confusion_matrices_are_means_of_shares() -> None:
     row = make_rows(evidence_of(*(make_record("post_ln", seed) for seed in SEEDS)), DESCRIPTION)[0]
     matrix = mean_confusion(row)
     assert matrix.sum(axis=1) == pytest.approx(np.ones(3))
-    recall = [np.mean([float(scores.details["per_class"][index]["recall"]) for _, scores in row.scored]) for index in range(3)]
+    recall = [
+        np.mean([float(scores.details["per_class"][index]["recall"]) for _, scores in row.scored]) for index in range(3)
+    ]
     assert np.diag(matrix) == pytest.approx(recall), "the diagonal of the shares is the recall"
 
 
