@@ -13,11 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.cluster_utils import Cluster
 from tiny_runs import make, tiny_run
 
 from experiments.cluster.ray_cluster import RayEngine, SentRun, SentText
-from experiments.making.engines.options import EngineOptions
+from experiments.making.engines import EngineOptions
 from experiments.making.messages import Event, Failed, Finished, Skipped
 from experiments.paths import runs_folder
 from experiments.planning.runs import Run
@@ -25,6 +24,7 @@ from experiments.runs.files import read_record
 from experiments.runs.locks import is_locked, locked
 from experiments.runs.store import Evidence
 
+Cluster = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed").Cluster
 os.environ.update(RAY_worker_niceness="0")  # its nodes stand on a machine that may be busy, and are waited for
 
 STORE = 80 * 2**20
