@@ -1,4 +1,4 @@
-"""Measure how fast training is, beside a plain loop and other people's code: ``python -m experiments.benchmark``.
+"""Compare our training speed with a plain loop and other people's code: ``python -m experiments.benchmark``.
 
     python -m experiments.benchmark [--sides [lightning,plain,hf_bert]] [--rounds 10]    one table of all sides
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
@@ -127,7 +127,7 @@ def check(options: Namespace) -> None:
 
 
 def configuration(options: Namespace) -> RunConfig:
-    """Return the task: one epoch of so many steps, at the given size."""
+    """Return the task: one epoch of the given steps and size."""
     data = DataConfig(corpus="docstrings")
     return RunConfig(
         model=ModelConfig(variant="pre_ln", layers=options.layers, width=options.width),

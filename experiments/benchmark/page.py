@@ -77,7 +77,7 @@ def spelled(found: MedianInterval, digits: int) -> str:
 
 
 def coverage(count: int) -> str:
-    """Return how often an interval of so many values holds the true median, such as ``96.9%``."""
+    """Return how often the interval of ``count`` values holds the true median, such as ``96.9%``."""
     return f"{median_interval(range(count)).coverage:.1%}"
 
 

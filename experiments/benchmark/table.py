@@ -55,7 +55,7 @@ COLUMNS = ("axis", "value", "side", *DIGITS, *SETTING, *MACHINE, *VERSIONS)
 MATRIX_SIZE = 1024
 """Side of the square matrices whose product gives the machine's rates: large enough that overhead is no part of it."""
 EVALUATION_ROWS = 5_000
-"""Rows of validation, and of the test, beside the rows whose memory is measured."""
+"""Rows of validation, and of the test, in a measurement of memory."""
 
 WORKERS = "workers"
 """The side that trains as many single-thread runs at once as the others have threads."""

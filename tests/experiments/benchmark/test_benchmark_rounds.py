@@ -14,10 +14,11 @@ from tiny_runs import tiny_run
 
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import measure, sides
-from experiments.benchmark.measure import measure_pool, note_finish, side_rounds
+from experiments.benchmark.measure import measure_pool, side_rounds
 from experiments.benchmark.rounds import matrix_product_rate, measured_rounds, order_of
 from experiments.benchmark.sides import SIDES
 from experiments.benchmark.task import BenchmarkTask, Timing
+from experiments.benchmark.whole_runs import note_finish, seconds_of_runs
 from experiments.errors import ExperimentError
 from experiments.making.messages import Event, Failed, Finished
 from experiments.planning.run_config import RunConfig
@@ -121,15 +122,15 @@ def test_runs_per_hour_add_up_over_workers(config: RunConfig, monkeypatch: pytes
         for clock.now, event in sorted(ends, key=lambda pair: pair[0]):
             yield event
 
-    monkeypatch.setattr("experiments.benchmark.measure.make_runs", pool)
-    monkeypatch.setattr("experiments.benchmark.measure.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("experiments.benchmark.whole_runs.make_runs", pool)
+    monkeypatch.setattr("experiments.benchmark.whole_runs.time.perf_counter", lambda: clock.now)
     options = command.parse(["--workers", "2", "--worker_rounds", "2", "--runs_each", "3"])
     rows = measure_pool(config, options, 10, {}, Console(quiet=True))
     assert [(row["round"], row["value"], row["runs_per_hour"], row["steps"]) for row in rows] == [
         *(("1", "1", "1800.0", "10"), ("1", "2", "2700.0", "10")),
         *(("2", "2", "2700.0", "10"), ("2", "1", "1800.0", "10")),
     ]
-    assert measure.seconds_of_runs(config, 3) == 6.0
+    assert seconds_of_runs(config, 3) == 6.0
 
 
 def test_a_run_that_fails_stops_the_benchmark() -> None:
