@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,7 +88,7 @@ def where(rows: pd.DataFrame) -> str:
     for _, same in rows.groupby(["date", "cpu", "cores", *VERSIONS], sort=False):
         first = same.iloc[0]
         versions = ", ".join(f"{name} {first[name]}" for name in VERSIONS if first[name])
-        loads = sorted(set(same["load_average"]), key=float)
+        loads = sorted(set(same["load_average"]), key=lambda load: float(load or 0))
         load = loads[0] if len(loads) == 1 else f"{loads[0]} to {loads[-1]}"
         told.append(
             f"{first['cpu']}, {first['cores']} cores; load average at the start {load}; {versions}; {first['date']}."
@@ -160,7 +161,7 @@ def settings_section(measured: list[SideRounds]) -> PageSection:
     """Return our speed and the fastest other code's, from one thread to many and from small to large."""
     columns = ["layers", "width", "threads", "our precision", "others'", "ours", "real tokens/s", "fastest other"]
     columns += ["real tokens/s", "ours ÷ other", *(f"ours ÷ {side}" for side in OTHER_BATCHES)]
-    rows = []
+    rows, medians = [], defaultdict[tuple[str, str], list[float]](list)
     for each in measured:
         ours, other = each.reference, each.fastest_other
         if ours not in REFERENCES or other is None:
@@ -168,7 +169,14 @@ def settings_section(measured: list[SideRounds]) -> PageSection:
         precisions = each.rows[~each.rows["side"].isin(OWN_SIDES)]["precision"].unique()
         sides = [cell for side in (ours, other) for cell in (side, f"{each.speeds[side].median():.0f}")]
         ratios = [spelled(each.speedup(side), 2) if side in each.speeds else EMPTY for side in (other, *OTHER_BATCHES)]
-        rows.append([*each.size, each.of(ours)["precision"].iloc[0], " and ".join(precisions), *sides, *ratios])
+        precision = (str(each.of(ours)["precision"].iloc[0]), " and ".join(precisions))
+        medians[precision].append(each.speedup(other).median)
+        rows.append([*each.size, *precision, *sides, *ratios])
+    found = [
+        f"Ours in {own} trains {rounded(min(ratios), 2)} to {rounded(max(ratios), 2)} times as many real tokens per "
+        f"second as the fastest other code in {others}, the median at each of {plural(len(ratios), 'size')}."
+        for (own, others), ratios in medians.items()
+    ]
     notes = [
         "*Ours* is a run as every grid makes it: `workers` are as many single-thread runs at once as there are "
         "threads, `lightning` is one. *Fastest other* is the fastest other implementation on the same length-grouped "
@@ -178,7 +186,7 @@ def settings_section(measured: list[SideRounds]) -> PageSection:
         "their longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its "
         "batches hold more padding than an epoch's.",
     ]
-    return PageSection("Ours and the fastest other code", [], Grid(columns, rows), notes)
+    return PageSection("Ours and the fastest other code", found, Grid(columns, rows), notes)
 
 
 def sides_section(measured: list[SideRounds]) -> PageSection:

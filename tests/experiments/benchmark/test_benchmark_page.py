@@ -147,6 +147,7 @@ def test_settings_stand_from_small_to_large_and_those_without_another_side_stay_
     first, every = text.split("## ")[1:3]
     lines = [line for line in first.splitlines() if line.startswith(("| 2 |", "| 6 |", "| 12 |"))]
     assert [line.split("|")[1].strip() for line in lines] == ["2", "12"]
+    assert "trains 2.40 to 2.40 times as many real tokens per second" in first and "each of 2 sizes" in first
     assert lines[0].replace("\\", "").endswith("| 2.40 [2.10, 2.70] | – | – |")
     assert "| 0.50 \\[" in lines[1] and all("| hf_bert |" in line for line in lines)
     assert [line.split("|")[1].strip() for line in every.splitlines() if "| lightning | 32" in line] == ["2", "6", "12"]
