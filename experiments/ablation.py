@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
-from experiments.making.engines.engine import Engine
-from experiments.making.engines.options import add_engine_options, chosen_engine, chosen_workers
+from experiments.making.engines import Engine, LocalEngine, add_engine_options, chosen_engine, chosen_workers
 from experiments.paths import RESULTS, runs_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import (
@@ -125,7 +124,6 @@ def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console
 
 def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
     """Say before hours are spent that this machine's processor is slow at the precision that the grid asks for."""
-    from experiments.making.engines.local import LocalEngine
     from experiments.planning.expansion import final_runs
     from experiments.runs.precision import slow_precision
 

@@ -21,7 +21,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from experiments.errors import readable_errors
-from experiments.making.engines.options import add_engine_options, chosen_engine
+from experiments.making.engines import add_engine_options, chosen_engine
 from experiments.paths import RESULTS
 from experiments.planning.parser import StrictParser
 

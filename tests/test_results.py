@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.ablation import report
-from experiments.benchmarking.settings import PATTERN, write_settings
 from experiments.claims import report as judge_claims
 from experiments.evidence.claim import load_claims
 from experiments.evidence.report import FILES
@@ -86,15 +85,6 @@ def test_the_start_of_plain_that_claims_disclose_is_the_recorded_one() -> None:
     assert len(disclosed) == 5
     for text in disclosed:
         assert "{}, {} and {} test".format(*scores) in text["en"] and "、".join(scores) in text["zh"]
-
-
-def test_the_overview_of_settings_is_rebuilt_from_the_committed_rounds(tmp_path: Path) -> None:
-    rounds = sorted((RESULTS / "benchmark").glob(PATTERN))
-    assert rounds
-    for path in rounds:
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    (page,) = write_settings(tmp_path)
-    assert page.read_bytes() == (RESULTS / "benchmark" / page.name).read_bytes()
 
 
 def test_committed_files_are_small() -> None:

@@ -19,8 +19,7 @@ from experiments.cluster.ray_connection import connect, first_line, require_clus
 from experiments.cluster.ray_node import Job, make_on_node
 from experiments.cluster.run_archive import ArchiveError, unpack_run
 from experiments.errors import ExperimentError
-from experiments.making.engines.engine import Engine
-from experiments.making.engines.options import EngineOptions
+from experiments.making.engines import Engine, EngineOptions
 from experiments.making.messages import Event, Failed, Message, Skipped
 from experiments.making.pool import default_workers, interrupts_ignored
 from experiments.making.worker import is_mistake

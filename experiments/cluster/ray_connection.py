@@ -49,7 +49,7 @@ def connect(address: str | None, cpus: int) -> Any:
         the module ``ray``.
 
     Raises:
-        ExperimentError: where there is no cluster, or it runs another version of Ray or Python.
+        ExperimentError: if there is no cluster, or it runs another version of Ray or Python.
     """
     ray = import_ray()
     options: dict[str, Any] = {"address": address or "local"}

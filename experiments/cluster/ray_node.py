@@ -1,7 +1,7 @@
 """What happens on a node of a Ray cluster: one run, from a text that was sent to what the run leaves.
 
 The node has the requirements installed and nothing else of ours: Ray brings a copy of the code, and this module unpacks
-the text beside it, once per node. Ray removes the copy, and what stands beside it, when it needs the room.
+the text next to it, once per node. Ray removes both when it needs the room.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from rich.console import Console
 from data_modules.config import SPLIT_SETTINGS, DataConfig
 from experiments.errors import ExperimentError
 from experiments.making.display import Display
-from experiments.making.engines.engine import Engine
+from experiments.making.engines import Engine
 from experiments.making.messages import Failed, Skipped
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid

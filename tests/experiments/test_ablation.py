@@ -144,7 +144,7 @@ def test_when_every_run_failed_the_last_thing_said_is_why(
         return Text("f00d", {splitting(run.config.data): "beef" for run in final_runs(grid)})
 
     monkeypatch.setattr("experiments.making.grid_runner.prepare_corpus", prepared)
-    monkeypatch.setattr("experiments.making.engines.local.Pool.make_runs", failing)
+    monkeypatch.setattr("experiments.making.engines.Pool.make_runs", failing)
     with pytest.raises(SystemExit) as ended:
         ablation.main(["run", "smoke", "--results", str(tmp_path)])
     assert ended.value.code == 1

@@ -129,7 +129,7 @@ def test_a_tokenizer_that_cannot_be_had_is_found_before_a_worker_starts(
     def forbidden(*_: object) -> None:
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr("experiments.making.engines.local.Pool.make_runs", forbidden)
+    monkeypatch.setattr("experiments.making.engines.Pool.make_runs", forbidden)
     assert expected in complaint(capsys, ablation.main, "run", "smoke", *options, "--results", str(tmp_path))
 
 

@@ -1,20 +1,16 @@
 """Choosing where runs are made: mistakes are one line, and the ordinary engine needs no Ray."""
 
 import importlib.util
-import socket
+import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
-from experiments.cluster.ray_connection import require_cluster
-from experiments.errors import ExperimentError
-from experiments.making.engines.local import LocalEngine
+from experiments.making.engines import LocalEngine
 from experiments.making.messages import Finished, Skipped
 from experiments.making.worker import make as make_in_worker
 from experiments.runs.locks import record_mark
@@ -65,35 +61,26 @@ def test_without_ray_its_engine_says_how_to_get_it(
     assert "pip install -r requirements-cluster.txt" in said
 
 
-def test_the_ordinary_engine_never_imports_ray() -> None:
+def test_the_ordinary_engine_imports_neither_ray_nor_the_code_for_it() -> None:
     code = (
-        "import sys\nsys.modules['ray'] = None\n"  # any import of it is an error now
-        "from experiments.making.engines.options import EngineOptions, ENGINES\n"
-        "print(type(ENGINES['local'](EngineOptions(workers=3))).__name__)"
+        "import sys\nsys.modules['ray'] = sys.modules['experiments.cluster'] = None\n"  # an import is an error now
+        "from experiments.making.engines import EngineOptions, build_engine\n"
+        "print(type(build_engine(EngineOptions(workers=3))).__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout.strip() == LocalEngine.__name__
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999", "no.such.host.invalid:6379"])
-def test_an_address_that_nobody_answers_is_known_at_once(address: str) -> None:
-    started = time.monotonic()
-    with pytest.raises(ExperimentError, match="--ray_address"):
-        require_cluster(address)
-    assert time.monotonic() - started < 20
-
-
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says a word."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.cluster.ray_connection.ANSWER_SECONDS", 5.0)
-    with pytest.raises(ExperimentError, match="no Ray cluster"):
-        require_cluster(f"127.0.0.1:{silent_port}")
+def test_nothing_outside_the_cluster_imports_it() -> None:
+    """It is a leaf: one name in a string, in the one place where an engine is chosen, leads to it."""
+    experiments = REPOSITORY / "experiments"
+    importing = [
+        str(path.relative_to(experiments))
+        for path in sorted(experiments.rglob("*.py"))
+        if path.parent.name != "cluster"
+        and re.search(r"^\s*(from|import) experiments\.cluster", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    ]
+    assert importing == []
 
 
 def test_a_run_that_was_made_while_a_worker_started_is_not_made_again(tmp_path: Path) -> None:

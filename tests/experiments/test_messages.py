@@ -11,7 +11,7 @@ from experiments.runs.record import Outcome
 REPOSITORY = Path(__file__).parent.parent.parent
 READER = """
 import pickle, sys
-import experiments.ablation, experiments.making.grid_runner, experiments.making.engines.local
+import experiments.ablation, experiments.making.grid_runner, experiments.making.engines
 messages = pickle.load(sys.stdin.buffer)
 print(*sorted({"torch", "lightning", "scipy", "sklearn"} & set(sys.modules)))
 print(*(type(message).__name__ for message in messages))

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from experiments.ablation import report
-from experiments.making.engines.local import LocalEngine
+from experiments.making.engines import LocalEngine
 from experiments.making.grid_runner import prepare_corpus, run_grid
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid

@@ -18,7 +18,7 @@ from synthetic_records import make_record
 
 from experiments import ablation
 from experiments.errors import ExperimentError
-from experiments.making.engines.engine import Engine
+from experiments.making.engines import Engine
 from experiments.making.grid_runner import Text, run_grid, splitting
 from experiments.making.messages import Event, Finished
 from experiments.planning.expansion import final_runs, tune_runs

@@ -1,0 +1,141 @@
+"""BERT in the ``Trainer`` of ``transformers``: random batches, padded to the longest row or to a fixed length."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from datasets import Dataset
+from lightning.pytorch import seed_everything
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
+from transformers.trainer_callback import PrinterCallback
+
+from experiments.benchmark.peers import bert
+from experiments.benchmark.task import BenchmarkTask, Timing, Work
+from lightning_modules.training.optimization import build_optimizer, build_schedule
+
+Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+
+class Clock(TrainerCallback):
+    """Times training: from its first step to its last, without the Trainer's own set-up.
+
+    Attributes:
+        seconds: time spent training, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Stop the clock."""
+        self.seconds = time.perf_counter() - self.started
+
+
+def train_with_random_batches(task: BenchmarkTask) -> Timing:
+    """Train in the ``Trainer`` on random batches, each padded to its longest row."""
+    return train_in_trainer(task, bert_from_seed(task), rows(task), DataCollatorWithPadding(tokenizer(task)))
+
+
+def train_with_fixed_padding(task: BenchmarkTask) -> Timing:
+    """Train in the ``Trainer`` on random batches of rows padded to ``data.max_length``, 128 by default.
+
+    So does the example script ``run_glue.py`` of ``transformers`` unless told otherwise (``pad_to_max_length``): the
+    rows are padded before training begins.
+    """
+    padded = tokenizer(task).pad(rows(task)[:], padding="max_length", max_length=task.data.facts.max_length)
+    return train_in_trainer(task, bert_from_seed(task), Dataset.from_dict(dict(padded)), default_data_collator)
+
+
+def bert_from_seed(task: BenchmarkTask) -> Any:
+    """Return the untrained BERT; its weights depend on the configured seed alone."""
+    seed_everything(task.config.seed, verbose=False)
+    return bert(task)
+
+
+def rows(task: BenchmarkTask) -> Dataset:
+    """Return the training rows as the ``Trainer`` wants them: ``input_ids``, ``attention_mask`` and ``label``."""
+    split = task.data.encoded.splits["train"]
+    ids = [split.tokens[start:end].tolist() for start, end in pairwise(split.offsets)]
+    masks = [[1] * len(row) for row in ids]
+    return Dataset.from_dict({"input_ids": ids, "attention_mask": masks, "label": split.labels.tolist()})
+
+
+def tokenizer(task: BenchmarkTask) -> PreTrainedTokenizerFast:
+    """Return the task's tokenizer as ``transformers`` wraps it, which pads rows."""
+    ours = task.data.encoded.tokenizer
+    return PreTrainedTokenizerFast(
+        tokenizer_object=ours.backend,
+        pad_token=ours.backend.id_to_token(ours.padding_id),
+        model_max_length=task.data.facts.max_length,
+    )
+
+
+def train_in_trainer(task: BenchmarkTask, network: Any, dataset: Dataset, collator: Collator) -> Timing:
+    """Train a network for one epoch in the ``Trainer``, with the task's optimiser, schedule and clipping.
+
+    Args:
+        task: gives batch size, optimiser, schedule and seed.
+        network: a model of ``transformers`` that returns its loss; trained in place.
+        dataset: one entry per row.
+        collator: makes a padded batch of a list of entries.
+    """
+    torch.use_deterministic_algorithms(False)  # Lightning switches it on for the whole process
+    optimizer = build_optimizer(task.config.model, network)
+    schedule = build_schedule(task.config.model, optimizer, task.data.facts.steps_per_epoch)
+    work, clock = Work(), Clock()
+
+    def counting(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collator(entries)
+        work.add(batch["attention_mask"])
+        return batch
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=network,
+            args=arguments(task, folder),
+            data_collator=counting,
+            train_dataset=dataset,
+            optimizers=(optimizer, schedule),
+            callbacks=[clock],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return Timing(
+        seconds=clock.seconds,
+        rows=work.rows,
+        tokens=work.tokens,
+        positions=work.positions,
+        steps=trainer.state.global_step,
+        parameters={name: value.detach() for name, value in network.named_parameters()},
+    )
+
+
+def arguments(task: BenchmarkTask, folder: str) -> TrainingArguments:
+    """Return the ``Trainer``'s settings: its defaults, but on the CPU, and without checkpoints, reports or a bar."""
+    return TrainingArguments(
+        output_dir=folder,
+        use_cpu=True,
+        num_train_epochs=1,
+        per_device_train_batch_size=task.config.data.batch_size,
+        max_grad_norm=task.config.trainer.gradient_clip_val or 0.0,
+        seed=task.config.seed,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
