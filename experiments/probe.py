@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """Return the options that stand on the command line."""
+    """Parse the options that are on the command line."""
     parser = StrictParser(prog="python -m experiments.probe", description=__doc__)
     parser.add_argument("variants", type=str, nargs="*", help="variants to look into, side by side")
     parser.add_argument("--run", type=str, action="append", help="run folder with a checkpoint; may be repeated")
@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(variants: Sequence[str], runs: Sequence[str], steps: int, options: dict[str, dict[str, object]]) -> None:
-    """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
+    """Refuse options that do not fit together, before anything is loaded."""
     if bool(variants) == bool(runs):
         raise ExperimentError("give either variants, such as `pre_ln plain`, or --run (once or more)")
     for variant in variants:

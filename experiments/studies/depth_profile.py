@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
-from experiments.reporting.render import EMPTY
+from experiments.reporting.render import EMPTY, Grid, to_csv
 from experiments.runs.canonical import finite_or_none
 from experiments.runs.execute import section
 from experiments.runs.files import RECORD_FILE, read_record
@@ -163,11 +161,10 @@ def as_csv(profiles: Sequence[DepthProfile]) -> str:
     Column ``depth`` counts the blocks below: 0 is the embedding, 1 the first block's output.
     """
     measures = list(dict.fromkeys(name for profile in profiles for name in profile.measures))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["network", "corpus", "step", "depth", *measures])
-    for profile in profiles:
-        for depth in range(profile.blocks + 1):
-            values = [profile.value_at(name, depth) for name in measures]
-            writer.writerow([profile.name, profile.corpus, profile.step, depth, *values])
-    return buffer.getvalue()
+    rows = [
+        [profile.name, profile.corpus, profile.step, depth, *(profile.value_at(name, depth) for name in measures)]
+        for profile in profiles
+        for depth in range(profile.blocks + 1)
+    ]
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    return to_csv(Grid(["network", "corpus", "step", "depth", *measures], cells))

@@ -2,7 +2,7 @@
 
 ::
 
-    results/reproductions/<id>/measurements.jsonl.gz   table.csv   table.md   conditions.csv   figure.png
+    results/reproductions/<id>/measurements.jsonl.gz   table.csv   conditions.csv   figure.png
     results/reproductions/report.md   verdicts.csv
 """
 
@@ -143,10 +143,8 @@ def write_report(results: Path, ids: Sequence[str] = ()) -> list[AssessedResult]
 
 def write_result(result: AssessedResult, folder: Path) -> None:
     """Write the evidence, tables and figure of one result."""
-    reading = f"{result.published.title}: mean ± standard deviation over seeds.\n\n{to_markdown(reading_table(result))}"
     contents = {
         "table.csv": to_csv(measured_table(result)).encode(),
-        "table.md": reading.encode(),
         "conditions.csv": to_csv(criteria_table(result)).encode(),
     }
     if result.measurements:
@@ -192,7 +190,7 @@ def section(result: AssessedResult) -> str:
             to_markdown(criteria_table(result)).strip(),
             f"![{escape_markdown(figure.title)}]({of.id}/{FIGURE_FILE})",
             f"*{escape_markdown(figure.caption)}*",
-            f"Every measured number: [`table.csv`]({of.id}/table.csv), [`table.md`]({of.id}/table.md).",
+            f"Every measured number: [`table.csv`]({of.id}/table.csv).",
         ]
     )
 
@@ -226,14 +224,6 @@ def measured_table(result: AssessedResult) -> Grid:
         parts = [part for found, low, high in spreads for part in (found.mean, found.sd, low, high)]
         lines.append([*key, str(count), *(digits(part) for part in parts)])
     return Grid(columns, lines)
-
-
-def reading_table(result: AssessedResult) -> Grid:
-    """Tabulate the same for reading: mean ± standard deviation over seeds."""
-    study = result.published.setup
-    lines = [[*key, str(count), *(mean_and_sd(spread(each)) for each in values)]
-             for key, values, count in _groups(result)]  # fmt: skip
-    return Grid([name.replace("_", " ") for name in (*study.keys, "seeds", *study.values)], lines)
 
 
 def criteria_table(result: AssessedResult) -> Grid:
@@ -287,7 +277,7 @@ def _groups(result: AssessedResult) -> Iterator[tuple[list[str], list[list[float
 
 
 def digits(value: float | None, precision: int = 6) -> str:
-    """Spell a number with so many significant digits; nothing for what is not defined."""
+    """Spell a number to ``precision`` significant digits; nothing for what is not defined."""
     return "" if value is None else f"{value:.{precision}g}"
 
 

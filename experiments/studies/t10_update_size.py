@@ -51,7 +51,7 @@ class UpdateSize(NetworkStudy):
     """``sgd`` and ``adam``."""
 
     step: float
-    """Rate of the central difference that stands for the limit."""
+    """Rate of the central difference that approximates the limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

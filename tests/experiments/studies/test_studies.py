@@ -122,7 +122,7 @@ def test_the_evidence_stands_alone_and_has_the_same_bytes_again(tiny: PublishedR
     shutil.copy(folder / MEASUREMENTS_FILE, elsewhere)
     write_result(gather_result(tiny, tmp_path / "there"), elsewhere)
     assert contents(folder) == contents(elsewhere)
-    assert set(contents(folder)) == {MEASUREMENTS_FILE, "table.csv", "table.md", "conditions.csv", "figure.png"}
+    assert set(contents(folder)) == {MEASUREMENTS_FILE, "table.csv", "conditions.csv", "figure.png"}
 
 
 def test_a_damaged_file_of_measurements_is_named(tiny: PublishedResult, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_stability_is_judged_from_the_grids_records(
     if verdict is not Reproduction.NOT_RUN:
         assert len(result.rows) == 30
         write_result(result, tmp_path / "T5")
-        assert set(contents(tmp_path / "T5")) == {"table.csv", "table.md", "conditions.csv", "figure.png"}
+        assert set(contents(tmp_path / "T5")) == {"table.csv", "conditions.csv", "figure.png"}
 
 
 def test_the_report_names_every_claim_with_its_verdict(
@@ -207,3 +207,11 @@ def test_the_old_command_says_the_new_one_and_does_the_same(tmp_path: Path, caps
     captured = capsys.readouterr()
     assert captured.err == f"moved: python -m experiments.studies report T1 --results {tmp_path}\n"
     assert captured.out.count("not run") == len(load_results())
+
+
+def test_nothing_imports_a_study_but_the_verbs_that_run_one() -> None:
+    verbs = {"probe.py", "reproduce.py", "padding_leak.py"}
+    packages = [REPOSITORY / name for name in ("data_modules", "lightning_modules", "experiments")]
+    others = [path for package in packages for path in package.rglob("*.py") if path.parent.name != "studies"]
+    assert len(others) > 100
+    assert {path.name for path in others if "experiments.studies" in path.read_text(encoding="utf-8")} == verbs

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from pandas import DataFrame
 from scipy import stats
 
+from experiments.paths import REPOSITORY
 from experiments.studies.drawing import course_caption, draw_course
+from experiments.studies.published import PublishedResult, load_results
+from experiments.studies.report import gather_result
 
 VALUES = {6: [0.2, 0.5, 0.4, 0.7, 0.3], 12: [0.01, 0.04, 0.02, 0.03, 0.05]}
 ROWS = DataFrame([{"layers": x, "value": y} for x, values in VALUES.items() for y in values])
@@ -56,3 +60,12 @@ def test_nothing_is_drawn_of_zeros_alone(axes: Axes) -> None:
 @pytest.mark.parametrize(("seeds", "expected"), [(1, "Lines: one network"), (2, "their range"), (3, "95 % t-interval")])
 def test_what_is_drawn_is_said(seeds: int, expected: str) -> None:
     assert expected in course_caption(seeds)
+
+
+@pytest.mark.parametrize("published", load_results(), ids=lambda published: published.id)
+def test_a_figure_of_committed_measurements_has_a_title_of_one_line_and_a_caption(published: PublishedResult) -> None:
+    drawn = gather_result(published, REPOSITORY / "results").figure
+    (title,) = (text for text in drawn.figure.texts if text.get_text() == drawn.title)
+    title.set_wrap(False)
+    assert title.get_window_extent(FigureCanvasAgg(drawn.figure).get_renderer()).x1 < drawn.figure.bbox.width
+    assert "\n" not in drawn.title and drawn.caption.endswith(".")
