@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """Parse the command line."""
     parser = StrictParser(prog="python -m experiments.studies", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="what to do")
-    parser.add_argument("names", type=str, nargs="*", help="studies, such as T1 T10 padding_leak (default: all)")
+    parser.add_argument("names", type=str, nargs="*", metavar="NAME", help="such as T1 T10 padding_leak (default: all)")
     parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak measures")
     parser.add_argument("--output", type=str, help="folder for table, page and figure of padding_leak (default: none)")
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")

@@ -140,9 +140,18 @@ def read_committed(results: Path, result: PublishedResult) -> list[SeedMeasureme
 
 
 def gather(results: Path, result: PublishedResult) -> list[SeedMeasurement]:
-    """Collect the measurement of every seed that has one, sorted by seed; local ones are the first choice."""
+    """Collect the measurement of every seed that has one, sorted by seed; local ones are the first choice.
+
+    Raises:
+        RecordError: if a file is damaged, or a row does not have the study's columns.
+    """
     found = {measurement.seed: measurement for measurement in read_committed(results, result)}
     found |= {seed: local for seed in result.seeds if (local := read_local(results, result, seed)) is not None}
+    columns = {*result.setup.keys, *result.setup.values}
+    for seed, measurement in found.items():
+        if any(row.keys() != columns for row in measurement.rows):
+            expected = ", ".join(sorted(columns))
+            raise RecordError(f"seed {seed} of {result.id} has a row without exactly the columns {expected}")
     return [found[seed] for seed in result.seeds if seed in found]
 
 

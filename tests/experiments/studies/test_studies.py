@@ -28,6 +28,7 @@ from experiments.studies.measurements import (
     committed_bytes,
     gather,
     local_file,
+    measure,
     measure_missing,
     read_committed,
     result_folder,
@@ -98,12 +99,12 @@ def test_a_measurement_of_another_setup_is_made_again(tiny: PublishedResult, tmp
 def test_a_stopped_run_keeps_the_seeds_it_measured(
     tiny: PublishedResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = type(tiny.setup).measure
+    measure_seed = type(tiny.setup).measure
 
     def stop_at_the_second(study: StudyAtStart, seed: int) -> list[Row]:
         if seed == 1:
             raise KeyboardInterrupt
-        return measure(study, seed)
+        return measure_seed(study, seed)
 
     monkeypatch.setattr(type(tiny.setup), "measure", stop_at_the_second)
     with pytest.raises(KeyboardInterrupt):
@@ -131,6 +132,19 @@ def test_a_damaged_file_of_measurements_is_named(tiny: PublishedResult, tmp_path
     (folder / MEASUREMENTS_FILE).write_bytes(committed_bytes([])[:-4])
     with pytest.raises(RecordError, match=r"measurements\.jsonl\.gz is damaged"):
         gather(tmp_path, tiny)
+
+
+@pytest.mark.parametrize("change", [{"smallest": None}, {"further": 1.0}])
+def test_a_row_with_other_columns_is_named(
+    change: dict[str, float | None], tiny: PublishedResult, tmp_path: Path
+) -> None:
+    measurement = measure(tiny, 0)
+    name, value = next(iter(change.items()))
+    measurement.rows[1].pop(name, None)
+    measurement.rows[1].update({name: value} if value else {})
+    write_local(tmp_path, tiny, measurement)
+    with pytest.raises(RecordError, match="seed 0 of T4a has a row without exactly the columns largest"):
+        gather_result(tiny, tmp_path)
 
 
 def stability_records(tmp_path: Path, lost: int, missing: int = 0) -> Path:
