@@ -6,7 +6,7 @@
 
 Each prints a table per network (signal, rank, attention, Jacobians, gradients against depth) and writes all depths as
 CSV, with a figure of small panels, to ``results/probe/<corpus>/<networks>/<settings>``. ``--probes.rows`` sets the
-training rows measured on, ``--probes.every_n_steps`` adds snapshots between the first and the last to the CSV.
+training rows measured on, ``--probes.every_n_steps`` adds profiles between the first and the last to the CSV.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from experiments.runs.naming import cell_name, path_safe
 from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from experiments.probing.snapshots import Snapshot
+    from experiments.studies.depth_profile import DepthProfile
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,20 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(variants, runs, steps, given_options(parsed))
         console = Console(force_jupyter=False)
         if runs:
-            snapshots, cell = probe_runs(runs, RunConfig(**validated_sections(given_options(parsed)))), "default"
+            profiles, cell = probe_runs(runs, RunConfig(**validated_sections(given_options(parsed)))), "default"
         else:
-            snapshots, cell = probe_variants(variants, parsed, steps, console)
-        name = path_safe("+".join(dict.fromkeys(snapshot.name for snapshot in snapshots)))
-        corpus_folder = tables_folder(Path(parsed.get("results", RESULTS)), "probe", snapshots[0].corpus)
-        write(snapshots, corpus_folder / name / cell, console)
+            profiles, cell = probe_variants(variants, parsed, steps, console)
+        name = path_safe("+".join(dict.fromkeys(profile.name for profile in profiles)))
+        corpus_folder = tables_folder(Path(parsed.get("results", RESULTS)), "probe", profiles[0].corpus)
+        write(profiles, corpus_folder / name / cell, console)
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """Return the options that stand on the command line."""
+    """Parse the options that are on the command line."""
     parser = StrictParser(prog="python -m experiments.probe", description=__doc__)
     parser.add_argument("variants", type=str, nargs="*", help="variants to look into, side by side")
     parser.add_argument("--run", type=str, action="append", help="run folder with a checkpoint; may be repeated")
-    parser.add_argument("--steps", type=int, help="optimiser steps to train before the last snapshot (default: 0)")
+    parser.add_argument("--steps", type=int, help="optimiser steps to train before the last profile (default: 0)")
     parser.add_argument("--layers", type=int, help="short for --model.layers")
     parser.add_argument("--seed", type=int, help="seed of initialisation, dropout and batch order (default: 0)")
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(variants: Sequence[str], runs: Sequence[str], steps: int, options: dict[str, dict[str, object]]) -> None:
-    """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
+    """Refuse options that do not fit together, before anything is loaded."""
     if bool(variants) == bool(runs):
         raise ExperimentError("give either variants, such as `pre_ln plain`, or --run (once or more)")
     for variant in variants:
@@ -83,63 +83,63 @@ def check(variants: Sequence[str], runs: Sequence[str], steps: int, options: dic
 
 def probe_variants(
     variants: Sequence[str], parsed: Namespace, steps: int, console: Console
-) -> tuple[list[Snapshot], str]:
-    """Return the snapshots of every variant under the same settings, and the name of these settings."""
+) -> tuple[list[DepthProfile], str]:
+    """Measure every variant under the same settings; return the profiles and the name of these settings."""
     options, seed = given_options(parsed), parsed.get("seed", 0)
     configs = [
         RunConfig(**validated_sections(merge(options, {"model": {"variant": variant}}))).with_seed(seed)
         for variant in dict.fromkeys(variants)
     ]
-    from experiments.probing.snapshots import probe_variant
+    from experiments.studies.depth_profile import probe_variant
 
-    snapshots: list[Snapshot] = []
+    profiles: list[DepthProfile] = []
     for config in configs:
         with Console(stderr=True).status(f"probing {config.model.variant}"):
             found, note = probe_variant(config, steps)
-        snapshots += found
+        profiles += found
         if note:
             console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
     named = {name: value for name, value in flatten(options) if name not in ("data.corpus", "data.cache_dir")}
     named |= {"steps": steps} if steps else {}
     named |= {"seed": seed} if seed else {}
-    return snapshots, cell_name(named, {}, "final")
+    return profiles, cell_name(named, {}, "final")
 
 
-def probe_runs(names: Sequence[str], config: RunConfig) -> list[Snapshot]:
-    """Return a snapshot of every run folder.
+def probe_runs(names: Sequence[str], config: RunConfig) -> list[DepthProfile]:
+    """Measure every run folder.
 
     Raises:
-        ExperimentError: where one is none, or their corpora differ.
+        ExperimentError: if one is no run folder, or their corpora differ.
     """
     folders = list(dict.fromkeys(run_folder(name) for name in names))
-    from experiments.probing.snapshots import probe_run
+    from experiments.studies.depth_profile import probe_run
 
     with Console(stderr=True).status("probing"):
-        snapshots = [
+        profiles = [
             probe_run(folder, config.probes.rows, name)
             for folder, name in zip(folders, run_names(folders), strict=True)
         ]
-    for snapshot in snapshots:
-        if snapshot.corpus != snapshots[0].corpus:
-            raise ExperimentError(f"the runs are of different corpora, {snapshots[0].corpus} and {snapshot.corpus}")
-    return snapshots
+    for profile in profiles:
+        if profile.corpus != profiles[0].corpus:
+            raise ExperimentError(f"the runs are of different corpora, {profiles[0].corpus} and {profile.corpus}")
+    return profiles
 
 
-def write(snapshots: Sequence[Snapshot], folder: Path, console: Console) -> None:
-    """Print a table per network, of its last snapshot, and write all snapshots as CSV and figure."""
+def write(profiles: Sequence[DepthProfile], folder: Path, console: Console) -> None:
+    """Print a table per network, of its last profile, and write all profiles as CSV and figure."""
     import matplotlib
 
-    from experiments.probing.figure import depth_figure
-    from experiments.probing.tables import as_csv, terminal_table
     from experiments.reporting.style import save_png, settings
     from experiments.runs.files import write_atomically
+    from experiments.studies.depth_profile import as_csv, terminal_table
+    from experiments.studies.depth_profile_figure import depth_figure
 
-    for name in dict.fromkeys(snapshot.name for snapshot in snapshots):
-        console.print(terminal_table([snapshot for snapshot in snapshots if snapshot.name == name][-1]))
+    for name in dict.fromkeys(profile.name for profile in profiles):
+        console.print(terminal_table([profile for profile in profiles if profile.name == name][-1]))
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "probes.csv", as_csv(snapshots).encode())
+    write_atomically(folder / "probes.csv", as_csv(profiles).encode())
     with matplotlib.rc_context(settings()):
-        save_png(depth_figure(snapshots), folder / "probes.png")
+        save_png(depth_figure(profiles).figure, folder / "probes.png")
     console.print(f"wrote {folder}: probes.csv, probes.png", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -33,7 +33,7 @@ def small(command: str) -> str:
     if "experiments.benchmark" in command:
         command += " --width 16 --layers 1 --steps 2 --rounds 1 --pairs 1 --memory false --workers 0"
         command = command.replace("--growth []", "--growth [depth]")  # the other axes take two minutes
-    command = command.replace("reproduce run", "reproduce report")  # measuring takes minutes
+    command = re.sub(r"(reproduce|studies) run$", r"\1 report", command)  # measuring takes minutes
     command = command.replace(" --engine ray --ray_address auto", "")  # no cluster is at hand
     return command.replace("results/runs", "$RESNORM_RESULTS/runs")
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from experiments import ablation, claims, reproduce
+from experiments import ablation, claims
 from experiments.evidence import report as claims_report
 from experiments.reporting import grid_report
-from experiments.reproductions import report as reproductions_report
 from experiments.runs.files import write_record
 from experiments.runs.store import Evidence
+from experiments.studies import __main__ as studies
+from experiments.studies import report as studies_report
 from tests.experiments.synthetic_records import make_record
 
 
@@ -35,7 +36,7 @@ def is_taken(folder: Path) -> bool:
     [
         (ablation.main, ["report", "smoke"], [(Evidence, "gather"), (grid_report, "write_report")]),
         (claims.main, ["report"], [(claims_report, "write_report")]),
-        (reproduce.main, ["report"], [(reproductions_report, "compose")]),
+        (studies.main, ["report"], [(studies_report, "compose")]),
     ],
 )
 def test_a_report_keeps_other_reports_waiting_until_its_last_file(

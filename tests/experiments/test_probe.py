@@ -15,13 +15,12 @@ from experiments import probe, train
 from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
-from experiments.probing.figure import points, title_of
-from experiments.probing.snapshots import Snapshot
-from experiments.probing.tables import shown_depths, terminal_table, value_at
 from experiments.reporting.probe_panels import PANELS
 from experiments.runs.execute import section
 from experiments.runs.files import read_record
 from experiments.runs.inference import TrainedModel
+from experiments.studies.depth_profile import DepthProfile, shown_depths, terminal_table
+from experiments.studies.depth_profile_figure import depth_figure, points
 from lightning_modules.training.callbacks.probes import Probes
 
 TINY = [
@@ -170,12 +169,12 @@ def test_the_training_sample_is_one_batch_of_fixed_rows(cache: Path) -> None:
 def test_depths_are_thinned_out_evenly_and_values_stand_at_their_depth() -> None:
     assert shown_depths(0) == [0] and shown_depths(2) == [0, 1, 2] and shown_depths(12) == [0, 3, 6, 9, 12]
     measures = {"stream_rms": [1.0, 2.0, None], "jacobian_largest": [0.0, -4.0]}
-    snapshot = Snapshot(name="a", condition="a", corpus="c", step=None, measures=measures)
-    assert [value_at(snapshot, "stream_rms", depth) for depth in range(3)] == [1.0, 2.0, None]
-    assert [value_at(snapshot, "jacobian_largest", depth) for depth in range(3)] == [None, 0.0, -4.0]
-    assert terminal_table(snapshot).row_count == 2
+    profile = DepthProfile(name="a", condition="a", corpus="c", step=None, measures=measures)
+    assert [profile.value_at("stream_rms", depth) for depth in range(3)] == [1.0, 2.0, None]
+    assert [profile.value_at("jacobian_largest", depth) for depth in range(3)] == [None, 0.0, -4.0]
+    assert terminal_table(profile).row_count == 2
     panel = next(panel for panel in PANELS if panel.measure == "jacobian_largest")
-    depths, values = points(snapshot, panel)
+    depths, values = points(profile, panel)
     assert depths.tolist() == [1, 2] and values[0] != values[0]  # zero has no place on a log scale
 
 
@@ -188,12 +187,13 @@ def test_every_panel_shows_a_measure_that_exists(cache: Path, tmp_path: Path) ->
 
 
 def test_the_title_of_a_figure_says_how_its_leading_measure_ends() -> None:
-    def snapshot(name: str, *ranks: float | None) -> Snapshot:
+    def profile(name: str, *ranks: float | None) -> DepthProfile:
         measures = {"stream_rms": [1.0, None, None], "effective_rank": list(ranks)}
-        return Snapshot(name=name, condition="pre_ln", corpus="toy", step=0, measures=measures)
+        return DepthProfile(name=name, condition="pre_ln", corpus="toy", step=0, measures=measures)
 
-    alone = title_of([[snapshot("Pre-LN", 20.0, 8.0, 4.0)]])
-    assert alone.startswith("Pre-LN, effective rank: from 20 at the bottom to 4 after the last block\n")
-    both = title_of([[snapshot("Pre-LN", 20.0, 8.0, 4.0)], [snapshot("Plain", 20.0, 2.0, 1.0)]])
-    assert both.startswith("After the last block effective rank is highest in Pre-LN (4), lowest in Plain (1)\n")
-    assert title_of([[snapshot("Pre-LN", 20.0, 8.0, None)]]).startswith("Inside the untrained network")
+    alone = depth_figure([profile("Pre-LN", 20.0, 8.0, 4.0)])
+    assert alone.title == "Pre-LN, effective rank: from 20 at the bottom to 4 after the last block"
+    both = depth_figure([profile("Pre-LN", 20.0, 8.0, 4.0), profile("Plain", 20.0, 2.0, 1.0)])
+    assert both.title == "After the last block effective rank is highest in Pre-LN (4), lowest in Plain (1)"
+    without = depth_figure([profile("Pre-LN", 20.0, 8.0, None)])
+    assert both.caption == without.title == without.caption == "Inside the untrained network, by depth (toy)"

@@ -1,1 +1,0 @@
-"""What padding does to the answers of trained networks: measured, as tables, a page and a figure."""

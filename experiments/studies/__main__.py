@@ -1,0 +1,90 @@
+"""Measure published results again and judge each by the rule of its claim file; measure what padding does.
+
+    python -m experiments.studies run|report [NAME …]
+    python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
+
+``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` rewrites tables,
+figures and verdicts from the measurements alone. NAME is a claim of ``experiments/claims/published``, such as T1 or
+T10, or padding_leak; all by default. A claim that needs training runs is judged by the records of its grid.
+
+padding_leak asks whether padding leaks into the answers of trained runs. RUN is a run folder, such as
+``results/runs/article_code/docstrings/post_ln/default/seed_0``; all runs must be of one corpus. Its chosen checkpoint
+answers the test rows as they were tested, with 8, 16 and 32 more columns of padding in every batch, and each row alone.
+Printed is how many rows get another class, what macro-F1 becomes and the largest change of a probability; ``--output``
+also writes them as CSV, as a page and as a figure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import Namespace
+from rich.console import Console
+
+from experiments.errors import ExperimentError, readable_errors
+from experiments.paths import RESULTS
+from experiments.planning.parser import StrictParser
+
+VERBS = ("run", "report")
+PADDING_LEAK = "padding_leak"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; mistakes end with one line and status 2."""
+    parsed = parse(sys.argv[1:] if arguments is None else arguments)
+    names, results, console = list(parsed.names), Path(parsed.results), Console(force_jupyter=False)
+    with readable_errors():
+        check(parsed, names)
+        if PADDING_LEAK in names or not names:
+            padding_leak(parsed, results, console)
+        published = [name for name in names if name != PADDING_LEAK]
+        if published or not names:
+            published_results(parsed.verb, published, results, console)
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Parse the command line."""
+    parser = StrictParser(prog="python -m experiments.studies", description=__doc__)
+    parser.add_argument("verb", choices=VERBS, help="what to do")
+    parser.add_argument("names", type=str, nargs="*", metavar="NAME", help="such as T1 T10 padding_leak (default: all)")
+    parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak measures")
+    parser.add_argument("--output", type=str, help="folder for table, page and figure of padding_leak (default: none)")
+    parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")
+    return parser.parse_args(list(arguments))
+
+
+def check(parsed: Namespace, names: Sequence[str]) -> None:
+    """Refuse options that do not fit together, before anything is measured."""
+    measures_padding = parsed.verb == "run" and PADDING_LEAK in names
+    if measures_padding and not parsed.runs:
+        raise ExperimentError(f"{PADDING_LEAK} measures trained runs: name their folders with --runs")
+    if (parsed.runs or parsed.output) and not measures_padding:
+        raise ExperimentError(f"--runs and --output belong to `run {PADDING_LEAK}`")
+
+
+def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
+    """Measure the runs that are named, or rewrite the pages of what was measured before."""
+    from experiments.studies import padding_leak
+
+    if parsed.runs:
+        padding_leak.run(parsed.runs, Path(parsed.output).expanduser() if parsed.output else None, console)
+    else:
+        padding_leak.report(results)
+
+
+def published_results(verb: str, ids: Sequence[str], results: Path, console: Console) -> None:
+    """Make missing measurements, rewrite the results of the named claims and the report of all, print verdicts."""
+    from experiments.studies.measurements import measure_missing
+    from experiments.studies.published import load_results
+    from experiments.studies.report import print_verdicts, write_report
+
+    if verb == "run":
+        made = measure_missing(load_results(ids), results, console)
+        console.print(f"{made} measurement(s) made" if made else "every measurement is there", highlight=False)
+    print_verdicts(write_report(results, ids), console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Depth profiles: every probe of a network by depth, at initialisation, while it trains, or of a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from data_modules.labelled_text import TextDataModule
+from experiments.errors import ExperimentError
+from experiments.planning.run_config import RunConfig
+from experiments.planning.saved_runs import load_run_config
+from experiments.reporting.render import EMPTY, Grid, to_csv
+from experiments.runs.canonical import finite_or_none
+from experiments.runs.execute import section
+from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.inference import TrainedModel, device
+from experiments.runs.training import build_bare_trainer, prepare_process
+from lightning_modules.probes.measures import measure
+from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.callbacks.divergence import DivergenceGuard
+from lightning_modules.training.callbacks.probes import Probes
+
+if TYPE_CHECKING:
+    from lightning_modules.training.callbacks.probes import Depths
+
+SHOWN_DEPTHS = 5
+"""Depths that a table in the terminal shows, which fit into 80 columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthProfile:
+    """Every probe of one network at one step."""
+
+    name: str
+    """What is shown: a variant, or ``condition/cell/seed_n`` of a run. Profiles of one network share it."""
+    condition: str
+    """What decides its colour."""
+    corpus: str
+    """Slug of the corpus whose rows it was measured on."""
+    step: int | None
+    """Optimiser steps taken; None if a run left no record that says it."""
+    measures: dict[str, Depths]
+    """Per measure a list by depth, the last block last; measures of the stream begin with the embedding."""
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of the network."""
+        return len(self.measures["stream_rms"]) - 1
+
+    def value_at(self, measure: str, depth: int) -> float | None:
+        """Return a measure after ``depth`` blocks; None at the embedding for a measure of blocks, or without one."""
+        values = self.measures.get(measure, [])
+        place = depth - (self.blocks + 1 - len(values))
+        return values[place] if 0 <= place < len(values) else None
+
+
+def probe_variant(config: RunConfig, steps: int) -> tuple[list[DepthProfile], str]:
+    """Measure the configured network at initialisation and, unless ``steps`` is 0, while it trains that long.
+
+    Returns:
+        Profiles, the first one at step 0, and a note: empty, or why training ended before ``steps``.
+
+    Raises:
+        ExperimentError: if the configured training is shorter than ``steps``.
+    """
+    prepare_process(config.threads)
+    data = TextDataModule(**section(config.data))
+    module = TextClassifier(**section(config.model))
+    names = {"name": config.model.variant, "condition": config.model.variant, "corpus": config.data.slug}
+    if steps == 0:
+        module.build(data.facts)
+        measures = measure_module(module.to(device()), data, config.probes.rows)
+        return [DepthProfile(**names, step=0, measures=measures)], ""
+    longest = data.facts.steps_per_epoch * config.trainer.max_epochs
+    if steps > longest:
+        raise ExperimentError(
+            f"--steps is {steps}, and training ends after {longest} (trainer.max_epochs {config.trainer.max_epochs})"
+        )
+    probes, guard = Probes(config.probes.every_n_steps or steps, config.probes.rows, steps), DivergenceGuard()
+    settings = asdict(config.trainer) | {"max_steps": steps, "limit_val_batches": 0, "enable_progress_bar": False}
+    build_bare_trainer(settings, [guard, probes]).fit(module, datamodule=data)
+    found = profiles_of(probes.as_record(), names)
+    return found, f"{config.model.variant} diverged: {guard.reason}" if guard.has_diverged else ""
+
+
+def profiles_of(history: Mapping[str, Any], names: dict[str, str]) -> list[DepthProfile]:
+    """Take the profiles from the ``probes`` of a run's history."""
+    measures = [name for name in history if name != "step"]
+    return [
+        DepthProfile(**names, step=step, measures={name: history[name][index] for name in measures})
+        for index, step in enumerate(history["step"])
+    ]
+
+
+def probe_run(folder: Path, rows: int, name: str) -> DepthProfile:
+    """Measure the chosen checkpoint of a run folder on the first ``rows`` of the run's own training sample.
+
+    Raises:
+        ExperimentError: if the run left no network or its corpus has changed.
+    """
+    trained = TrainedModel.load(folder)
+    record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
+    return DepthProfile(
+        name=name,
+        condition=record.condition if record else trained.module.config.variant,
+        corpus=load_run_config(folder).data.slug,
+        step=record.progress["best_step"] if record else None,
+        measures=measure_module(trained.module, trained.data, rows),
+    )
+
+
+def measure_module(module: TextClassifier, data: TextDataModule, rows: int) -> dict[str, Depths]:
+    """Measure a classifier on the first ``rows`` of the training sample; None if a measure has no finite value."""
+    batch = {name: value.to(module.device) for name, value in data.train_sample(rows).items()}
+    measures = measure(
+        module.network,
+        batch["input_ids"],
+        batch["attention_mask"],
+        lambda logits: module.training_loss(logits, batch["labels"]),
+    )
+    return finite_or_none(measures)
+
+
+def terminal_table(profile: DepthProfile) -> Table:
+    """Tabulate a profile, a row per measure and a column per depth, with evenly spread depths if there are many."""
+    step = "" if profile.step is None else f", step {profile.step}"
+    table = Table(
+        title=escape(f"{profile.name}{step}, by blocks below (0: the embedding)"),
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("measure", no_wrap=True)
+    depths = shown_depths(profile.blocks)
+    for depth in depths:
+        table.add_column(str(depth), justify="right", no_wrap=True)
+    for name in profile.measures:
+        table.add_row(name, *(reading(profile.value_at(name, depth)) for depth in depths))
+    return table
+
+
+def shown_depths(blocks: int) -> list[int]:
+    """Choose at most ``SHOWN_DEPTHS`` depths from 0, the embedding, to the last block, evenly spread."""
+    steps = min(blocks, SHOWN_DEPTHS - 1)
+    return [round(index * blocks / steps) for index in range(steps + 1)] if steps else [0]
+
+
+def reading(value: float | None) -> str:
+    """Spell two significant digits with a real minus sign; a dash for what is not defined."""
+    return EMPTY if value is None else f"{value:.2g}".replace("-", "−")
+
+
+def as_csv(profiles: Sequence[DepthProfile]) -> str:
+    """Write one row per profile and depth with a column per measure; an empty cell is not defined.
+
+    Column ``depth`` counts the blocks below: 0 is the embedding, 1 the first block's output.
+    """
+    measures = list(dict.fromkeys(name for profile in profiles for name in profile.measures))
+    rows = [
+        [profile.name, profile.corpus, profile.step, depth, *(profile.value_at(name, depth) for name in measures)]
+        for profile in profiles
+        for depth in range(profile.blocks + 1)
+    ]
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    return to_csv(Grid(["network", "corpus", "step", "depth", *measures], cells))
