@@ -19,9 +19,7 @@ from scipy import stats
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "results"
-PAGES = sorted(
-    path for folder in (REPOSITORY, REPOSITORY / "docs", RESULTS) for path in folder.glob("*.md") if path.name != "LOG.md"
-)
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), RESULTS / "README.md"], key=str)
 MARKER = re.compile(r"<!-- table: (.*?) -->\n(?:.+\n)*")
 
 # What is added, and between which two conditions of the grid `claims` it is measured.
@@ -220,18 +218,17 @@ def linked(text: str, target: str) -> str:
     return f"[{text}](results:{target})"
 
 
-def filled(page: Path) -> str:
-    """A page with every table as the committed results have it."""
+def filled(text: str, up: str = "") -> str:
+    """A page's text with every table as the committed results have it; `up` leads from the page to the repository."""
 
     def table(match: re.Match[str]) -> str:
         name, *arguments = match[1].split()
         head, *rows = TABLES[name](*arguments)
         rule = [("---:" if numeric(cell) else "---") for cell in rows[0]]
         lines = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
-        up = "../" * len(page.parent.relative_to(REPOSITORY).parts)
         return f"<!-- table: {match[1]} -->\n" + lines.replace("(results:", f"({up}results/")
 
-    return MARKER.sub(table, page.read_text(encoding="utf-8"))
+    return MARKER.sub(table, text)
 
 
 def numeric(cell: str) -> bool:
@@ -239,9 +236,14 @@ def numeric(cell: str) -> bool:
     return re.match(r"[−\d.]", cell) is not None
 
 
+def up_from(page: Path) -> str:
+    """The way from a page's folder to the repository, as links write it."""
+    return "../" * len(page.parent.relative_to(REPOSITORY).parts)
+
+
 if __name__ == "__main__":
     for page in PAGES:
-        text = filled(page)
-        if text != page.read_text(encoding="utf-8"):
-            page.write_text(text, encoding="utf-8")
+        text = page.read_text(encoding="utf-8")
+        if (now := filled(text, up_from(page))) != text:
+            page.write_text(now, encoding="utf-8")
             print(f"filled {page.relative_to(REPOSITORY)}")
