@@ -104,10 +104,12 @@ def pooled() -> list[list[str]]:
 
 
 def depth(folder: str) -> list[list[str]]:
-    """Mean test macro F1 of every variant at every number of layers."""
+    """Mean test macro F1 of every variant at every number of layers; failed runs are counted."""
     rows = [row for row in committed(f"{folder}/summary.csv") if row["layers"]]
     depths = sorted({int(row["layers"]) for row in rows})
-    scores = {(row["variant"], int(row["layers"])): f"{float(row['macro_f1']):.3f}" for row in rows}
+    scores = {
+        (row["variant"], int(row["layers"])): f"{float(row['macro_f1']):.3f}" + failures(row, "/") for row in rows
+    }
     variants = dict.fromkeys(row["variant"] for row in rows)
     return [
         ["layers", *map(str, depths)],
@@ -150,7 +152,7 @@ def random_effects(effects: Sequence[float], errors: Sequence[float]) -> tuple[f
     effect, variance = np.array(effects), np.array(errors) ** 2
     weights = 1 / variance
     degrees = len(effect) - 1
-    spread = np.sum(weights * (effect - np.average(effect, weights=weights)) ** 2)
+    spread = float(np.sum(weights * (effect - np.average(effect, weights=weights)) ** 2))
     between = max(0.0, (spread - degrees) / (weights.sum() - np.sum(weights**2) / weights.sum()))
     weights = 1 / (variance + between)
     mean = np.average(effect, weights=weights)
@@ -204,8 +206,13 @@ def with_spread(row: dict[str, str], metric: str) -> str:
 
 def with_failures(row: dict[str, str]) -> str:
     """Macro F1, and how many runs collapsed or diverged if any did."""
+    return with_spread(row, "macro_f1") + failures(row, " of ")
+
+
+def failures(row: dict[str, str], of: str) -> str:
+    """How many of the runs collapsed or diverged; nothing if all trained."""
     failed = int(row["collapsed"]) + int(row["diverged"])
-    return with_spread(row, "macro_f1") + (f" ({failed} of {row['seeds']} failed)" if failed else "")
+    return f" ({failed}{of}{row['seeds']} failed)" if failed else ""
 
 
 def estimate(mean: float, low: float, high: float) -> str:
