@@ -234,6 +234,16 @@ def test_the_readme_takes_two_minutes() -> None:
     assert "![" in README.split("## ")[0]
 
 
+@each([REPOSITORY / "README.md", RESULTS / "README.md"])
+def test_every_score_in_the_short_pages_is_in_a_table_or_in_the_notebook(page: Path) -> None:
+    notebook = (REPOSITORY / "docs" / "notebook").glob("*.md")
+    pages = (REPOSITORY / "docs" / name for name in ("findings.md", "depth.md"))
+    tables = [match[0] for path in pages for match in MARKER.finditer(path.read_text(encoding="utf-8"))]
+    known = "\n".join([*tables, *(path.read_text(encoding="utf-8") for path in notebook)])
+    for score in re.findall(r"(?<![\d.])0\.\d{3}(?!\d)", MARKER.sub("", page.read_text(encoding="utf-8"))):
+        assert score in known, score
+
+
 def test_the_chinese_readme_says_the_same() -> None:
     """The same numbers, code, commands and links in the same order, but for the link to each other."""
 
