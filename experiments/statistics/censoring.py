@@ -1,4 +1,4 @@
-"""Times that some runs never reach: medians, and paired ratios that do not pretend to know them."""
+"""Times that some runs never reach: their medians, and paired ratios that bound what is unknown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from experiments.statistics.seeds import PairedDifference
 
 
 def median_steps(steps: Sequence[int | None]) -> int | None:
-    """Return the median of the steps at which runs reached a target, where ``None`` means never.
+    """Median of the steps at which runs reached a target; ``None`` means never.
 
-    A run that never arrived counts as later than all others (right-censored), so the median exists exactly where at
-    least half of the runs arrived. Of an even number of runs the lower middle one is taken.
+    A run that never arrived counts as later than all others (right-censored). The median exists if at least half of
+    the runs arrived. An even number of runs takes the lower middle one.
     """
     if not steps:
         return None
@@ -49,12 +49,12 @@ class CensoredComparison:
 
 
 def compare_times(fast: Mapping[int, Time], slow: Mapping[int, Time]) -> CensoredComparison:
-    """Return ``log₂(slow / fast)`` by seed, with times that were not reached set to the budget.
+    """``log₂(slow / fast)`` by seed, with the budget in place of times that were not reached.
 
-    Where one side is censored at the budget, its true time is later, so the ratio is drawn towards zero; where one was
-    beyond the target at the first look, its true time is earlier, so again a difference is never overstated. The mean
-    is then a lower bound (fit to confirm, not to refute) where only the slow side is late or only the fast one early,
-    and an upper bound (fit to refute, not to confirm) where it is the other way round.
+    A time censored at the budget is later in truth, and a target passed before the first look was reached earlier.
+    Both draw the ratio towards zero, so no difference is overstated. The mean is a lower bound if only the slow side is
+    late or only the fast side early. Such a bound can confirm and cannot refute. In the opposite case the mean is an
+    upper bound, which can refute and cannot confirm.
 
     Args:
         fast: time by seed of the side that is claimed to be faster.

@@ -25,14 +25,16 @@ class Adjusted:
 
 
 def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjusted]:
-    """Return Holm's step-down procedure (Holm 1979) over a family, in the order given.
+    """Holm's step-down procedure (Holm 1979) over a family, in the order given.
 
-    The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)`` until the first that is
-    not rejected; all from there on keep that member's level. Equal p-values share the strictest level of theirs, which
-    changes no rejection and leaves nothing to the order given. The adjusted p-value is ``max over j ≤ i of
-    (m − j + 1)·p_(j)``, at most 1. (``statsmodels`` has the same, and collects garbage for half a second in every call:
-    the tests compare with it.) The t-interval at a member's level excludes zero exactly where Holm rejects it. These
-    intervals go with the tests one by one; for statements about any member of a family there is ``α/m``.
+    The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)``. The first member that
+    is not rejected ends the descent, and all later ones keep its level. Equal p-values share their strictest level:
+    that changes no rejection and makes the order given irrelevant. The adjusted p-value is ``max over j ≤ i of
+    (m − j + 1)·p_(j)``, at most 1. A member's t-interval at its level excludes zero exactly if Holm rejects it. These
+    intervals go with the tests one by one. A statement about any member of the family needs ``α/m``.
+
+    ``statsmodels`` has the same procedure, but every call of it collects garbage for half a second. The tests compare
+    with it.
 
     Args:
         p_values: of every planned test; None for one that could not be made, which still counts in m.
@@ -62,16 +64,17 @@ class Interval:
 
 
 def intersection_union_p_value(components: Sequence[PairedDifference]) -> float | None:
-    """Return the p-value of "every component favours the claim": the largest one (Berger 1982), without adjustment.
+    """The p-value of "every component favours the claim": the largest one (Berger 1982), without adjustment.
 
-    The components' tests are two-sided, so among several a component whose mean is not positive has p = 1: a fall is
-    no evidence that all rise. A single effect keeps its two-sided p-value. None where a component has under two pairs.
+    The components' tests are two-sided. So a component whose mean is not positive has p = 1 if there are several: a
+    fall is no evidence that all rise. A single effect keeps its two-sided p-value. None if a component has fewer than
+    two pairs.
     """
     return _largest(components, [component.p_value for component in components])
 
 
 def intersection_union_sign_flip(components: Sequence[PairedDifference]) -> float | None:
-    """Return the same by sign flips."""
+    """The same by sign flips."""
     return _largest(components, [component.sign_flip_p_value for component in components])
 
 
@@ -85,11 +88,11 @@ def _largest(components: Sequence[PairedDifference], p_values: Sequence[float | 
 
 
 def intersection_union_interval(components: Sequence[PairedDifference], level: float, strictest: float) -> Interval:
-    """Return the smallest effect of all components with an interval for it.
+    """The smallest effect of all components, with an interval for it.
 
-    The lower end is the smallest lower end at ``level``: it is positive only where every component's is. The upper end
-    is the smallest upper end at ``strictest`` divided by the number of components K (Bonferroni), since a claim falls
-    with any of its parts, and any of the K could have come out low by chance.
+    The lower end is the smallest lower end at ``level``: it is positive only if every component's is. The upper end is
+    the smallest upper end at ``strictest`` divided by the number of components K (Bonferroni). A claim falls with any
+    of its parts, and any of the K could have come out low by chance.
 
     Args:
         components: one, or all that must rise.
@@ -97,7 +100,7 @@ def intersection_union_interval(components: Sequence[PairedDifference], level: f
         strictest: ``α / m`` in a family of m.
 
     Raises:
-        ValueError: where a component has fewer than two pairs.
+        ValueError: if a component has fewer than two pairs.
     """
     lower = [component.spread(1 - level) for component in components]
     upper = [component.spread(1 - strictest / len(components)) for component in components]

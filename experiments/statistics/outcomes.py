@@ -1,4 +1,4 @@
-"""Runs that fail or not, on two sides: exact tests and intervals, where a t-interval over seeds can have no width."""
+"""Runs that fail or not, on two sides: exact tests and intervals. A t-interval over seeds can have no width here."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class PairedOutcomes:
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test (McNemar 1947) over the pairs of which only one side failed."""
+        """McNemar's exact test (McNemar 1947) over the pairs in which only one side failed."""
         pairs = list(zip(self.favoured, self.other, strict=True))
         return mcnemar(pairs.count((True, False)), pairs.count((False, True)))
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Return an interval for the other side's share of failures minus the favoured side's.
+        """Interval for the other side's share of failures minus the favoured side's.
 
-        Each share has its Clopper-Pearson interval (1934) at confidence ``1 - level/2``; the difference of their ends
+        Each share has its Clopper-Pearson interval (1934) at confidence ``1 - level/2``. The difference of their ends
         holds the true one at ``1 - level`` at least (Bonferroni). Runs of one seed at several swept values count as
         independent.
         """
@@ -34,10 +34,10 @@ class PairedOutcomes:
         return other[0] - favoured[1], other[1] - favoured[0]
 
     def smallest_shown(self, level: float) -> float | None:
-        """Return the smallest difference of the shares that the exact interval at ``level`` could set apart from 0.
+        """Smallest difference of the shares that the exact interval at ``level`` could set apart from 0.
 
-        The other side's failures are taken as observed and the favoured side's as fewer and fewer, down to none; of
-        that, too, the interval may hold 0: then there is none to be shown.
+        The other side keeps its failures, and the favoured side's fall one by one to none. None if the interval holds 0
+        even then: such data can show no difference.
         """
         fails, runs = sum(self.other), len(self.favoured)
         for fewer in range(fails - 1, -1, -1):
@@ -47,17 +47,17 @@ class PairedOutcomes:
         return None
 
     def widened(self, interval: Interval, level: float, strictest: float) -> Interval:
-        """Return the wider of a t-interval over seeds and the exact one, end by end.
+        """The wider of a t-interval over seeds and the exact one, end by end.
 
-        With no failure on either side every seed has the difference zero, and the t-interval no width; yet of thirty
-        runs without a failure the true share may be a tenth.
+        If neither side fails, every seed has the difference zero and the t-interval has no width. Yet thirty runs
+        without a failure leave room for a true share of a tenth.
         """
         low, high = self.interval(level)[0], self.interval(strictest)[1]
         return Interval(interval.mean, min(interval.low, low), max(interval.high, high))
 
 
 def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, float]:
-    """Return the exact interval of a share at confidence ``1 - level``."""
+    """Exact interval of a share at confidence ``1 - level``."""
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(sum(outcomes), len(outcomes), alpha=level, method="beta")

@@ -9,10 +9,10 @@ RESAMPLES = 9_999
 
 
 def sign_flip(differences: NDArray[np.float64], generator: np.random.Generator | None = None) -> float:
-    """Return the two-sided p-value of the sign-flip permutation test of paired differences (Fisher 1935).
+    """Two-sided p-value of the sign-flip permutation test of paired differences (Fisher 1935).
 
-    If it did not matter which side is which, every difference could have had the other sign. The statistic is the
-    absolute sum; all sign patterns are tried where there are at most 9,999, else 9,999 random ones.
+    If the sides were interchangeable, every difference could have had the other sign. The statistic is the absolute
+    sum. Up to 9,999 sign patterns are all tried; of more, 9,999 random ones.
 
     Args:
         differences: (n,) paired differences of independent units.

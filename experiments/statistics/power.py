@@ -16,13 +16,13 @@ NODES = 400
 
 
 def equivalence_p_value(difference: PairedDifference, delta: float) -> float | None:
-    """Return the p-value of two one-sided t-tests (TOST, Schuirmann 1987) that the mean lies within ±delta.
+    """The p-value of two one-sided t-tests (TOST, Schuirmann 1987) that the mean lies within ±delta.
 
-    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom: at most α says that any
-    difference is smaller than what would matter. None for fewer than two pairs.
+    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom. A value of at most α says
+    that any difference is smaller than what would matter. None for fewer than two pairs.
 
     Raises:
-        ValueError: for a delta that is not positive.
+        ValueError: if delta is not positive.
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
@@ -36,10 +36,10 @@ def equivalence_p_value(difference: PairedDifference, delta: float) -> float | N
 
 
 def smallest_detectable_effect(sd: float, pairs: int, level: float, power: float = POWER) -> float | None:
-    """Return the mean difference that a two-sided paired t-test finds with chance ``power``.
+    """Mean difference that a two-sided paired t-test finds with chance ``power``.
 
-    It solves :func:`t_test_power` for the effect, to 1e-4 of the chance; statsmodels and the noncentral t of scipy give
-    no number or a wrong one for few pairs at a strict level.
+    It solves :func:`t_test_power` for the effect, to 1e-4 of the chance. For few pairs at a strict level, statsmodels
+    and the noncentral t of scipy give no number or a wrong one.
 
     Args:
         sd: standard deviation of the differences.
@@ -48,7 +48,7 @@ def smallest_detectable_effect(sd: float, pairs: int, level: float, power: float
         power: chance of finding the effect if it is that large.
 
     Returns:
-        An effect in the unit of ``sd``; None for fewer than two pairs, or without any spread to go by.
+        An effect in the unit of ``sd``. None for fewer than two pairs, or without any spread.
     """
     from scipy.optimize import brentq
 
@@ -62,10 +62,10 @@ def smallest_detectable_effect(sd: float, pairs: int, level: float, power: float
 
 
 def t_test_power(pairs: int, level: float) -> Callable[[float], float]:
-    """Return the chance with which a two-sided paired t-test finds an effect, given in standard deviations d.
+    """Chance with which a two-sided paired t-test finds an effect of d standard deviations.
 
-    ``P(|Z + d·√n| > t·S)`` with Z standard normal, t the test's threshold and S² ~ χ²/(n − 1) the sample's variance,
-    integrated over the quantiles of S by Gauss and Legendre.
+    ``P(|Z + d·√n| > t·S)`` with Z standard normal, t the test's threshold and S² ~ χ²/(n − 1) the sample's variance.
+    A Gauss-Legendre quadrature integrates it over the quantiles of S.
     """
     from scipy.special import chdtri, ndtr
 
@@ -83,6 +83,6 @@ def t_test_power(pairs: int, level: float) -> Callable[[float], float]:
 
 @cache
 def nodes() -> tuple[np.ndarray, np.ndarray]:
-    """Return places in [−1, 1] and weights of the quadrature."""
+    """Places in [−1, 1] and weights of the quadrature."""
     places, weights = np.polynomial.legendre.leggauss(NODES)
     return places, weights

@@ -1,8 +1,8 @@
-"""Tests and intervals over the rows of one test split, given trained models: by group where rows hang together.
+"""Tests and intervals over the rows of one test split, given trained models; by group if rows hang together.
 
-What they say holds for rows like these and for these trained weights; how another seed would do is a question for
-:mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other (the design effect is 15
-for accuracy), so rows are no independent observations there and whole groups are resampled.
+They speak of rows like these and of these trained weights. How another seed would do is a question for
+:mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other: the design effect is 15
+for accuracy. Such rows are not independent, so whole groups are resampled.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Metric = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 def accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the share of right rows of confusion matrices (…, K, K)."""
+    """Share of right rows of confusion matrices (…, K, K)."""
     total = confusion.sum(axis=(-2, -1))
     return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(total, 1)
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the macro-F1 of confusion matrices (…, K, K): the mean over classes of ``2·TP / (n + predicted)``.
+    """Macro F1 of confusion matrices (…, K, K): the mean over classes of ``2·TP / (n + predicted)``.
 
-    A class that stands neither among labels nor among predictions is left out of the mean, as scikit-learn does.
+    A class without a label and without a prediction is left out of the mean, as scikit-learn does.
     """
     both = confusion.sum(axis=-1) + confusion.sum(axis=-2)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
@@ -42,7 +42,7 @@ class Answers:
     """What two models answered to the same N rows.
 
     Raises:
-        ValueError: where the four arrays differ in length.
+        ValueError: if the four arrays differ in length.
     """
 
     labels: Labels
@@ -60,7 +60,7 @@ class Answers:
             raise ValueError(f"labels, answers and groups must have one length, not {sorted(lengths)}")
 
     def confusions(self) -> NDArray[np.int64]:
-        """Return (G, 2, K, K): a confusion matrix per group and model; a row is its own group where there are none."""
+        """A confusion matrix per group and model, (G, 2, K, K); without groups, each row is one."""
         groups = np.arange(len(self.labels)) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
         classes = int(max(part.max() for part in (self.labels, self.first, self.second))) + 1
         counts = np.zeros((int(groups.max()) + 1, 2, classes, classes), dtype=np.int64)
@@ -70,7 +70,7 @@ class Answers:
 
 
 def difference(counts: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
-    """Return first minus second of a metric, from summed confusion matrices (…, 2, K, K)."""
+    """First minus second of a metric, from summed confusion matrices (…, 2, K, K)."""
     scores = metric(counts)
     return scores[..., 0] - scores[..., 1]
 
@@ -83,9 +83,9 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
-    """Return the percentile interval of the difference in a metric, by resampling groups (Davison & Hinkley 1997, 3.8).
+    """Percentile interval of the difference in a metric, by resampling groups (Davison & Hinkley 1997, 3.8).
 
-    Groups (rows where there are none) are drawn with replacement, as many as there are, and both models are scored on
+    As many groups as there are get drawn with replacement; without groups, each row is one. Both models are scored on
     all rows of what was drawn.
     """
     counts = answers.confusions()
@@ -102,10 +102,10 @@ def bootstrap_interval(
 def permutation_p_value(
     answers: Answers, metric: Metric, generator: np.random.Generator, *, resamples: int = RESAMPLES
 ) -> float:
-    """Return the two-sided p-value of the difference in a metric when the models' names are swapped by group.
+    """Two-sided p-value of the difference in a metric when the models' names are swapped by group.
 
-    If the models were equally good, swapping their answers in any group (row where there are none) would change nothing
-    but chance. ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson & Smyth 2010), which is never zero.
+    If the models were equally good, swapping their answers in a group would change nothing but chance. Without groups,
+    each row is one. ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson & Smyth 2010), which is never zero.
     """
     counts = answers.confusions()
     total, half = counts.sum(axis=0), counts[:, 0] - counts[:, 1]
@@ -120,9 +120,9 @@ def permutation_p_value(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the p-value of McNemar's exact test (McNemar 1947), two-sided; for rows that stand alone.
+    """Two-sided p-value of McNemar's exact test (McNemar 1947), for independent rows.
 
-    If both sides are right equally often, each row that only one of them gets right falls to either with chance 1/2:
+    If both sides are right equally often, a row that only one gets right falls to either with chance 1/2:
     ``only_first ~ Binomial(only_first + only_second, 1/2)``.
     """
     from scipy.stats import binomtest
@@ -146,12 +146,12 @@ class RowTest:
 def equally_often_right(right: NDArray[np.bool_], groups: pd.Series | None) -> RowTest:
     """Test whether two sides are right equally often on rows like these, given their trained weights.
 
-    One pair on independent rows: McNemar's exact test. Where rows come in groups, or answers from several seeds,
-    signs are flipped by group (else by row) in the sum of differences.
+    One pair on independent rows takes McNemar's exact test. Rows in groups, or answers from several seeds, take a test
+    that flips signs in the sum of differences: by group, or by row without groups.
 
     Args:
         right: (pairs, 2, N) whether each side answered each row rightly.
-        groups: (N,) the group of every row; None where rows stand alone.
+        groups: (N,) the group of every row; None if rows are independent.
     """
     from experiments.statistics.permutation import sign_flip
 

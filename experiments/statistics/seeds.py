@@ -17,7 +17,7 @@ FEWEST_PAIRS = 2
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean of a few runs and how far it can be trusted; what is not defined is ``None``."""
+    """Mean of a few runs and how far it can be trusted; undefined values are ``None``."""
 
     count: int
     mean: float | None = None
@@ -30,10 +30,10 @@ class Spread:
 
 
 def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
-    """Return mean, standard deviation and t-interval over seeds.
+    """Mean, standard deviation and t-interval over seeds.
 
-    The interval is ``mean ± t((1 + confidence)/2, n − 1) · sd / √n`` (Student 1908): it assumes that seeds are
-    independent and scores roughly normal. With one value there is a mean and no spread; with none there is neither.
+    The interval is ``mean ± t((1 + confidence)/2, n − 1) · sd / √n`` (Student 1908). It assumes that seeds are
+    independent and scores roughly normal. One value has a mean and no spread; no value has neither.
     """
     count = len(values)
     if count == 0:
@@ -47,7 +47,7 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
 
 
 def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
-    """Return the quantile of Student's t that leaves half of what ``confidence`` leaves out above it."""
+    """Quantile of Student's t with ``(1 − confidence)/2`` above it."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + confidence) / 2))
@@ -68,15 +68,14 @@ class PairedDifference:
         return len(self.values)
 
     def spread(self, confidence: float = CONFIDENCE) -> Spread:
-        """Return mean, standard deviation and t-interval of the differences."""
+        """Mean, standard deviation and t-interval of the differences."""
         return spread(self.values, confidence)
 
     @property
     def p_value(self) -> float | None:
         """Two-sided p-value of the paired t-test: ``t = mean / (sd / √n)`` with n − 1 degrees of freedom.
 
-        None for fewer than two pairs. Where all differences are equal t is infinite and p is 0, or 1 where they are
-        all zero.
+        None for fewer than two pairs. If all differences are equal, t is infinite and p is 0; if all are zero, p is 1.
         """
         from scipy.special import stdtr
 
@@ -89,17 +88,19 @@ class PairedDifference:
 
     @property
     def sign_flip_p_value(self) -> float | None:
-        """Two-sided p-value of the sign-flip permutation test, which assumes symmetry alone; n seeds cannot go below
-        2^(1 − n). None for fewer than two pairs."""
+        """Two-sided p-value of the sign-flip permutation test, which assumes symmetry alone.
+
+        With n seeds it is at least 2^(1 − n). None for fewer than two pairs.
+        """
         return None if self.count < FEWEST_PAIRS else sign_flip(np.array(self.values))
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> PairedDifference:
-    """Return first minus second over the seeds that both have, sorted.
+    """First minus second over the seeds that both have, sorted.
 
     Args:
         first: value by seed.
-        second: value by seed; it may have other seeds, which are left out.
+        second: value by seed; seeds that ``first`` lacks are left out.
     """
     seeds = tuple(sorted(first.keys() & second.keys()))
     return PairedDifference(seeds, tuple(first[seed] - second[seed] for seed in seeds))

@@ -32,11 +32,11 @@ REASONS = ("missing", "few_seeds", "undecided", "small", "equivalent", *AGAINST_
 def judge_interval(interval: Interval | None, delta: float, *, pairs: int, doubts: Collection[str] = ()) -> Verdict:
     """Judge an effect by its multiplicity-adjusted interval [l, u], oriented so that positive favours the claim.
 
-    **Confirmed** if ``l > 0`` and the mean is at least δ, the smallest effect of interest; **refuted** if ``u < δ``;
-    **inconclusive** otherwise, wherever fewer than three pairs of seeds are usable, and where a doubt forbids it.
+    **Confirmed** if ``l > 0`` and the mean is at least δ, the smallest effect of interest. **Refuted** if ``u < δ``.
+    **Inconclusive** otherwise, with fewer than three usable pairs of seeds, and if a doubt forbids the verdict.
 
     Args:
-        interval: the effect; None where it could not be computed.
+        interval: the effect; None if it could not be computed.
         delta: smallest effect of interest, in the effect's unit.
         pairs: usable pairs of seeds.
         doubts: of :data:`AGAINST_CONFIRMING` and :data:`AGAINST_REFUTING`.
@@ -60,9 +60,9 @@ def _unless(name: VerdictName, against: Sequence[str], doubts: Collection[str]) 
 def judge_all(verdicts: Sequence[Verdict]) -> Verdict:
     """Judge a claim by the verdicts of all its parts on all confirmatory corpora.
 
-    The article claims without conditions, so a claim is **confirmed** only if every part is confirmed on every corpus,
-    and **refuted** if one part is refuted on one corpus. It is *not run* while anything is missing, and inconclusive
-    otherwise.
+    A claim is **confirmed** only if every part is confirmed on every corpus, and **refuted** if one part is refuted on
+    one corpus. It is *not run* while anything is missing, and inconclusive otherwise. This rule is strict: with many
+    parts it hardly ever confirms a true claim.
     """
     names = [verdict.name for verdict in verdicts]
     if not names or "not run" in names:
