@@ -21,3 +21,8 @@ def runs_folder(results: Path, grid: str, corpus: str) -> Path:
 def tables_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of a grid's tables and figures: ``results/<grid>/<corpus>``."""
     return results / grid / corpus
+
+
+def verdicts_folder(results: Path) -> Path:
+    """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
+    return results / "local" / "verdicts"

@@ -147,7 +147,7 @@ def test_the_table_over_corpora_shows_the_committed_numbers_of_every_corpus() ->
     ("page", "corpora"),
     [
         ("README.md", ["docstrings", "ag_news", "listops"]),
-        ("results/CLAIMS.md", ["sst5", "trec", "tweeteval_emotion", "thucnews10"]),
+        ("results/history/CLAIMS.md", ["sst5", "trec", "tweeteval_emotion", "thucnews10"]),
     ],
 )
 def test_the_table_of_parts_shows_paired_differences_of_the_committed_scores(page: str, corpora: list[str]) -> None:
@@ -200,12 +200,12 @@ def test_the_table_of_claims_shows_the_committed_verdicts() -> None:
             row["verdict"],
             ", ".join(f"{row[f'parts {name}']} {name}" for name in names if int(row[f"parts {name}"])) or "–",
         ]
-        for row in committed("verdicts/claims.csv")
+        for row in committed("history/verdicts/claims.csv")
     ]
-    assert table_after("results/verdicts/claims.csv") == expected
+    assert table_after("results/history/verdicts/claims.csv") == expected
 
 
-@pytest.mark.parametrize("page", ["README.md", "results/CLAIMS.md", "results/DEPTH.md"])
+@pytest.mark.parametrize("page", ["README.md", "results/history/CLAIMS.md", "results/DEPTH.md"])
 def test_links_and_pictures_lead_to_committed_files(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\((.*?)\)", text) if "://" not in target]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments import ablation, claims, reproduce
-from experiments.evidence import report as claims_report
+from experiments.evidence import tables
 from experiments.reporting import grid_report
 from experiments.reproductions import report as reproductions_report
 from experiments.runs.files import write_record
@@ -34,7 +34,7 @@ def is_taken(folder: Path) -> bool:
     ("command", "arguments", "steps"),
     [
         (ablation.main, ["report", "smoke"], [(Evidence, "gather"), (grid_report, "write_report")]),
-        (claims.main, ["report"], [(claims_report, "write_report")]),
+        (claims.main, ["report"], [(tables, "write_tables")]),
         (reproduce.main, ["report"], [(reproductions_report, "compose")]),
     ],
 )
