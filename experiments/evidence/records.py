@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.evidence.claim import Arm
-from experiments.paths import runs_folder, tables_folder
+from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.reporting.rows import target_of
-from experiments.runs.merging import merge_records, run_key
+from experiments.runs.merging import run_key
 from experiments.runs.record import Record
-from experiments.runs.store import local_records, read_committed
+from experiments.runs.store import gather_records
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,12 @@ class GridResults:
 
     def __init__(self, grid: Grid, results: Path) -> None:
         self.grid = grid
-        local, unreadable = local_records(runs_folder(results, grid.name, grid.corpus))
-        self.folder = tables_folder(results, grid.name, grid.corpus)
-        records, left_out = merge_records(local.values(), read_committed(self.folder))
-        self.notes = [f"{grid.name} on {grid.corpus}: {note}" for note in (*unreadable, *left_out)]
+        runs, tables, own = (
+            place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder, own_tables_folder)
+        )
+        found, notes = gather_records(runs, tables, own_folder=own)
+        records = [record for record, _ in found]
+        self.notes = [f"{grid.name} on {grid.corpus}: {note}" for note in notes]
         """What was left out and why, for the person who reads the terminal."""
         self.runs = final_runs(grid, records)
         self.recorded = {run_key(record): record for record in records}

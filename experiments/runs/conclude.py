@@ -11,7 +11,7 @@ import torch
 
 from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
-from experiments.runs.canonical import finite_or_none
+from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.ending import Ending
 from experiments.runs.outcome import judge
 from experiments.runs.provenance import environment
@@ -159,7 +159,7 @@ def make_record(
             threads=run.config.threads,
         ),
         progress=progress,
-        history=finite_or_none(ending.history),  # the step that diverged may have been kept
+        history=five_digits(finite_or_none(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
 
