@@ -11,7 +11,7 @@ PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .PHONY: ablation test stress setup lint clean-cache
 
 ablation: $(VENV)/.ready
-	$(VENV)/bin/python -m experiments.ablation run $(GRID) $(OVERRIDES)
+	$(VENV)/bin/python -m experiments.ablation run $(GRID) --all $(OVERRIDES)
 
 test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .

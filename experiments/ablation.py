@@ -1,10 +1,12 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|report|clean GRID [--seeds N] [--model.… --data.… --trainer.…]
+    python -m experiments.ablation plan|run|status|report|publish|clean GRID [--seeds N] [--model.… --data.…]
 
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
-what is finished, running or missing, ``report`` rewrites tables and figures from the records alone, and ``clean``
-removes checkpoints. GRID is a name from ``experiments/grids`` or a YAML file.
+what is finished, running or missing, ``report`` rewrites tables from the records alone, and ``clean`` removes
+checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with ``--all`` figures and further formats stand beside
+them. ``publish`` checks them and puts them in place of the committed ones, ``results/<grid>/<corpus>``. GRID is a name
+from ``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from experiments.planning.parser import (
     refuse_both_precisions,
 )
 
-VERBS = ("plan", "run", "status", "report", "clean")
+VERBS = ("plan", "run", "status", "report", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
-                run(grid, results, chosen_engine(parsed), parsed.get("keep_committed", False), console)
+                keep_committed, everything = parsed.get("keep_committed", False), parsed.get("all", False)
+                run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
             case "status":
                 status(grid, results, console)
             case "report":
-                report(grid, results, console)
+                report(grid, results, console, everything=parsed.get("all", False))
+            case "publish":
+                publish(grid, results, console)
             case "clean":
                 clean(grid, results, console)
 
@@ -66,6 +71,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
         help="let `run` count committed records as finished, to go on with a grid begun on another machine",
     )
     parser.add_argument("--precision", choices=("auto",), help=PRECISION_HELP)
+    parser.add_argument(
+        "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
@@ -96,22 +104,24 @@ def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     print_plan(grid, results, workers, console)
 
 
-def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console) -> None:
-    """Make the missing runs, then report."""
+def run(
+    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, everything: bool = False
+) -> None:
+    """Make the missing runs, then report; ``everything`` as for :func:`report`."""
     from experiments.making.grid_runner import run_grid
 
     require_writable(results)
     warn_if_slow(grid, engine, console)
     with engine:
         failed = run_grid(grid, results, engine, console, keep_committed=keep_committed)
+    logs = runs_folder(results, grid.name, grid.corpus)
+    console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
     try:
-        report(grid, results, console)
+        report(grid, results, console, everything=everything)
     except ExperimentError as error:
         if not failed:
             raise
         console.print(f"[yellow]no report: {escape(str(error))}[/yellow]", soft_wrap=True)
-    logs = runs_folder(results, grid.name, grid.corpus)
-    console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
     if failed:
         console.print(
             f"[red]{len(failed)} run(s) failed, the first of them {escape(failed[0])}[/red]\n"
@@ -156,8 +166,10 @@ def status(grid: Grid, results: Path, console: Console) -> None:
     print_status(grid, results, console)
 
 
-def report(grid: Grid, results: Path, console: Console) -> None:
-    """Rewrite tables and figures from local and committed records, and print the result table.
+def report(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Rewrite a person's own tables from local and committed records, and print the result table.
+
+    With ``everything`` figures and further formats are written too.
 
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
@@ -167,7 +179,16 @@ def report(grid: Grid, results: Path, console: Console) -> None:
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
-        report_grid(grid, results, console)
+        report_grid(grid, results, console, everything=everything)
+
+
+def publish(grid: Grid, results: Path, console: Console) -> None:
+    """Check a person's own tables and put them in place of the committed ones."""
+    from experiments.reporting.grid_report import publish_grid
+    from experiments.runs.files import one_at_a_time
+
+    with one_at_a_time(results):
+        publish_grid(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

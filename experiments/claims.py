@@ -4,9 +4,9 @@
     python -m experiments.claims report [CLAIM …] [--corpora …]
 
 ``run`` makes the missing runs of the claims' grids, as ``experiments.ablation run`` does. ``report`` judges all claims
-from local and committed records and writes ``results/REPORT.md`` and ``results/REPORT.zh-CN.md``; with claims or
-corpora named it only prints their effects, and judges them among all the same. CLAIM is the name of a file in
-``experiments/claims``; all by default.
+from local and committed records, prints their verdicts and writes these and every effect to ``results/local/verdicts``;
+with claims or corpora named it only prints their effects, and judges them among all the same. CLAIM is the name of a
+file in ``experiments/claims``; all by default. ``results/history`` keeps the pages of the last published judgement.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from rich.console import Console
 
 from experiments.errors import readable_errors
 from experiments.making.engines import add_engine_options, chosen_engine
-from experiments.paths import RESULTS
+from experiments.paths import RESULTS, verdicts_folder
 from experiments.planning.parser import StrictParser
 
 if TYPE_CHECKING:
     from experiments.evidence.claim import Claim
+    from experiments.evidence.judge import JudgedClaim
 
 VERBS = ("run", "report")
 
@@ -106,15 +107,28 @@ def corpus_of(grid: str, corpus: str) -> str:
 
 
 def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
-    """Judge from the records; write the report in both languages, or print what was asked for."""
+    """Judge from the records; write the tables of verdicts, or print what was asked for."""
     from experiments.evidence.claim import load_claims
-    from experiments.evidence.console import print_effects, print_verdicts
-    from experiments.evidence.evidence import GridResults
-    from experiments.evidence.judge import judge
-    from experiments.evidence.report import write_report
-    from experiments.evidence.sides import check_sides
-    from experiments.planning.grid import Grid
+    from experiments.evidence.tables import print_effects, print_verdicts, write_tables
     from experiments.runs.files import one_at_a_time
+
+    needed(load_claims(names), corpora)  # refuses unknown names before anything is read
+    judged = judge_all_claims(results, console)
+    if names or corpora:
+        print_effects([claim for claim in judged if not names or claim.claim.id in names], corpora, console)
+        return
+    with one_at_a_time(results):
+        written = write_tables(judged, verdicts_folder(results))
+    print_verdicts(judged, console)
+    console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def judge_all_claims(results: Path, console: Console) -> list[JudgedClaim]:
+    """Judge every claim by the runs recorded below ``results``; say what was left out."""
+    from experiments.evidence.claim import check_arms, load_claims
+    from experiments.evidence.judge import judge
+    from experiments.evidence.records import GridResults
+    from experiments.planning.grid import Grid
 
     @cache
     def results_of(grid: str, corpus: str) -> GridResults:
@@ -123,19 +137,11 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         return found
 
-    needed(load_claims(names), corpora)  # refuses unknown names before anything is read
     claims = load_claims()
     for claim, part in ((owner, part) for owner in claims for part in owner.parts):
         for corpus in (*part.corpora, *part.replications):
-            check_sides(claim, part, results_of(part.grid, corpus).grid)
-    judgements = judge(claims, results_of)
-    if names or corpora:
-        print_effects([j for j in judgements if not names or j.claim.id in names], corpora, console)
-        return
-    with one_at_a_time(results):
-        written = write_report(judgements, results)
-    print_verdicts(judgements, console)
-    console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
+            check_arms(claim, part, results_of(part.grid, corpus).grid)
+    return judge(claims, results_of)
 
 
 if __name__ == "__main__":

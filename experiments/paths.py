@@ -19,5 +19,15 @@ def runs_folder(results: Path, grid: str, corpus: str) -> Path:
 
 
 def tables_folder(results: Path, grid: str, corpus: str) -> Path:
-    """Return the folder of a grid's tables and figures: ``results/<grid>/<corpus>``."""
+    """Return the folder of a grid's published tables, which are committed: ``results/<grid>/<corpus>``."""
     return results / grid / corpus
+
+
+def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
+    """Return the folder of the tables that a person's own command writes: ``results/local/<grid>/<corpus>``."""
+    return results / "local" / grid / corpus
+
+
+def verdicts_folder(results: Path) -> Path:
+    """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
+    return results / "local" / "verdicts"

@@ -1,1 +1,1 @@
-"""From claims and records to verdicts and their report. Free of torch."""
+"""From claims and records to effects and verdicts. Free of torch."""

@@ -1,84 +1,80 @@
-"""A part of a claim on one corpus, measured: paired differences from the records of its grid."""
+"""A part of a claim on one corpus, measured: paired differences of its two arms, and what forbids to trust them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
-from experiments.evidence.claim import Claim
-from experiments.evidence.comparison import Comparison, compare, number_of
-from experiments.evidence.evidence import GridResults, SideRuns
+from experiments.evidence.claim import Claim, Part
 from experiments.evidence.measures import MEASURES
-from experiments.evidence.part import Part
 from experiments.evidence.quantities import Value
-from experiments.statistics.censoring import Time
+from experiments.evidence.records import ArmRuns, GridResults
+from experiments.statistics.censoring import Time, compare_times
 from experiments.statistics.multiplicity import intersection_union_p_value, intersection_union_sign_flip
-from experiments.statistics.seeds import PairedDifference, Spread, spread
+from experiments.statistics.outcomes import PairedOutcomes
+from experiments.statistics.seeds import PairedDifference, paired_difference
 from experiments.statistics.verdicts import FEWEST_SEEDS
 
-
-@dataclass(frozen=True)
-class Shown:
-    """Mean and spread of a measure on both sides; for a measure with components, of the mean over them."""
-
-    metric: str
-    treatment: Spread
-    control: Spread
+Values = Mapping[int, Value]
+"""Of a measure on one arm, by seed; None for a seed that has none."""
 
 
 @dataclass(frozen=True)
-class Measurement:
+class PairedArms:
+    """Both arms of a part, compared seed by seed."""
+
+    treatment: Values
+    control: Values
+    components: tuple[PairedDifference, ...]
+    """Oriented so that positive favours the claim; one but for measures with components."""
+    names: tuple[str, ...] = ("",)
+    """Of the components."""
+    outcomes: PairedOutcomes | None = None
+    """Run by run, where the measure is a share of runs."""
+    doubts: Mapping[str, int] = field(default_factory=dict)
+    """What forbids to confirm or to refute (``statistics.verdicts``), with the number of seeds it concerns."""
+
+
+@dataclass(frozen=True)
+class MeasuredPart:
     """A part on one corpus before it is judged: what its records say."""
 
     claim: Claim
     part: Part
     corpus: str
     is_confirmatory: bool
-    results: GridResults
     planned: int
-    """Runs of both sides that the grid plans, and of the baseline where the measure asks for its score."""
+    """Runs of both arms that the grid plans, and of the baseline where the measure asks for its score."""
     found: int
-    comparison: Comparison
+    arms: PairedArms
     seeds: int
-    """Seeds of which both sides' runs are recorded."""
-    shown: tuple[Shown, ...]
-    """The part's own measure first, then those that decide nothing."""
+    """Seeds of which both arms' runs are recorded."""
+    shown: Mapping[str, tuple[Values, Values]]
+    """Values of treatment and control by measure, for measures that decide nothing."""
 
     @property
     def components(self) -> tuple[PairedDifference, ...]:
         """Paired differences, oriented so that positive favours the claim."""
-        return self.comparison.components
+        return self.arms.components
 
     @property
     def weakest(self) -> str:
         """Name of the component with the smallest mean; empty where there is one effect only, or none."""
-        means = {name: fmean(each.values) for name, each in zip(self.comparison.names, self.components, strict=True)}
-        return min(means, key=means.__getitem__, default="")
+        known = {name: each.values for name, each in zip(self.arms.names, self.components, strict=True) if each.values}
+        return min(known, key=lambda name: fmean(known[name]), default="")
 
     @property
     def pairs(self) -> int:
-        """Pairs of seeds that have a value on both sides, in the component that has fewest."""
+        """Pairs of seeds that have a value in both arms, in the component that has fewest."""
         return min((component.count for component in self.components), default=0)
 
     @property
-    def excluded(self) -> int:
-        """Recorded pairs without a value on some side: no score, a level never reached, an order that is not known."""
-        return self.seeds - self.pairs
-
-    @property
-    def largest_possible(self) -> float | None:
-        """Largest effect that there could be: the control's share of failures, or a score's range; None: no limit."""
-        if self.comparison.outcomes is not None:
-            return fmean(self.comparison.outcomes.other)
-        return MEASURES[self.part.metric].best if MEASURES[self.part.metric].best == 1.0 else None
-
-    @property
     def lacking(self) -> dict[str, int]:
-        """Recorded seeds of which one side alone has no value, by that side."""
-        sides = {"treatment": self.comparison.treatment, "control": self.comparison.control}
-        both = sides["treatment"].keys() & sides["control"].keys()
-        missing = {name: {seed for seed in both if side[seed] is None} for name, side in sides.items()}
+        """Recorded seeds of which one arm alone has no value, by that arm."""
+        arms = {"treatment": self.arms.treatment, "control": self.arms.control}
+        both = arms["treatment"].keys() & arms["control"].keys()
+        missing = {name: {seed for seed in both if arm[seed] is None} for name, arm in arms.items()}
         return {
             "treatment": len(missing["treatment"] - missing["control"]),
             "control": len(missing["control"] - missing["treatment"]),
@@ -94,7 +90,7 @@ class Measurement:
         """Two-sided p-value, not adjusted; None where runs are missing or too few pairs to judge have values."""
         if not self.is_complete or self.pairs < FEWEST_SEEDS:
             return None
-        outcomes, p_value = self.comparison.outcomes, intersection_union_p_value(self.components)
+        outcomes, p_value = self.arms.outcomes, intersection_union_p_value(self.components)
         return p_value if outcomes is None or p_value is None else max(p_value, outcomes.p_value)
 
     @property
@@ -103,33 +99,101 @@ class Measurement:
         return None if self.p_value is None else intersection_union_sign_flip(self.components)
 
 
-def measure(claim: Claim, part: Part, corpus: str, results: GridResults, *, is_confirmatory: bool) -> Measurement:
+def measure(claim: Claim, part: Part, corpus: str, results: GridResults, *, is_confirmatory: bool) -> MeasuredPart:
     """Compute a part's paired differences on one corpus from the records that there are."""
-    treatment, control = results.side(part.treatment), results.side(part.control)
+    treatment, control = results.runs_of(part.treatment), results.runs_of(part.control)
     counted = [treatment, control, *([results.baselines] if MEASURES[part.metric].needs_target else [])]
-    return Measurement(
+
+    def values(metric: str) -> tuple[Values, Values]:
+        return values_of(metric, treatment, results.target), values_of(metric, control, results.target)
+
+    return MeasuredPart(
         claim=claim,
         part=part,
         corpus=corpus,
         is_confirmatory=is_confirmatory,
-        results=results,
         planned=sum(runs.planned for runs in counted),
         found=sum(runs.found for runs in counted),
-        comparison=compare(part, *(values_of(part.metric, side, results.target) for side in (treatment, control))),
+        arms=compare(part, *values(part.metric)),
         seeds=len(treatment.records.keys() & control.records.keys()),
-        shown=tuple(
-            Shown(metric, *(_spread(values_of(metric, side, results.target)) for side in (treatment, control)))
-            for metric in (part.metric, *part.shown)
-        ),
+        shown={metric: values(metric) for metric in part.shown},
     )
 
 
-def values_of(metric: str, side: SideRuns, target: float | None) -> dict[int, Value]:
+def values_of(metric: str, arm: ArmRuns, target: float | None) -> Values:
     """Return the values of a measure by seed; None for a seed that has none."""
-    return {seed: MEASURES[metric].compute(records, target) for seed, records in side.records.items()}
+    return {seed: MEASURES[metric].compute(records, target) for seed, records in arm.records.items()}
 
 
-def _spread(values: Mapping[int, Value]) -> Spread:
-    """Return the spread of a measure over the seeds that have a value; a time counts where it was reached."""
-    kept: Iterable[Value] = (value for value in values.values() if value is not None)
-    return spread([number_of(value) for value in kept if not isinstance(value, Time) or value.reached])
+def compare(part: Part, treatment: Values, control: Values) -> PairedArms:
+    """Return the oriented differences of both arms' values by seed, and what speaks against trusting them."""
+    doubts, outcomes = doubts_of(part, treatment, control), None
+    first, second = (treatment, control) if part.direction == "higher" else (control, treatment)
+    match MEASURES[part.metric].kind:
+        case "time":
+            compared = compare_times(*(_times(arm) for arm in (second, first)))
+            bounds = {"upper_bound": compared.upper_bounds, "lower_bound": compared.lower_bounds}
+            doubts |= {name: count for name, count in bounds.items() if count}
+            return PairedArms(treatment, control, (compared.ratios,), doubts=doubts)
+        case "outcomes":
+            seeds = sorted(treatment.keys() & control.keys())
+            outcomes = PairedOutcomes(*(_outcomes(arm, seeds) for arm in (second, first)))
+    larger, smaller = _components(first), _components(second)
+    names = tuple(name for name in larger if name in smaller)
+    differences = tuple(paired_difference(larger[name], smaller[name]) for name in names)
+    return PairedArms(treatment, control, differences, names, outcomes, doubts)
+
+
+def doubts_of(part: Part, treatment: Values, control: Values) -> dict[str, int]:
+    """Return what forbids to confirm or to refute, with the number of seeds it concerns.
+
+    Runs that diverged have no score. Where only one arm lost some, what is left of it is its better half.
+    """
+    measure, seeds, found = MEASURES[part.metric], treatment.keys() & control.keys(), {}
+    if not measure.may_lack:
+        found["treatment_lost"] = sum(treatment[seed] is None and control[seed] is not None for seed in seeds)
+        found["control_lost"] = sum(control[seed] is None and treatment[seed] is not None for seed in seeds)
+    if measure.best is not None:
+        sign = 1 if part.direction == "higher" else -1
+        rooms = [sign * (measure.best - fmean(values.values())) for values in _components(control).values()]
+        found["no_room"] = len(control) if rooms and min(rooms) < part.delta else 0
+    return {name: count for name, count in found.items() if count}
+
+
+def _times(values: Values) -> dict[int, Time]:
+    return {seed: value for seed, value in values.items() if isinstance(value, Time)}
+
+
+def _outcomes(values: Values, seeds: Iterable[int]) -> tuple[bool, ...]:
+    """Return the outcomes of all runs of the seeds, one after the other."""
+    return tuple(failed for seed in seeds if isinstance(value := values[seed], tuple) for failed in value)
+
+
+def _components(values: Values) -> dict[str, dict[int, float]]:
+    """Turn values by seed into values by component, then seed; a plain number is the only component ``""``."""
+    found: dict[str, dict[int, float]] = {}
+    for seed, value in values.items():
+        for name, number in (value if isinstance(value, dict) else {"": value}).items():
+            if number is not None:
+                found.setdefault(name, {})[seed] = number_of(number)
+    return found
+
+
+def number_of(value: Value) -> float:
+    """Return a value as a number: a time's steps or tokens, the share of outcomes, the mean over components."""
+    match value:
+        case Time():
+            return value.value
+        case tuple():
+            return fmean(value)
+        case dict():
+            return fmean(value.values())
+    assert value is not None, "seeds without a value are left out"
+    return float(value)
+
+
+def mean_of(values: Values) -> float | None:
+    """Return the mean over the seeds that have a value; a time counts where it was reached."""
+    known = [value for value in values.values() if value is not None]
+    numbers = [number_of(value) for value in known if not isinstance(value, Time) or value.reached]
+    return fmean(numbers) if numbers else None

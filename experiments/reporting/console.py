@@ -38,8 +38,8 @@ def print_result(evidence: Evidence, description: Description, written: Sequence
     for sentence in findings(rows):
         console.print(f"• {escape(sentence)}", highlight=False)
     if written:
-        names = ", ".join(str(path.relative_to(written[0].parent)) for path in written)
-        console.print(f"wrote {written[0].parent}: {names}", markup=False, highlight=False, soft_wrap=True)
+        beside = ", ".join(str(path.relative_to(written[0].parent)) for path in written[1:])
+        console.print(f"wrote {beside} and {written[0]}", markup=False, highlight=False, soft_wrap=True)
 
 
 def printed(grid: Grid) -> RichTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from experiments.reporting.environment import environment_section
@@ -55,11 +55,21 @@ ARTICLE_NOTE = (
 )
 
 MOST_CLASS_TABLES = 20
-MANY_ROWS = "There are too many rows for a table of classes each; [per_class.md](per_class.md) holds them all."
+MANY_ROWS = "There are too many rows for a table of classes each; [per_class.csv](per_class.csv) holds them all."
 
 
-def write_report(evidence: Evidence, folder: Path, description: Description) -> list[Path]:
+def write_report(
+    evidence: Evidence,
+    folder: Path,
+    description: Description,
+    *,
+    everything: bool = False,
+    figures: Collection[str] = (),
+) -> list[Path]:
     """Rewrite a results folder and return what was written, ``report.md`` first.
+
+    Without ``everything`` these are the evidence, the tables as CSV and ``report.md``; with it also every figure, which
+    ``report.md`` then shows, and the tables as Markdown and LaTeX. ``figures`` names those to draw for other pages.
 
     Every file is replaced atomically and what is left over from an earlier report is removed last, so that committed
     evidence is never lost half-way.
@@ -81,11 +91,14 @@ def write_report(evidence: Evidence, folder: Path, description: Description) -> 
     tables = [table for table in tables if table.data.rows]
     written = evidence.save(folder)
     for table in tables:
-        written += _write_table(folder, table)
-    figures = draw_figures(rows, folder / "figures") + draw_trials(evidence, description, folder / "figures")
+        written += _write_table(folder, table, everything)
+    drawn = []
+    if everything or figures:
+        drawn = draw_figures(rows, folder / "figures") + draw_trials(evidence, description, folder / "figures")
     report = folder / REPORT_FILE
-    write_atomically(report, compose(evidence, rows, tables, figures, description).encode())
-    written = [report, *written, *figures]
+    shown = drawn if everything else []
+    write_atomically(report, compose(evidence, rows, tables, shown, description).encode())
+    written = [report, *written, *(path for path in drawn if everything or path.name in figures)]
     _remove_leftovers(folder, written)
     return written
 
@@ -114,7 +127,10 @@ def compose(
     if "effects" in parts:
         sections += ["## What each change does", EFFECTS_CAPTION, to_markdown(parts["effects"].reading)]
     sections.append("## Figures")
-    sections += [f"![{_caption(path)}](figures/{path.name})\n\n*{_caption(path)}*" for path in figures]
+    command = f"python -m experiments.ablation report {description.arguments} --all"
+    sections += [f"![{_caption(path)}](figures/{path.name})\n\n*{_caption(path)}*" for path in figures] or [
+        f"`{command}` draws them and writes the tables as Markdown and LaTeX too."
+    ]
     sections += [
         "## Data",
         data_section(evidence.finals, description),
@@ -123,7 +139,7 @@ def compose(
         settings_section(rows),
         "## Environment and how to rebuild",
         environment_section(evidence, description),
-        "Tables as CSV, Markdown and LaTeX: " + ", ".join(f"`{name}`" for name in parts) + ".",
+        "Tables: " + ", ".join(f"[{name}.csv]({name}.csv)" for name in parts) + ".",
     ]
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
 
@@ -142,12 +158,11 @@ def _class_section(row: Row) -> str:
     return f"{heading}\n\n{note}\n\n{to_markdown(article_table(row))}"
 
 
-def _write_table(folder: Path, table: Table) -> list[Path]:
-    contents = {
-        f"{table.name}.csv": to_csv(table.data),
-        f"{table.name}.md": f"{table.caption}\n\n{to_markdown(table.reading)}",
-        f"{table.name}.tex": to_latex(table),
-    }
+def _write_table(folder: Path, table: Table, everything: bool) -> list[Path]:
+    contents = {f"{table.name}.csv": to_csv(table.data)}
+    if everything:
+        contents[f"{table.name}.md"] = f"{table.caption}\n\n{to_markdown(table.reading)}"
+        contents[f"{table.name}.tex"] = to_latex(table)
     for name, content in contents.items():
         write_atomically(folder / name, content.encode())
     return [folder / name for name in contents]

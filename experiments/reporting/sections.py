@@ -133,7 +133,7 @@ def _tuning_lines(evidence: Evidence, description: Description) -> list[str]:
     seeds = sorted({trial.seed for trial in evidence.trials})
     lines = [
         f"- Tuned per condition {where}on validation macro F1: {budget} each, with seeds of their own "
-        f"({_numbers(seeds)}); every trial stands in [tuning.md](tuning.md).",
+        f"({_numbers(seeds)}); every trial stands in [tuning.csv](tuning.csv).",
     ]
     further = Counter(_place(trial) for trial in evidence.trials if is_further(trial, description))
     if further:

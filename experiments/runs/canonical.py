@@ -35,6 +35,15 @@ def finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def five_digits(value: Any) -> Any:
+    """Return nested plain values with every fraction at five significant digits, which is enough for a curve."""
+    if isinstance(value, Mapping):
+        return {key: five_digits(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [five_digits(item) for item in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 def parse_json(text: str) -> Any:
     """Return the value of JSON text.
 

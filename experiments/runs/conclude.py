@@ -12,7 +12,7 @@ import torch
 
 from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
-from experiments.runs.canonical import finite_or_none
+from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.ending import Ending
 from experiments.runs.outcome import judge
 from experiments.runs.provenance import environment
@@ -169,7 +169,7 @@ def make_record(
             threads=run.config.threads,
         ),
         progress=progress,
-        history=finite_or_none(ending.history),  # the step that diverged may have been kept
+        history=five_digits(finite_or_none(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
 

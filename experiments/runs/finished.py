@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_modules.config import EMBEDDED_CORPORA
 from experiments.errors import ExperimentError
-from experiments.paths import runs_folder, tables_folder
+from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.errors import RecordError
@@ -33,7 +33,8 @@ class FinishedRuns:
     ) -> None:
         self.results = results
         self.folder = runs_folder(results, grid.name, grid.corpus)
-        elsewhere = read_committed(tables_folder(results, grid.name, grid.corpus)) if committed else []
+        tables = [place(results, grid.name, grid.corpus) for place in (own_tables_folder, tables_folder)]
+        elsewhere = [record for folder in tables for record in read_committed(folder)] if committed else []
         self.committed: dict[Key, Record] = {
             run_key(record): record for record in elsewhere if texts is None or rows_of(record) in texts
         }
@@ -94,10 +95,12 @@ def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
     Raises:
         ExperimentError: where a record has another fingerprint.
     """
-    folder, tables = (place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder))
+    folder = runs_folder(results, grid.name, grid.corpus)
     refuse_other_records(folder, local_records(folder)[0].values(), fingerprint)
     if grid.corpus not in EMBEDDED_CORPORA:
-        refuse_other_records(tables, read_committed(tables), fingerprint)
+        for place in (tables_folder, own_tables_folder):
+            tables = place(results, grid.name, grid.corpus)
+            refuse_other_records(tables, read_committed(tables), fingerprint)
 
 
 def refuse_other_records(folder: Path, records: Iterable[Record], fingerprint: str) -> None:

@@ -18,14 +18,18 @@ Key = tuple[str, str, str, int]
 
 
 def merge_records(
-    local: Iterable[Record], committed: Iterable[Record], wanted: Collection[str] | None = None
+    local: Iterable[Record],
+    committed: Iterable[Record],
+    wanted: Collection[str] | None = None,
+    *,
+    called: str = "committed",
 ) -> tuple[list[Record], list[str]]:
     """Return the records of one table, sorted, and what was left out.
 
     The same run (configuration hash and seed) stands once, as the local record; one that an error stopped is no
     result and stands in no table. A committed record is left out where its data have another fingerprint than the
     local ones, where local runs have other rows by the same rules of splitting (the code that cleans and cuts has
-    changed), or where local runs of its cell have other settings.
+    changed), or where local runs of its cell have other settings. ``called`` names such records in what is said.
 
     Raises:
         RecordError: where what remains has two fingerprints, other rows by the same rules, or two settings in one cell.
@@ -50,13 +54,13 @@ def merge_records(
         if run_key(record) in kept:
             continue
         if wanted is not None and record.config_hash not in wanted:
-            left_out["committed record(s) left out: the plan has no such run"] += 1
+            left_out[f"{called} record(s) left out: the plan has no such run"] += 1
         elif fingerprints and _fingerprint(record) not in fingerprints:
-            left_out["committed record(s) left out: their data have another fingerprint than the local runs'"] += 1
+            left_out[f"{called} record(s) left out: their data have another fingerprint than the local runs'"] += 1
         elif split_hash(record) not in rows.get(_splitting(record), {split_hash(record)}):
-            left_out["committed record(s) left out: their splits hold other rows than the local runs'"] += 1
+            left_out[f"{called} record(s) left out: their splits hold other rows than the local runs'"] += 1
         elif cell in settings and _settings(record) not in settings[cell]:
-            left_out["committed record(s) left out: local runs of the same cell have other settings"] += 1
+            left_out[f"{called} record(s) left out: local runs of the same cell have other settings"] += 1
         else:
             kept[run_key(record)] = record
     records = sorted(kept.values(), key=lambda record: (record.stage, record.condition, *_order(record)))

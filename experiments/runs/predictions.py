@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +20,27 @@ IDENTITY = ("row", "group", "label")
 
 
 def gather_predictions(
-    finals: list[Record], folders: Mapping[str, Path | None], committed_folder: Path
+    finals: list[Record], origins: Mapping[str, Path], tables: Collection[Path]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the wide table of predictions and a note for each run whose predictions are missing.
 
     Args:
         finals: records of final runs.
-        folders: run folder by run name; ``None`` where the committed predictions speak for the run.
-        committed_folder: holds the committed ``predictions.parquet``, if any.
+        origins: by run name, its run folder, or the one of ``tables`` whose ``predictions.parquet`` speaks for it.
+        tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
         RecordError: where a file is damaged, or two runs give one row different labels.
     """
-    committed = _read(committed_folder / PREDICTIONS_FILE)
+    wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     runs: dict[str, pd.DataFrame] = {}
     notes = []
     for name in (run_name(record) for record in finals if record.test is not None):
-        folder = folders[name]
-        if folder is not None:
-            run = _read(folder / PREDICTIONS_FILE, ["predicted"])
-        elif committed is not None and name in committed.columns:
-            run = committed[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
+        table = wide.get(origins[name])
+        if origins[name] not in wide:
+            run = _read(origins[name] / PREDICTIONS_FILE, ["predicted"])
+        elif table is not None and name in table.columns:
+            run = table[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
         else:
             run = None
         if run is None:

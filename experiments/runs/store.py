@@ -1,8 +1,8 @@
 """The evidence of a table: every record behind it, local and committed, with predictions and timings.
 
 Run folders under ``results/runs`` are local. ``records.jsonl.gz``, ``predictions.parquet`` and ``timing.csv`` beside a
-table are committed and hold the same, so that a fresh clone can rebuild the table. Where both know a run, the local
-record wins.
+published table are committed and hold the same, so that a fresh clone can rebuild the table; so do those beside a
+person's own tables under ``results/local``, from which a report is rebuilt after its run folders are gone.
 """
 
 from __future__ import annotations
@@ -51,13 +51,20 @@ class Evidence:
         return [record for record in self.records if record.stage == "tune"]
 
     @staticmethod
-    def gather(runs_folder: Path, committed_folder: Path, wanted: Collection[str] | None = None) -> Evidence:
-        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what is committed beside the tables.
+    def gather(
+        runs_folder: Path,
+        committed_folder: Path,
+        wanted: Collection[str] | None = None,
+        *,
+        own_folder: Path | None = None,
+    ) -> Evidence:
+        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what stands beside the tables.
 
         Args:
             runs_folder: holds ``<condition>/<cell>/seed_<n>/run.json``; may be absent.
             committed_folder: ``results/<grid>/<corpus>``; may be absent.
             wanted: configuration hashes to keep (a plan's); all by default.
+            own_folder: ``results/local/<grid>/<corpus>``; may be absent.
 
         Raises:
             RecordError: where a committed file is corrupt, or records cannot stand in one table.
@@ -65,16 +72,13 @@ class Evidence:
         from experiments.runs.predictions import gather_predictions
         from experiments.runs.timings import gather_timings
 
-        local, notes = local_records(runs_folder)
-        committed = read_committed(committed_folder)
-        folders = {run_key(record): folder for folder, record in local.items() if record.outcome.status != "failed"}
-        records, merge_notes = merge_records(local.values(), committed, wanted)
-        chosen = {run_name(record): folders.get(run_key(record)) for record in records}
-        predictions, prediction_notes = gather_predictions(
-            [record for record in records if record.stage == "final"], chosen, committed_folder
-        )
-        timings, timing_notes = gather_timings(records, chosen, committed_folder)
-        return Evidence(records, predictions, timings, notes + merge_notes + prediction_notes + timing_notes)
+        found, notes = gather_records(runs_folder, committed_folder, wanted, own_folder=own_folder)
+        records, origins = [record for record, _ in found], {run_name(record): origin for record, origin in found}
+        tables = [folder for folder in (committed_folder, own_folder) if folder is not None]
+        finals = [record for record in records if record.stage == "final"]
+        predictions, prediction_notes = gather_predictions(finals, origins, tables)
+        timings, timing_notes = gather_timings(records, origins, tables)
+        return Evidence(records, predictions, timings, notes + prediction_notes + timing_notes)
 
     def save(self, folder: Path) -> list[Path]:
         """Write the evidence files and return their paths; equal evidence gives equal bytes.
@@ -94,6 +98,29 @@ class Evidence:
         for name, content in contents.items():
             write_atomically(folder / name, content)
         return [folder / name for name in contents]
+
+
+def gather_records(
+    runs_folder: Path, committed_folder: Path, wanted: Collection[str] | None = None, *, own_folder: Path | None = None
+) -> tuple[list[tuple[Record, Path]], list[str]]:
+    """Return the records of one table, each with the folder it comes from, and what was left out.
+
+    Where several know a run, its run folder wins, then what is committed. Where they do not fit together (other texts,
+    other settings of a cell), the run folders win, then a person's own tables. The arguments are those of
+    :meth:`Evidence.gather`.
+    """
+    local, notes = local_records(runs_folder)
+    origins = {run_key(record): folder for folder, record in local.items() if record.outcome.status != "failed"}
+    committed = read_committed(committed_folder)
+    for record in committed:
+        origins.setdefault(run_key(record), committed_folder)
+    own = []
+    if own_folder is not None:
+        own = [record for record in read_committed(own_folder) if run_key(record) not in origins]
+        origins |= {run_key(record): own_folder for record in own}
+    mine, own_notes = merge_records(local.values(), own, wanted, called="earlier")
+    records, committed_notes = merge_records(mine, committed, wanted)
+    return [(record, origins[run_key(record)]) for record in records], notes + own_notes + committed_notes
 
 
 def local_records(runs_folder: Path) -> tuple[dict[Path, Record], list[str]]:

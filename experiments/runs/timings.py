@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -16,29 +16,32 @@ IDENTITY = ["variant", "cell", "seed"]
 
 
 def gather_timings(
-    records: list[Record], folders: Mapping[str, Path | None], committed_folder: Path
+    records: list[Record], origins: Mapping[str, Path], tables: Collection[Path]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return one table of the runs' timings, as text, and a note for each local file that cannot be read.
 
     Args:
         records: the records of the table.
-        folders: run folder by run name; ``None`` where the committed timings speak for the run.
-        committed_folder: holds the committed ``timing.csv``, if any.
+        origins: by run name, its run folder, or the one of ``tables`` whose ``timing.csv`` speaks for it.
+        tables: folders of tables, whose files hold the times of many runs; may be absent.
 
     Raises:
-        RecordError: where the committed file is damaged.
+        RecordError: where a table's file is damaged.
     """
-    committed = _read(committed_folder / TIMING_FILE)
-    if committed is not None and not set(IDENTITY) <= set(committed.columns):
-        raise RecordError(f"{committed_folder / TIMING_FILE} lacks one of the columns {', '.join(IDENTITY)}")
+    many = {folder: _read(folder / TIMING_FILE) for folder in tables}
+    for folder, table in many.items():
+        if table is not None and not set(IDENTITY) <= set(table.columns):
+            raise RecordError(f"{folder / TIMING_FILE} lacks one of the columns {', '.join(IDENTITY)}")
     frames, notes = [], []
     for name in (run_name(record) for record in records):
         variant, cell, seed = *name.split("/")[:2], name.rsplit("_", 1)[1]
-        folder = folders[name]
-        if folder is None and committed is not None:
-            mine = (committed["variant"] == variant) & (committed["cell"] == cell) & (committed["seed"] == seed)
-            frames.append(committed[mine])
-        elif folder is not None:
+        folder = origins[name]
+        if folder in many:
+            table = many[folder]
+            if table is not None:
+                mine = (table["variant"] == variant) & (table["cell"] == cell) & (table["seed"] == seed)
+                frames.append(table[mine])
+        else:
             try:
                 run = _read(folder / TIMING_FILE)
             except RecordError as error:

@@ -1,16 +1,19 @@
 """`experiments.ablation`: fast verbs import no torch, and nothing touches what another process is making."""
 
 import errno
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
-from synthetic_records import evidence_of, make_record
+from synthetic_records import evidence_of, make_record, write_run, write_runs
 from tiny_runs import make, tiny_run
 
 from experiments import ablation
@@ -24,7 +27,7 @@ from experiments.planning.runs import Run
 from experiments.runs.files import write_record
 from experiments.runs.locks import locked
 from experiments.runs.record import Outcome, Record
-from experiments.runs.store import read_committed
+from experiments.runs.store import Evidence, read_committed
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -103,7 +106,7 @@ def test_a_report_of_tuning_trials_alone_keeps_them(tmp_path: Path, capsys: pyte
     with pytest.raises(SystemExit):
         ablation.main(["report", "smoke", "--results", str(tmp_path)])
     assert "1 tuning trials and no finished run" in capsys.readouterr().err
-    (kept,) = read_committed(tmp_path / "smoke" / "listops")
+    (kept,) = read_committed(tmp_path / "local" / "smoke" / "listops")
     assert (kept.stage, kept.config_hash, kept.history) == ("tune", trial.config_hash, trial.history)
 
 
@@ -130,7 +133,7 @@ def test_a_report_of_some_conditions_is_the_report_of_all(tmp_path: Path) -> Non
     said = []
     for only in ([], ["--conditions", "[post_ln]"]):
         ablation.main(["report", str(grid), "--results", str(tmp_path / "results"), *only])
-        said.append((tmp_path / "results" / "toy" / "listops" / "report.md").read_text())
+        said.append((tmp_path / "results" / "local" / "toy" / "listops" / "report.md").read_text())
     assert said[0] == said[1] and "Slow start" in said[0]
 
 
@@ -152,3 +155,92 @@ def test_when_every_run_failed_the_last_thing_said_is_why(
     assert complaint == ""
     last = said[said.index("run(s) failed") :]
     assert "pre_ln/tune,learning_rate=0.001/seed_1000: " in last and "RuntimeError: the [model] is broken" in last
+
+
+def own_and_published(results: Path, *records: Record) -> tuple[Path, Path]:
+    for record in records:
+        write_run(results / "runs" / "smoke" / "listops", replace(record, grid="smoke", corpus="listops"))
+    return results / "local" / "smoke" / "listops", results / "smoke" / "listops"
+
+
+def save(folder: Path, *records: Record) -> None:
+    """Write the evidence of records as it stands beside a table."""
+    with TemporaryDirectory() as runs:
+        Evidence.gather(write_runs(Path(runs), list(records)), Path(runs) / "none").save(folder)
+
+
+def test_a_report_goes_to_a_folder_of_ones_own_and_publish_puts_it_in_place_of_the_committed_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, published = own_and_published(tmp_path, make_record("pre_ln", 0), make_record("post_ln", 0))
+    (published / "figures").mkdir(parents=True)
+    save(published, make_record("pre_ln", 7))
+    (published / "figures" / "macro_f1.png").write_bytes(b"an older one, which a page shows")
+    (published / "summary.tex").write_text("of an older layout")
+    before = {path: path.read_bytes() for path in published.rglob("*") if path.is_file()}
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert {path: path.read_bytes() for path in published.rglob("*") if path.is_file()} == before
+    assert capsys.readouterr().out.rstrip().endswith(f"and {own / 'report.md'}")
+    ablation.main(["publish", "smoke", "--results", str(tmp_path)])
+    made = {str(path.relative_to(own)) for path in own.rglob("*") if path.is_file()}
+    assert {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()} == {
+        *made,
+        "figures/macro_f1.png",
+    }
+    assert all((published / name).read_bytes() == (own / name).read_bytes() for name in made)
+    assert (published / "figures" / "macro_f1.png").read_bytes().startswith(b"\x89PNG")
+    assert [record.seed for record in read_committed(published)] == [0, 0, 7]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["local", "runs", "smoke"]
+
+
+def test_what_is_not_there_or_contradicts_itself_is_not_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusal() -> str:
+        with pytest.raises(SystemExit) as stopped:
+            ablation.main(["publish", "smoke", "--results", str(tmp_path)])
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    own, published = own_and_published(tmp_path, make_record("pre_ln", 0))
+    assert "holds no finished run" in refusal()
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    monkeypatch.setattr("experiments.reporting.grid_report.LARGEST", 10)
+    assert "MiB" in refusal()
+    monkeypatch.undo()
+    table = pd.read_parquet(own / "predictions.parquet")
+    table.iloc[0, -1] = (table.iloc[0, -1] + 1) % 3
+    table.to_parquet(own / "predictions.parquet")
+    assert "is not that of its predictions" in refusal()
+    assert not published.exists()
+
+
+def test_a_report_is_rebuilt_from_ones_own_tables_after_the_run_folders_are_gone(tmp_path: Path) -> None:
+    own, published = own_and_published(tmp_path, make_record("pre_ln", 0))
+    save(published, make_record("post_ln", 3))
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    before = {path.name: path.read_bytes() for path in own.iterdir()}
+    shutil.rmtree(tmp_path / "runs")
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert {path.name: path.read_bytes() for path in own.iterdir()} == before
+    assert [(record.condition, record.seed) for record in read_committed(own)] == [("post_ln", 3), ("pre_ln", 0)]
+
+
+def test_a_run_that_is_committed_in_another_version_is_taken_from_there(tmp_path: Path) -> None:
+    own, published = own_and_published(tmp_path)
+    old, new = make_record("pre_ln", 0), replace(make_record("pre_ln", 0), history={"train": {"step": [1]}})
+    save(own, old, make_record("post_ln", 0))
+    save(published, new)
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    kept = {record.condition: record.history for record in read_committed(own)}
+    assert kept == {"pre_ln": new.history, "post_ln": make_record("post_ln", 0).history}
+
+
+def test_committed_runs_of_another_text_give_way_to_ones_own_whose_run_folders_are_gone(tmp_path: Path) -> None:
+    own, published = own_and_published(tmp_path)
+    elsewhere = make_record("pre_ln", 5)
+    elsewhere.data["fingerprint"] = "the text of other packages"
+    save(own, make_record("pre_ln", 0))
+    save(published, elsewhere)
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert [record.seed for record in read_committed(own)] == [0]

@@ -96,9 +96,12 @@ def test_results_of_other_files_of_the_same_name_are_neither_shown_nor_overwritt
     for verb in ("status", "report", "run"):
         assert "holds runs of another text" in complaint(capsys, ablation.main, verb, *options)
     shutil.rmtree(tmp_path / "results" / "runs")
-    evidence_of(made_elsewhere()).save(tmp_path / "results" / "smoke" / "own")
-    for verb in ("status", "report", "run"):
-        assert "holds runs of another text" in complaint(capsys, ablation.main, verb, *options)
+    for place in ("smoke", "local/smoke"):
+        tables = tmp_path / "results" / place / "own"
+        evidence_of(made_elsewhere()).save(tables)
+        for verb in ("status", "report", "run"):
+            assert f"{tables} holds runs of another text" in complaint(capsys, ablation.main, verb, *options)
+        shutil.rmtree(tables)
 
 
 def made_elsewhere() -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import re
 import subprocess
@@ -15,10 +16,9 @@ import pytest
 
 from experiments.claims import corpus_of, main, needed
 from experiments.errors import ExperimentError
-from experiments.evidence.claim import Claim, load_claims
+from experiments.evidence.claim import Arm, Claim, check_arms, load_claims, parse_text
 from experiments.evidence.judge import labels
-from experiments.evidence.part import Side, parse_text
-from experiments.evidence.sides import check_sides
+from experiments.evidence.published_table import contradictions
 from experiments.paths import CLAIMS
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
@@ -62,7 +62,7 @@ def test_every_part_names_what_its_grid_has_with_enough_seeds_on_every_corpus() 
                 grid = grid_on(part.grid, corpus)
                 assert grid.corpus == corpus
                 assert len(grid.seeds) >= (10 if corpus in CONFIRMATORY else 5)
-                check_sides(claim, part, grid)
+                check_arms(claim, part, grid)
 
 
 def test_measures_that_need_a_target_have_the_tfidf_baseline() -> None:
@@ -122,21 +122,21 @@ def test_a_condition_or_a_swept_value_that_the_grid_lacks_is_refused() -> None:
     claim = load_claims(["residual_gradients"])[0]
     part, grid = claim.parts[0], grid_on("stability", "docstrings")
     for side, message in (
-        (Side(condition="post_nl"), "'post_ln'"),
-        (Side(condition="post_ln", swept={"model.learning_rate": 0.5}), r"model\.learning_rate 0\.5, only 0\.0003"),
-        (Side(condition="post_ln", swept={"model.learning_rat": 1e-3}), r"model\.learning_rate"),
-        (Side(condition="post_ln"), r"6 runs a seed, but gradient_imbalance_at_start is measured on one"),
+        (Arm(condition="post_nl"), "'post_ln'"),
+        (Arm(condition="post_ln", swept={"model.learning_rate": 0.5}), r"model\.learning_rate 0\.5, only 0\.0003"),
+        (Arm(condition="post_ln", swept={"model.learning_rat": 1e-3}), r"model\.learning_rate"),
+        (Arm(condition="post_ln"), r"6 runs a seed, but gradient_imbalance_at_start is measured on one"),
     ):
         with pytest.raises(ExperimentError, match=message):
-            check_sides(claim, replace(part, treatment=side), grid)
+            check_arms(claim, replace(part, treatment=side), grid)
 
 
 def test_shares_of_runs_may_leave_swept_values_open_but_nothing_shown_beside_may() -> None:
     (claim,) = load_claims(["norm_stability"])
     part = next(part for part in claim.parts if part.metric == "failure_share")
-    check_sides(claim, part, grid_on("stability", "docstrings"))
+    check_arms(claim, part, grid_on("stability", "docstrings"))
     with pytest.raises(ExperimentError, match="pathological_gradient_share is measured on one"):
-        check_sides(claim, replace(part, shown=("pathological_gradient_share",)), grid_on("stability", "docstrings"))
+        check_arms(claim, replace(part, shown=("pathological_gradient_share",)), grid_on("stability", "docstrings"))
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,20 @@ def test_a_report_without_any_run_says_so_and_loads_no_torch(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    english, chinese = ((tmp_path / name).read_text(encoding="utf-8") for name in ("REPORT.md", "REPORT.zh-CN.md"))
-    judged_by_runs = sum(not claim.arithmetic for claim in load_claims())
-    assert english.count("**not run**") == judged_by_runs + 1, "all claims but the one of arithmetic, and the rules"
-    assert chinese.count("**未运行**") == judged_by_runs + 1
-    assert english.count("**refuted** (section 7.3.2; `published_table`)") == 1
-    assert not (tmp_path / "figures").exists()
+    assert sorted(path.name for path in tmp_path.rglob("*.csv")) == ["claims.csv", "effects.csv"]
+    with (tmp_path / "local" / "verdicts" / "claims.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    verdicts = {row["claim"]: row["verdict"] for row in rows}
+    for claim in load_claims():
+        assert verdicts[claim.claim["en"]] == ("refuted" if claim.arithmetic else "not run")
+
+
+def test_what_arithmetic_finds_in_the_articles_table_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["report", "published_table", "--results", str(tmp_path)])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(found.sentence in printed for found in contradictions())
 
 
 def test_every_part_and_corpus_of_a_claim_is_printed_whole_on_a_narrow_terminal(

@@ -51,6 +51,14 @@ def test_a_run_leaves_every_file_of_the_contract(folder: Path) -> None:
     assert folder.parts[-5:] == ("tiny", "listops", "pre_ln", "default", "seed_0")
 
 
+def test_curves_are_recorded_with_five_significant_digits_and_scores_with_all(folder: Path) -> None:
+    record = read_record(folder)
+    losses = record.history["validation"]["loss"]
+    assert losses and all(loss == float(f"{loss:.4e}") for loss in losses)
+    assert record.validation is not None
+    assert record.validation.loss != pytest.approx(float(f"{record.validation.loss:.4e}"), abs=0, rel=1e-12)
+
+
 def test_scores_are_those_of_the_predictions(folder: Path) -> None:
     record, rows = read_record(folder), pd.read_parquet(folder / "predictions.parquet")
     assert record.test is not None

@@ -15,19 +15,12 @@ import yaml
 from scipy.stats import beta, sem, t, ttest_1samp
 from synthetic_records import LABELS, make_record, scores_of, with_scores, without_scores
 
-from experiments.claims import corpus_of
-from experiments.evidence.cells import Cells, end, p_value
-from experiments.evidence.claim import Claim, load_claims
-from experiments.evidence.comparison import compare
-from experiments.evidence.effect_tables import EffectTables
-from experiments.evidence.evidence import GridResults
-from experiments.evidence.forest import compose
-from experiments.evidence.judge import Judgement, detectable_in_weakest, judge, judge_member, labels
-from experiments.evidence.part import Part, Side
-from experiments.evidence.remarks import Remarks
-from experiments.evidence.report import write_report
-from experiments.evidence.wording import PHRASES
-from experiments.paths import runs_folder, tables_folder
+from experiments.evidence.claim import Arm, Claim, Part
+from experiments.evidence.judge import JudgedClaim, detectable_in_weakest, judge, judge_member, labels
+from experiments.evidence.measurement import compare, mean_of
+from experiments.evidence.records import GridResults
+from experiments.evidence.tables import write_tables
+from experiments.paths import runs_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
@@ -65,8 +58,8 @@ def part(**changes: Any) -> Part:
         "title": TITLE,
         "grid": "toy",
         "corpora": ("listops",),
-        "treatment": Side(condition="post_ln", swept=swept),
-        "control": Side(condition="no_norm", swept=swept),
+        "treatment": Arm(condition="post_ln", swept=swept),
+        "control": Arm(condition="no_norm", swept=swept),
         "metric": "macro_f1",
         "direction": "higher",
         "delta": 0.01,
@@ -125,7 +118,7 @@ def scored(grid: Grid, difference: float, noise: Sequence[float] = tuple(NOISE))
     ]
 
 
-def judged(results: GridResults, *parts: Part, **changes: Any) -> Judgement:
+def judged(results: GridResults, *parts: Part, **changes: Any) -> JudgedClaim:
     (judgement,) = judge([claim(*parts, **changes)], lambda grid, corpus: results)
     return judgement
 
@@ -142,7 +135,7 @@ def test_all_three_verdicts(grid: Grid, tmp_path: Path, difference: float, noise
     assert (effect.verdict.reason == "equivalent") == (difference == 0)
     assert effect.interval is not None
     assert effect.interval.mean == pytest.approx(difference + noise * NOISE.mean())
-    assert effect.measurement.pairs == SEEDS
+    assert effect.measured.pairs == SEEDS
     lower = judged(results, part(direction="lower")).effects[0].interval
     assert lower is not None and lower.mean == pytest.approx(-effect.interval.mean)
 
@@ -159,12 +152,12 @@ def test_nothing_is_judged_before_every_planned_run_is_there(grid: Grid, tmp_pat
     results = results_of(grid, tmp_path, scored(grid, 0.05)[:-8])
     (effect,) = judged(results, part()).effects
     assert effect.verdict.name == "not run" and effect.interval is None
-    assert 0 < effect.measurement.found < effect.measurement.planned == 2 * SEEDS
+    assert 0 < effect.measured.found < effect.measured.planned == 2 * SEEDS
 
 
 def test_a_seed_counts_once_all_its_runs_are_there(grid: Grid, tmp_path: Path) -> None:
     records = [r for r in scored(grid, 0.05) if (r.seed, r.swept.get("model.learning_rate")) != (3, 0.01)]
-    side = results_of(grid, tmp_path, records).side(Side(condition="post_ln"))
+    side = results_of(grid, tmp_path, records).runs_of(Arm(condition="post_ln"))
     assert (side.found, side.planned, side.is_complete) == (2 * SEEDS - 1, 2 * SEEDS, False)
     assert sorted(side.records) == [seed for seed in range(SEEDS) if seed != 3]
 
@@ -172,7 +165,7 @@ def test_a_seed_counts_once_all_its_runs_are_there(grid: Grid, tmp_path: Path) -
 def test_a_run_of_other_settings_does_not_count(grid: Grid, tmp_path: Path) -> None:
     records = [replace(record, config_hash="0" * 16) for record in scored(grid, 0.05)]
     effect = judged(results_of(grid, tmp_path, records), part()).effects[0]
-    assert (effect.verdict.name, effect.measurement.found) == ("not run", 0)
+    assert (effect.verdict.name, effect.measured.found) == ("not run", 0)
 
 
 def diverged(records: list[Record], condition: str, from_seed: int) -> list[Record]:
@@ -186,11 +179,11 @@ def diverged(records: list[Record], condition: str, from_seed: int) -> list[Reco
 def test_diverged_seeds_are_left_out_and_counted_and_too_few_judge_nothing(grid: Grid, tmp_path: Path) -> None:
     lost = diverged(scored(grid, 0.05), "no_norm", 7)
     effect = judged(results_of(grid, tmp_path / "some", lost), part()).effects[0]
-    assert (effect.measurement.pairs, effect.measurement.excluded, effect.verdict.name) == (7, 3, "confirmed")
-    assert Cells(PHRASES["en"]).left_out(effect) == "3 (only control 3)"
+    assert (effect.measured.pairs, effect.measured.seeds, effect.verdict.name) == (7, 10, "confirmed")
+    assert effect.measured.lacking == {"treatment": 0, "control": 3}
     few = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), part()).effects[0]
-    assert (few.measurement.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
-    assert few.measurement.p_value is None, "what cannot be judged takes no part in Holm's steps"
+    assert (few.measured.pairs, few.verdict.name, few.verdict.reason) == (2, "inconclusive", "few_seeds")
+    assert few.measured.p_value is None, "what cannot be judged takes no part in Holm's steps"
     assert few.interval is None and few.detectable is None
 
 
@@ -203,11 +196,11 @@ def test_what_survives_on_one_side_alone_is_no_evidence_for_it(
     results = results_of(grid, tmp_path, diverged(scored(grid, difference), condition, 3))
     (effect,) = judged(results, part()).effects
     assert (effect.verdict.name, effect.verdict.reason) == ("inconclusive", reason)
-    assert f"{SEEDS - 3} seed(s)" in Cells(PHRASES["en"]).verdict(effect)
+    assert effect.measured.arms.doubts[reason] == SEEDS - 3
 
 
 def failing_part() -> Part:
-    sides = {"treatment": Side(condition="post_ln"), "control": Side(condition="no_norm")}
+    sides = {"treatment": Arm(condition="post_ln"), "control": Arm(condition="no_norm")}
     return part(metric="failure_share", direction="lower", test="paired_outcomes", delta=0.1, **sides)
 
 
@@ -215,10 +208,10 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     most = judged(results_of(grid, tmp_path / "most", diverged(scored(grid, 0.05), "no_norm", 2)), failing_part())
     (share,) = most.effects
     assert share.interval is not None and share.interval.mean == pytest.approx(0.8)
-    assert (share.measurement.planned, share.verdict.name) == (4 * SEEDS, "confirmed")
+    assert (share.measured.planned, share.verdict.name) == (4 * SEEDS, "confirmed")
     always = diverged(scored(grid, 0.05), "no_norm", 0)
     (certain,) = judged(results_of(grid, tmp_path / "always", always), failing_part()).effects
-    assert certain.measurement.p_value == pytest.approx(2 / 2 ** (2 * SEEDS)), "McNemar's: the t-test knows no chance"
+    assert certain.measured.p_value == pytest.approx(2 / 2 ** (2 * SEEDS)), "McNemar's: the t-test knows no chance"
     all_fail = diverged(diverged(scored(grid, 0.05), "no_norm", 0), "post_ln", 0)
     (same,) = judged(results_of(grid, tmp_path / "all", all_fail), failing_part()).effects
     assert same.interval is not None and same.interval.high > 0.1 > same.interval.low
@@ -226,8 +219,6 @@ def test_failures_are_judged_run_by_run(grid: Grid, tmp_path: Path) -> None:
     (none,) = judged(results_of(grid, tmp_path / "none", scored(grid, 0.05)), failing_part()).effects
     assert none.interval is not None and none.interval.high > 0.1 and none.verdict.name == "inconclusive"
     assert none.detectable is None
-    assert Cells(PHRASES["en"]).detectable(none) == "nothing: the control never failed"
-    assert Cells(PHRASES["zh"]).detectable(none) == "无：对照组从未失败"
 
 
 def test_of_failed_runs_the_smallest_difference_is_told_that_the_exact_interval_sets_apart_from_0() -> None:
@@ -264,7 +255,7 @@ def test_a_family_is_adjusted_together_and_replications_apart(grid: Grid, tmp_pa
     among = judged(results, *parts).effects[0]
     assert among.adjusted.p_value == pytest.approx(min(1, 4 * alone.adjusted.p_value))
     beside = judged(results, part(replications=("trec", "sst5"))).effects
-    assert [effect.measurement.is_confirmatory for effect in beside] == [True, False, False]
+    assert [effect.measured.is_confirmatory for effect in beside] == [True, False, False]
     assert beside[0].adjusted == alone.adjusted
     assert beside[1].adjusted.p_value == pytest.approx(min(1, 2 * alone.adjusted.p_value))
 
@@ -277,7 +268,7 @@ def test_lower_ends_have_the_levels_of_holm_and_upper_ends_that_of_the_whole_fam
     }
     (judgement,) = judge([claim(part(corpora=tuple(differences)))], lambda _, corpus: results[corpus])
     for level, effect in zip((0.05, 0.05 / 4, 0.05 / 2, 0.05 / 3), judgement.effects, strict=True):
-        values = differences[effect.measurement.corpus] + NOISE
+        values = differences[effect.measured.corpus] + NOISE
         low, high = (t.interval(1 - at, SEEDS - 1, values.mean(), sem(values)) for at in (level, 0.05 / 4))
         assert effect.interval is not None
         assert (effect.interval.low, effect.interval.high) == (pytest.approx(low[0]), pytest.approx(high[1]))
@@ -339,29 +330,25 @@ def test_every_class_and_measure_must_rise(grid: Grid, tmp_path: Path) -> None:
     every = part(metric="class_precision_recall_f1", test="intersection_union")
     all_rise = judged(results_of(grid, tmp_path / "all", records(dict.fromkeys(range(3), 0.95))), every).effects[0]
     assert all_rise.verdict.name == "confirmed"
-    sds = [float(np.std(component.values, ddof=1)) for component in all_rise.measurement.components]
+    sds = [float(np.std(component.values, ddof=1)) for component in all_rise.measured.components]
     assert all_rise.detectable is not None
     experiments = np.random.default_rng(2).normal(all_rise.detectable, max(sds), size=(2000, SEEDS, len(sds)))
     shown = (ttest_1samp(experiments, 0, axis=1).pvalue <= all_rise.adjusted.level).all(axis=1)
     assert 0.8 - 2 * np.sqrt(0.8 * 0.2 / 2000) <= shown.mean() < 0.9
-    assert len(all_rise.measurement.components) == 9 and all_rise.measurement.comparison.names[0] == "torch precision"
+    assert len(all_rise.measured.components) == 9 and all_rise.measured.arms.names[0] == "torch precision"
     one_falls = judged(results_of(grid, tmp_path / "one", records({0: 0.95, 1: 0.95, 2: 0.3})), every).effects[0]
     assert one_falls.verdict.name == "refuted"
     assert one_falls.adjusted.p_value == 1.0
-    means = [np.mean(component.values) for component in one_falls.measurement.components]
-    assert one_falls.measurement.weakest == one_falls.measurement.comparison.names[int(np.argmin(means))]
-    cells = EffectTables("en", PHRASES["en"], tmp_path).effect_row(one_falls)
-    name, score = one_falls.measurement.weakest.split(" ")
-    assert f"({name} {PHRASES['en'][score]})" in cells[2]
-    assert f"（{name} 的{PHRASES['zh'][score]}）" in Cells(PHRASES["zh"]).effect(one_falls)
-    alone = dict(zip(one_falls.measurement.comparison.names, one_falls.measurement.components, strict=True))
-    sd = alone[one_falls.measurement.weakest].spread().sd
+    means = [np.mean(component.values) for component in one_falls.measured.components]
+    assert one_falls.measured.weakest == one_falls.measured.arms.names[int(np.argmin(means))]
+    alone = dict(zip(one_falls.measured.arms.names, one_falls.measured.components, strict=True))
+    sd = alone[one_falls.measured.weakest].spread().sd
     assert sd is not None
     gain = detectable_in_weakest(one_falls)
+    assert gain is not None
     draws = np.random.default_rng(3).normal(gain, sd, size=(2000, SEEDS))
     found = (ttest_1samp(draws, 0, axis=1).pvalue <= one_falls.adjusted.level).mean()
     assert found == pytest.approx(0.8, abs=2 * np.sqrt(0.8 * 0.2 / 2000))
-    assert Cells(PHRASES["en"]).detectable(replace(one_falls, detectable=1.2)) == "> 1: cannot be shown"
 
 
 def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path: Path) -> None:
@@ -386,7 +373,7 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     }.items():
         found[name] = judged(results_of(grid, tmp_path / name, records(fast, slow)), speed).effects[0]
     # 90 % of TF-IDF's score is the target: the same share of the way between two validations on both sides.
-    both = found["both"].measurement.comparison
+    both = found["both"].measured.arms
     times = [next(iter(side.values())) for side in (both.control, both.treatment)]
     assert [50 < times[1].value < 100, 150 < times[0].value < 200] == [True, True]
     assert found["both"].verdict.name == "confirmed"
@@ -394,16 +381,14 @@ def test_times_that_are_not_reached_bound_what_can_be_said(grid: Grid, tmp_path:
     assert found["both"].interval.mean == pytest.approx(np.log2(times[0].value / times[1].value))
     assert (found["slow"].verdict.name, found["slow"].verdict.reason) == ("inconclusive", "lower_bound")
     assert found["fast"].verdict == Verdict("refuted"), "a bound is never said to be equal"
-    assert found["none"].verdict.reason == "few_seeds" and found["none"].measurement.excluded == SEEDS
-    assert found["none"].measurement.shown[0].treatment.count == 0, "the budget is no time of arrival"
-    tables = EffectTables("en", PHRASES["en"], tmp_path)
-    assert tables.effect_row(found["slow"])[2].startswith("≥ ") and tables.effect_row(found["fast"])[2].startswith("≤ ")
-    assert found["slow"].interval is not None and found["fast"].interval is not None
-    low, high = end(found["slow"].interval.low, 0.415), end(found["fast"].interval.high, 0.415)
-    assert tables.cells.interval(found["slow"]) == f"[{low}, –]", "how much larger no pair can tell"
-    assert tables.cells.interval(found["fast"]) == f"[–, {high}]"
-    assert tables.cells.verdict(found["fast"]) == f"refuted ({SEEDS} of {SEEDS} pairs only bound the effect)"
-    assert tables.cells.verdict(found["both"]) == "confirmed"
+    assert found["none"].verdict.reason == "few_seeds"
+    assert (found["none"].measured.pairs, found["none"].measured.seeds) == (0, SEEDS)
+    assert mean_of(found["none"].measured.arms.treatment) is None, "the budget is no time of arrival"
+    slow, fast = found["slow"], found["fast"]
+    assert slow.interval is not None and fast.interval is not None
+    assert slow.known_ends == (slow.interval.low, None), "how much larger no pair can tell"
+    assert fast.known_ends == (None, fast.interval.high)
+    assert (slow.measured.arms.doubts, fast.measured.arms.doubts) == ({"lower_bound": SEEDS}, {"upper_bound": SEEDS})
     assert found["early"].verdict.name == "confirmed"
     assert found["late"].verdict.name == "refuted"
 
@@ -413,152 +398,87 @@ def test_without_the_baselines_score_nothing_that_asks_for_it_is_judged(grid: Gr
     results = results_of(grid, tmp_path, records)
     gap = part(metric="gap_at_common_train_f1", direction="lower")
     (effect,) = judged(results, gap).effects
-    assert effect.verdict.name == "not run" and effect.measurement.planned - effect.measurement.found == 1
+    assert effect.verdict.name == "not run" and effect.measured.planned - effect.measured.found == 1
     assert judged(results, part()).effects[0].verdict.name == "confirmed"
 
 
-def test_the_report_says_everything_in_both_languages_and_twice_the_same(grid: Grid, tmp_path: Path) -> None:
-    results = results_of(grid, tmp_path, scored(grid, 0.05))
-    tables = tables_folder(tmp_path, grid.name, grid.corpus)
-    (tables / "figures").mkdir(parents=True)
-    for name in ("report.md", "summary.md", "figures/macro_f1.png", "figures/gradient_norms.png"):
-        (tables / name).write_text("made by the grid's own report")
-    whole = claim(part(shown=("accuracy",), replications=("trec",)))
-    table = claim(id="table", number=2, family="table", arithmetic=True)
-    judgements = judge([whole, table], lambda grid, corpus: results)
-    written = write_report(judgements, tmp_path)
-    first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in write_report(judgements, tmp_path)] == first
-    english, chinese = (path.read_text(encoding="utf-8") for path in written[:2])
-    effect = judgements[0].effects[0]
-    assert effect.interval is not None and effect.detectable is not None
-    row = next(line for line in english.splitlines() if line.startswith("| with against without | listops | 0.0"))
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[2] == f"{effect.interval.mean:.3f}"
-    assert cells[3] == f"\\[{effect.interval.low:.3f}, {effect.interval.high:.3f}\\]"
-    assert cells[4:8] == ["&lt; 0.001", "0.002", "10", "0"]
-    assert cells[8:11] == ["0.010", f"{effect.detectable:.3f}", "confirmed"]
-    behind = ["[by seed](verdicts/norms.csv)", "[table](toy/listops/summary.md)"]
-    assert cells[11] == ", ".join([*behind, "[figure](toy/listops/figures/macro_f1.png)"])
-    with (tmp_path / "verdicts" / "norms.csv").open(newline="") as file:
-        values = list(csv.DictReader(file))
-    here = [line for line in values if line["corpus"] == "listops"]
-    differences = [float(line["treatment"]) - float(line["control"]) for line in here]
-    assert len(here) == SEEDS and np.mean(differences) == pytest.approx(effect.interval.mean, abs=1e-5)
-    assert "[confirmed](#norms)" in english and '<a id="norms"></a>\n\n## 1. Norms help.' in english
-    assert "[证实](#norms)" in chinese and '<a id="norms"></a>' in chinese
-    for text, words in ((english, ("Replications", "1 confirmed")), (chinese, ("重复实验", "1 项证实", "有与无相比"))):
-        assert all(word in text for word in words)
-        assert "![" in text and "figures/claims.png" in text
-    assert written[2].read_bytes().startswith(b"\x89PNG")
-    assert runs_folder(tmp_path, grid.name, grid.corpus).is_dir()
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
-def test_the_figure_shows_an_effect_in_units_of_delta_and_names_the_mean_where_it_lies_beyond_the_axis(
+def test_the_tables_hold_verdicts_effects_and_the_values_behind_them_and_come_out_the_same_twice(
     grid: Grid, tmp_path: Path
 ) -> None:
-    judgement = judged(results_of(grid, tmp_path, scored(grid, 0.05)), part(delta=0.025), part(id="far", delta=0.001))
-    mean = 0.05 + NOISE.mean()
-    panel = compose([judgement]).axes[0]
-    drawn = [float(x) for line in panel.lines if line.get_marker() == "o" for x in line.get_xdata()]
-    assert drawn == [pytest.approx(mean / 0.025)]
-    (text,) = panel.texts
-    assert text.get_text() == f"{mean / 0.001:.0f}" and text.xy[0] + text.xyann[0] > max(panel.get_xticks())
+    results = results_of(grid, tmp_path, diverged(scored(grid, 0.05), "no_norm", 9))
+    whole = claim(part(shown=("accuracy",), replications=("trec",)))
+    table = claim(id="table", number=2, family="table", arithmetic=True)
+    claims = judge([whole, table], lambda grid, corpus: results)
+    written = write_tables(claims, tmp_path / "tables")
+    assert [path.name for path in written] == ["claims.csv", "effects.csv", "norms.csv"]
+    first = [path.read_bytes() for path in written]
+    assert [path.read_bytes() for path in write_tables(claims, tmp_path / "tables")] == first
+    overview, effects, values = map(table_of, written)
+    assert [(row["number"], row["verdict"], row["parts confirmed"]) for row in overview] == [
+        ("1", "confirmed", "1"),
+        ("2", "refuted", "0"),
+    ]
+    here, beside = effects
+    found = claims[0].effects[0]
+    assert found.interval is not None and found.measured.sign_flip_p_value is not None
+    for column, value in (
+        ("effect", found.interval.mean),
+        ("low", found.interval.low),
+        ("high", found.interval.high),
+        ("p_sign_flips", found.measured.sign_flip_p_value),
+        ("p_holm", found.adjusted.p_value),
+        ("detectable", found.detectable),
+        ("control", 0.7),
+    ):
+        assert float(here[column]) == pytest.approx(value, rel=1e-5), column
+    assert (here["decides"], beside["decides"], beside["corpus"]) == ("yes", "no", "trec")
+    told = ("pairs", "left_out", "only_treatment_lacks", "only_control_lacks", "doubts", "verdict", "reason")
+    assert [here[name] for name in told] == ["9", "1", "0", "1", "control_lost 1", "confirmed", ""]
+    by_seed = [row for row in values if row["corpus"] == "listops"]
+    assert [row["measure"] for row in by_seed] == ["macro_f1"] * SEEDS + ["accuracy"] * SEEDS
+    assert by_seed[9]["control"] == "" and by_seed[9]["treatment"] != ""
+    differences = [float(row["treatment"]) - float(row["control"]) for row in by_seed[:9]]
+    assert np.mean(differences) == pytest.approx(found.interval.mean, abs=1e-5)
 
 
-def test_parts_without_any_run_are_named_in_one_sentence(grid: Grid, tmp_path: Path) -> None:
-    recorded, none = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "none")
-    other = {"en": "the other way round", "zh": "反过来"}
-    whole = claim(part(replications=("trec", "sst5")), part(id="other", title=other, replications=("trec", "sst5")))
-    (judgement,) = judge([whole], lambda grid, corpus: recorded if corpus == "listops" else none)
-    tables = EffectTables("en", PHRASES["en"], tmp_path)
-    assert tables.write(judgement.replications) == ["No run is recorded yet on trec, sst5."]
-    table, values = tables.write(judgement.confirmatory)
-    assert table.count("listops") >= 2 and "No run" not in table + values
+def test_an_end_that_nothing_is_known_of_and_a_part_without_runs_are_empty_cells(grid: Grid, tmp_path: Path) -> None:
+    (none,) = judge([claim(part())], lambda *_: GridResults(grid, tmp_path / "none"))
+    write_tables([none], tmp_path / "tables")
+    (row,) = table_of(tmp_path / "tables" / "effects.csv")
+    empty = ("treatment", "control", "effect", "low", "high", "p_holm", "p_sign_flips", "detectable")
+    assert {row[name] for name in empty} == {""}
+    assert (row["verdict"], row["reason"], row["delta"]) == ("not run", "missing", "0.01")
 
 
 def test_a_diverged_run_beside_scores_of_every_class_adds_no_row_without_a_name(grid: Grid, tmp_path: Path) -> None:
     every = part(metric="class_precision_recall_f1", test="intersection_union")
     results = results_of(grid, tmp_path, diverged(scored(grid, 0.05), "no_norm", 7))
-    write_report([judged(results, every)], tmp_path)
-    with (tmp_path / "verdicts" / "norms.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    write_tables([judged(results, every)], tmp_path / "tables")
+    rows = table_of(tmp_path / "tables" / "norms.csv")
     assert len(rows) == 9 * SEEDS and all(":" in row["measure"] for row in rows)
 
 
-def test_a_report_leaves_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Path) -> None:
+def test_tables_leave_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Path) -> None:
     recorded, gone = results_of(grid, tmp_path, scored(grid, 0.05)), GridResults(grid, tmp_path / "emptied")
-    written = write_report([judged(recorded, part())], tmp_path)
-    by_seed = tmp_path / "verdicts" / "norms.csv"
+    written = write_tables([judged(recorded, part())], tmp_path / "tables")
+    by_seed = tmp_path / "tables" / "norms.csv"
     assert by_seed in written and by_seed.is_file()
     renamed = by_seed.rename(by_seed.with_stem("its_former_name"))
-    write_report([judged(recorded, part())], tmp_path)
+    write_tables([judged(recorded, part())], tmp_path / "tables")
     assert by_seed.is_file() and not renamed.exists()
-    written = write_report([judged(gone, part())], tmp_path)
+    written = write_tables([judged(gone, part())], tmp_path / "tables")
     assert by_seed not in written and not by_seed.exists()
-
-
-@pytest.mark.parametrize(
-    ("metric", "table", "figure"),
-    [
-        ("gradient_imbalance_at_start", None, "gradient_ratio"),
-        ("vanishing_gradient_share", None, "gradient_norms_learning_rate=0.001"),
-        ("steps_to_target", "summary", "learning_curves"),
-        ("gradient_imbalance_in_training", None, "gradient_norms_learning_rate=0.001"),
-        ("failure_share", "summary", "failures_by_learning_rate"),
-        ("failure_share", "summary", "macro_f1"),
-        ("class_precision_recall_f1", "per_class", "confusion"),
-        ("macro_f1", "summary", "macro_f1_by_layers"),
-        ("gradient_imbalance_in_training", None, "gradient_ratio"),
-    ],
-)
-def test_a_verdict_links_to_the_table_and_the_figure_that_show_its_measure(
-    grid: Grid, tmp_path: Path, metric: str, table: str | None, figure: str
-) -> None:
-    results = results_of(grid, tmp_path, [])
-    (results.folder / "figures").mkdir(parents=True)
-    for name in ("summary", "per_class"):
-        (results.folder / f"{name}.md").touch()
-    for name in (figure, "gradient_norms_learning_rate=0.0001", "loss_curves"):  # the latter are second choices
-        (results.folder / "figures" / f"{name}.png").touch()
-    (effect,) = judged(results, part(metric=metric)).effects
-    links = EffectTables("en", PHRASES["en"], tmp_path).links(effect)
-    expected = [f"[table](toy/listops/{table}.md)"] if table else []  # no table holds gradients
-    assert links == ", ".join([*expected, f"[figure](toy/listops/figures/{figure}.png)"])
-
-
-def test_what_was_known_before_a_claim_was_written_stands_with_it(grid: Grid, tmp_path: Path) -> None:
-    known = claim(part(), disclosure={"en": "Seen in a pilot.", "zh": "试验中已见。"})
-    for path, said in zip(
-        write_report(judge([known], lambda *_: results_of(grid, tmp_path, [])), tmp_path)[:2],
-        ("changed afterwards: Seen in a pilot.", "事后的修改：试验中已见。"),
-        strict=True,
-    ):
-        assert said in path.read_text(encoding="utf-8")
-
-
-def test_an_end_that_rounds_to_nothing_or_to_delta_shows_on_which_side_it_lies() -> None:
-    assert [end(value, 0.01) for value in (0.00004, -0.00004, 0.0, 0.00996, 0.01, 0.5)] == [
-        "0.00004",
-        "−0.00004",
-        "0.000",
-        "0.00996",
-        "0.010",
-        "0.500",
-    ]
-    assert [p_value(value) for value in (0.0496, 0.0504, 0.2, 0.0001, None)] == [
-        "0.0496",
-        "0.0504",
-        "0.200",
-        "< 0.001",
-        "–",
-    ]
 
 
 def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid: Grid, tmp_path: Path) -> None:
     """The whole way from measurements to a verdict, with a δ so small that it decides nothing."""
     results = results_of(grid, tmp_path, scored(grid, 0.0))
-    (template,) = (effect.measurement for effect in judged(results, part(delta=1e-9)).effects)
+    (template,) = (effect.measured for effect in judged(results, part(delta=1e-9)).effects)
     generator = np.random.default_rng(11)
     families, confirmed = 150, 0
     for _ in range(families):
@@ -566,8 +486,7 @@ def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid
             PairedDifference(tuple(range(SEEDS)), tuple(generator.normal(0, 0.02, SEEDS).tolist())) for _ in range(4)
         ]
         members = [
-            replace(template, comparison=replace(template.comparison, components=(difference,)))
-            for difference in differences
+            replace(template, arms=replace(template.arms, components=(difference,))) for difference in differences
         ]
         verdicts = itertools.starmap(judge_member, zip(members, holm([m.p_value for m in members]), strict=True))
         confirmed += any(effect.verdict.name == "confirmed" for effect in verdicts)
@@ -577,90 +496,3 @@ def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid
 def test_claims_of_one_number_get_letters() -> None:
     claims = [claim(part(), id=name, number=number) for name, number in (("a", 1), ("b", 1), ("c", 2), ("d", 10))]
     assert labels(claims) == ["1a", "1b", "2", "10"]
-
-
-def test_the_figure_says_how_many_claims_of_the_article_and_how_many_effects_are_confirmed(
-    grid: Grid, tmp_path: Path
-) -> None:
-    results = results_of(grid, tmp_path, scored(grid, 0.05))
-    harm = part(id="harm", direction="lower")
-    claims = [claim(part()), claim(part(), harm, id="half"), claim(part(replications=("trec",)), id="whole", number=2)]
-    figure = compose(judge(claims, lambda *_: results))
-    assert figure.get_suptitle().startswith("1 of 2 claims is confirmed; 3 of 4 effects that decide")
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["listops", "trec"]
-    shaded = [{round(patch.get_y() + 0.5) for patch in axes.patches} - {0, 2, 5} for axes in figure.axes]
-    assert shaded == [set(), {1, 3, 4}], "trec is planned for the last claim alone: headings stand at 0, 2 and 5"
-
-
-def test_the_setting_of_a_claims_runs_is_computed_from_its_grid(grid: Grid, tmp_path: Path) -> None:
-    judgement = judged(results_of(grid, tmp_path, scored(grid, 0.05)), part())
-    (english,) = Remarks("en", PHRASES["en"]).settings(judgement)
-    steps = judgement.effects[0].measurement.results.finals[0].progress["steps"]
-    for said in ("grid `toy`", "2 layers", "width 16", "precision 32-true", "learning rate 0.001 (not tuned)",
-                 "warm-up 0.1 (not tuned)", f"seeds: {SEEDS}", f"{steps} steps (4 epochs)"):  # fmt: skip
-        assert said in english
-    assert "0.01" not in english.replace("0.001", ""), "the other swept rate is not compared"
-    (chinese,) = Remarks("zh", PHRASES["zh"]).settings(judgement)
-    assert "2 层；宽度 16" in chinese and f"种子数 {SEEDS}" in chinese
-
-
-def test_what_is_tuned_is_said_with_its_trials_and_for_whom() -> None:
-    (convergence,) = load_claims(["residual_convergence"])
-    folder = Path("nowhere")
-    judgements = judge([convergence], lambda name, corpus: GridResults(stated_grid("claims", corpus), folder))
-    (sentence,) = Remarks("en", PHRASES["en"]).settings(judgements[0])
-    assert "learning rate and warm-up tuned on validation;" in sentence
-    assert "initial gain tuned on validation for `no_norm`, `plain`, 10 trials each" in sentence
-    assert "seeds: 10 on docstrings, ag_news, listops, 5 on sst5" in sentence and "3 epochs on ag_news" in sentence
-
-
-def test_a_precision_that_differs_is_said_with_its_corpora() -> None:
-    (claim_of_data,) = load_claims(["more_data"])
-    judgements = judge([claim_of_data], lambda name, corpus: GridResults(stated_grid(name, corpus), Path("nowhere")))
-    (sentence,) = Remarks("en", PHRASES["en"]).settings(judgements[0])
-    by_corpus = "bf16-mixed on docstrings, ag_news, listops, 32-true on sst5, trec, tweeteval_emotion, thucnews10"
-    assert f"precision {by_corpus};" in sentence
-
-
-def stated_grid(name: str, corpus: str) -> Grid:
-    return Grid.load(name, {"data": {"corpus": corpus_of(name, corpus)}})
-
-
-@pytest.mark.parametrize(("last", "is_said"), [(1.0, True), (1e-4, False)])
-def test_that_no_step_exploded_is_said_in_one_sentence(grid: Grid, tmp_path: Path, last: float, is_said: bool) -> None:
-    history = {"gradient_norms": {"step": [1, 2], "blocks": [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, last, 1.0]]}}
-    records = [record_of(run, history=history) for run in final_runs(grid)]
-    shown = part(metric="gradient_imbalance_in_training", direction="lower", shown=("exploding_gradient_share",))
-    judgement = judged(results_of(grid, tmp_path, records), shown)
-    said = Remarks("en", PHRASES["en"]).none_exploded(judgement)
-    assert said.startswith(f"No step exploded: in none of the {2 * SEEDS} runs") == is_said
-    tables = "".join(EffectTables("en", PHRASES["en"], tmp_path).write(judgement.effects))
-    assert ("share of steps that explode" in tables) != is_said
-
-
-def test_rare_classes_are_named_with_their_rows(grid: Grid, tmp_path: Path) -> None:
-    labels_of = np.array([0] * 50 + [1] * 40 + [2] * 10)
-    records = [record_of(run, scores={"test": scores_of(labels_of, labels_of, None)}) for run in final_runs(grid)]
-    said = Remarks("en", PHRASES["en"]).rare(
-        judged(results_of(grid, tmp_path, records), part(metric="rare_class_lead"))
-    )
-    rare = records[0].test.details["per_class"][2]["class"] if records[0].test else ""
-    assert said.endswith(f": on listops {rare} (10) of 100 test rows.")
-
-
-def test_what_a_claims_runs_do_not_test_stands_beside_the_verdict(grid: Grid, tmp_path: Path) -> None:
-    scope = {"en": "Only Post-LN.", "zh": "只有 Post-LN。"}
-    judgements = judge([claim(part(), scope=scope)], lambda *_: results_of(grid, tmp_path, scored(grid, 0.05)))
-    page = write_report(judgements, tmp_path)[0].read_text(encoding="utf-8")
-    assert "**confirmed** (section 1; `norms`): Only Post-LN." in page
-    assert "| Norms help. Only Post-LN. |" in page
-
-
-def test_a_decided_part_says_on_how_many_pairs_it_rests(grid: Grid, tmp_path: Path) -> None:
-    effect = judged(results_of(grid, tmp_path, diverged(scored(grid, 0.05), "no_norm", 7)), part()).effects[0]
-    assert Cells(PHRASES["en"]).verdict(effect) == "confirmed (7 of 10 pairs; 3 lost by the control)"
-    assert Cells(PHRASES["zh"]).verdict(effect) == "证实（10 对中的 7 对；对照组缺失 3 对）"
-
-
-def test_both_languages_have_the_same_phrases() -> None:
-    assert PHRASES["en"].keys() == PHRASES["zh"].keys()

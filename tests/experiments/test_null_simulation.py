@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import cast
 
 import numpy as np
 import pytest
 
-from experiments.evidence.claim import Claim, load_claims
-from experiments.evidence.comparison import compare
-from experiments.evidence.evidence import GridResults
+from experiments.evidence.claim import Arm, Claim, Part, load_claims
 from experiments.evidence.judge import interval_of
-from experiments.evidence.measurement import Measurement
-from experiments.evidence.part import Part, Side
+from experiments.evidence.measurement import MeasuredPart, compare
 from experiments.evidence.quantities import Value
 from experiments.statistics.censoring import Time
 from experiments.statistics.multiplicity import Adjusted, holm
@@ -75,8 +71,8 @@ def judged(kind: str, generator: np.random.Generator, shift: float) -> set[str]:
         title={"en": "part", "zh": "部分"},
         grid="claims",
         corpora=("docstrings",),
-        treatment=Side(condition="post_ln"),
-        control=Side(condition="post_ln"),
+        treatment=Arm(condition="post_ln"),
+        control=Arm(condition="post_ln"),
         metric=metric,
         direction="higher" if direction == "higher" else "lower",
         delta=delta,
@@ -86,10 +82,10 @@ def judged(kind: str, generator: np.random.Generator, shift: float) -> set[str]:
     return {verdict(*each) for each in zip(family, holm([member.p_value for member in family]), strict=True)}
 
 
-def verdict(member: Measurement, adjusted: Adjusted) -> str:
+def verdict(member: MeasuredPart, adjusted: Adjusted) -> str:
     """Judge without the smallest detectable effect, which takes most of the time and decides nothing."""
     interval = interval_of(member, adjusted) if member.pairs >= FEWEST_SEEDS else None
-    return judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.comparison.doubts).name
+    return judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.arms.doubts).name
 
 
 def sides(generator: np.random.Generator, draw: Draw, shift: float) -> tuple[dict[int, Value], dict[int, Value]]:
@@ -97,18 +93,17 @@ def sides(generator: np.random.Generator, draw: Draw, shift: float) -> tuple[dic
     return treatment, {seed: draw(generator, 0.0) for seed in range(SEEDS)}
 
 
-def measured(claim: Claim, part: Part, treatment: dict[int, Value], control: dict[int, Value]) -> Measurement:
-    return Measurement(
+def measured(claim: Claim, part: Part, treatment: dict[int, Value], control: dict[int, Value]) -> MeasuredPart:
+    return MeasuredPart(
         claim=claim,
         part=part,
         corpus="docstrings",
         is_confirmatory=True,
-        results=cast(GridResults, None),
         planned=2 * SEEDS,
         found=2 * SEEDS,
-        comparison=compare(part, treatment, control),
+        arms=compare(part, treatment, control),
         seeds=SEEDS,
-        shown=(),
+        shown={},
     )
 
 

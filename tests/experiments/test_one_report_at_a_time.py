@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments import ablation, claims
-from experiments.evidence import report as claims_report
+from experiments.evidence import tables
 from experiments.reporting import grid_report
 from experiments.runs.files import write_record
 from experiments.runs.store import Evidence
@@ -35,8 +35,8 @@ def is_taken(folder: Path) -> bool:
     ("command", "arguments", "steps"),
     [
         (ablation.main, ["report", "smoke"], [(Evidence, "gather"), (grid_report, "write_report")]),
-        (claims.main, ["report"], [(claims_report, "write_report")]),
         (studies.main, ["report"], [(studies_report, "compose")]),
+        (claims.main, ["report"], [(tables, "write_tables")]),
     ],
 )
 def test_a_report_keeps_other_reports_waiting_until_its_last_file(

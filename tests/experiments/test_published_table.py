@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +16,6 @@ from experiments.evidence.published_table import (
     contradictions,
     equal_class_sizes_are_possible,
     mean_one_vs_rest_accuracy,
-    nearest_settings,
     predictions_are_too_few,
 )
 
@@ -68,16 +65,3 @@ def test_the_published_numbers_contradict_each_other() -> None:
     assert not equal_class_sizes_are_possible(OVERALL_ACCURACY, F1, RECALL_IS_BELOW_PRECISION)
     assert equal_class_sizes_are_possible(OVERALL_ACCURACY, F1, {**RECALL_IS_BELOW_PRECISION, "A": False})
     assert not predictions_are_too_few({**RECALL_IS_BELOW_PRECISION, "E": False})
-
-
-def test_the_nearest_of_our_settings_are_found(tmp_path: Path) -> None:
-    for corpus, rows in {"one": "a,6,0.5,0.5\nb,12,0.84,0.80\nlost,,,\n", "two": "c,,0.83,0.79\n"}.items():
-        (tmp_path / "grid" / corpus).mkdir(parents=True)
-        (tmp_path / "grid" / corpus / "summary.csv").write_text(f"variant,layers,accuracy,macro_f1\n{rows}")
-    found = [(near.corpus, near.condition) for near in nearest_settings(tmp_path, 2)]
-    assert found == [("two", "c"), ("one", "b (layers=12)")]
-    assert nearest_settings(tmp_path / "none") == []
-    for grid in ("smoke", "grid+layers=2"):
-        (tmp_path / grid / "one").mkdir(parents=True)
-        (tmp_path / grid / "one" / "summary.csv").write_text("variant,accuracy,macro_f1\nd,0.83,0.798\n")
-    assert [near.condition for near in nearest_settings(tmp_path, 1)] == ["c"], "neither counts"

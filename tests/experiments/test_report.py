@@ -52,7 +52,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
 @pytest.fixture(scope="module")
 def report(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "toycorpus"
-    write_report(evidence, folder, DESCRIPTION)
+    write_report(evidence, folder, DESCRIPTION, everything=True)
     return folder
 
 
@@ -79,7 +79,7 @@ def test_a_second_report_gives_the_same_bytes_and_removes_what_is_not_its_own(
     shutil.copytree(report, folder)
     (folder / "old_table.csv").write_text("left over")
     (folder / "figures" / "old.png").write_bytes(b"left over")
-    write_report(evidence, folder, DESCRIPTION)
+    write_report(evidence, folder, DESCRIPTION, everything=True)
     assert contents(folder) == contents(report)
 
 
@@ -88,8 +88,32 @@ def test_the_committed_evidence_alone_rebuilds_every_file(report: Path, tmp_path
     folder.mkdir()
     for name in ("records.jsonl.gz", "predictions.parquet", "timing.csv"):
         shutil.copy(report / name, folder / name)
-    write_report(Evidence.gather(tmp_path / "no runs", folder), folder, DESCRIPTION)
+    write_report(Evidence.gather(tmp_path / "no runs", folder), folder, DESCRIPTION, everything=True)
     assert contents(folder) == contents(report)
+
+
+def test_unless_asked_for_everything_a_report_is_its_evidence_and_its_tables(
+    evidence: Evidence, report: Path, tmp_path: Path
+) -> None:
+    write_report(evidence, tmp_path / "toycorpus", DESCRIPTION)
+    few, whole = contents(tmp_path / "toycorpus"), contents(report)
+    assert set(few) == {name for name in whole if not name.endswith((".png", ".tex"))} - {
+        f"{Path(name).stem}.md" for name in whole if name.endswith(".tex")
+    }
+    assert {name for name in few if few[name] != whole[name]} == {"report.md"}
+    text = few["report.md"].decode()
+    assert "](figures/" not in text and "`python -m experiments.ablation report toy --all` draws them" in text
+    targets = {target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target}
+    assert targets and targets <= set(few)
+
+
+def test_figures_that_other_pages_show_are_drawn_without_the_rest(
+    evidence: Evidence, report: Path, tmp_path: Path
+) -> None:
+    write_report(evidence, tmp_path / "toycorpus", DESCRIPTION, figures={"macro_f1.png"})
+    found = contents(tmp_path / "toycorpus")
+    assert [name for name in found if name.endswith(".png")] == ["figures/macro_f1.png"]
+    assert found["figures/macro_f1.png"] == contents(report)["figures/macro_f1.png"]
 
 
 def test_a_folder_that_no_report_wrote_is_refused(evidence: Evidence, tmp_path: Path) -> None:
@@ -352,7 +376,10 @@ def test_swept_grids_get_a_figure_per_setting(tmp_path: Path) -> None:
     records = [make_record(name, 0, swept={"model.layers": n}) for name in ("post_ln", "no_residual") for n in (2, 6)]
     records.append(make_record("tfidf_logistic_regression", 0))
     write_report(
-        Evidence.gather(write_runs(tmp_path / "runs", records), tmp_path / "none"), tmp_path / "r", DESCRIPTION
+        Evidence.gather(write_runs(tmp_path / "runs", records), tmp_path / "none"),
+        tmp_path / "r",
+        DESCRIPTION,
+        everything=True,
     )
     names = {path.name for path in (tmp_path / "r" / "figures").iterdir()}
     assert {"macro_f1.png", "loss_curves_layers=2.png", "confusion_layers=6.png"} <= names
@@ -375,8 +402,15 @@ def test_the_terminal_shows_the_table_and_the_files(evidence: Evidence, report: 
     stream = io.StringIO()
     console = Console(file=stream, width=80)
     print_result(evidence, DESCRIPTION, [report / "report.md", report / "summary.csv"], console)
-    shown = stream.getvalue()
-    for text in ("Post-LN", "3 collapsed", "1 diverged", "0.853 ± 0.051", "[0.727, 0.979]", "report.md, summary.csv"):
+    shown = " ".join(stream.getvalue().split())
+    for text in (
+        "Post-LN",
+        "3 collapsed",
+        "1 diverged",
+        "0.853 ± 0.051",
+        "[0.727, 0.979]",
+        f"wrote summary.csv and {report / 'report.md'}",
+    ):
         assert text in shown
 
 
@@ -391,5 +425,5 @@ def test_what_was_left_out_is_told_apart_from_what_is_reported(
     evidence: Evidence, report: Path, tmp_path: Path
 ) -> None:
     noted: Any = replace(evidence, notes=["left out: something of this machine"])
-    write_report(noted, tmp_path / "toycorpus", DESCRIPTION)
+    write_report(noted, tmp_path / "toycorpus", DESCRIPTION, everything=True)
     assert contents(tmp_path / "toycorpus") == contents(report), "a fresh clone could not rebuild such a sentence"

@@ -112,7 +112,7 @@ def test_every_theme_is_made_of_measures_that_have_a_panel() -> None:
 
 def test_a_report_shows_them_with_a_caption_each(tmp_path: Path) -> None:
     runs = write_runs(tmp_path / "runs", [probed("pre_ln", seed, 1.0 + seed) for seed in (0, 1)])
-    write_report(Evidence.gather(runs, tmp_path / "none"), tmp_path / "report", DESCRIPTION)
+    write_report(Evidence.gather(runs, tmp_path / "none"), tmp_path / "report", DESCRIPTION, everything=True)
     text = (tmp_path / "report" / "report.md").read_text()
     for theme, caption in (
         ("signal_by_depth", "What the stream carries by depth"),

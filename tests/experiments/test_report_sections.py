@@ -100,7 +100,7 @@ def test_trials_are_told_before_there_is_a_final_run() -> None:
     assert text.startswith(
         "- No final run of a network yet.\n- Tuned per condition on validation macro F1: 3 runs each, "
     )
-    assert "[tuning.md](tuning.md)" in text
+    assert "[tuning.csv](tuning.csv)" in text
     assert settings_section(rows) == ""
 
 

@@ -199,7 +199,7 @@ def test_the_outcome_is_counted_by_condition_over_the_swept_values() -> None:
 @pytest.mark.parametrize("name", ["macro_f1_by_layers.png", "failures_by_layers.png"])
 def test_a_report_shows_the_curves(tmp_path: Path, name: str) -> None:
     runs = write_runs(tmp_path / "runs", sweep("pre_ln", "no_residual"))
-    write_report(Evidence.gather(runs, tmp_path / "none"), tmp_path / "report", DESCRIPTION)
+    write_report(Evidence.gather(runs, tmp_path / "none"), tmp_path / "report", DESCRIPTION, everything=True)
     assert (tmp_path / "report" / "figures" / name).is_file()
     text = (tmp_path / "report" / "report.md").read_text()
     assert f"(figures/{name})" in text and "Swept: layers." in text

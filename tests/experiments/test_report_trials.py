@@ -90,7 +90,7 @@ def test_a_grid_that_sweeps_something_else_too_has_no_such_figure(evidence: Evid
 
 
 def test_a_report_shows_it_with_its_caption(evidence: Evidence, tmp_path: Path) -> None:
-    write_report(evidence, tmp_path / "report", DESCRIPTION)
+    write_report(evidence, tmp_path / "report", DESCRIPTION, everything=True)
     name = "trials_by_layers_and_learning_rate.png"
     assert (tmp_path / "report" / "figures" / name).is_file()
     text = (tmp_path / "report" / "report.md").read_text()

@@ -60,7 +60,7 @@ def workers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def tables(results: Path) -> dict[str, bytes]:
-    return {name: (results / "smoke" / "listops" / name).read_bytes() for name in TABLES}
+    return {name: (results / "local" / "smoke" / "listops" / name).read_bytes() for name in TABLES}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     results = tmp_path_factory.mktemp("undisturbed")
     code, stdout, stderr = finish(start(results))
     assert code == 0, stderr
-    assert "report.md" in stdout and "tensorboard --logdir" in stdout
+    assert "tensorboard --logdir" in stdout
+    assert stdout.rstrip().endswith(str(results / "local" / "smoke" / "listops" / "report.md"))
     assert stderr == ""
     yield results
 

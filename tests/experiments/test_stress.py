@@ -21,6 +21,7 @@ from rich.console import Console
 from experiments.ablation import report
 from experiments.making.engines import LocalEngine
 from experiments.making.grid_runner import prepare_corpus, run_grid
+from experiments.paths import own_tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.runs.execute import execute
@@ -53,7 +54,7 @@ def undisturbed(grid: Grid, results: Path) -> dict[str, bytes]:
 def tables(grid: Grid, results: Path) -> dict[str, bytes]:
     """Write the tables and return all files but pictures and times."""
     report(grid, results, QUIET)
-    folder = results / grid.name / grid.corpus
+    folder = own_tables_folder(results, grid.name, grid.corpus)
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if not name.endswith((".png", "timing.csv"))}
 

@@ -206,7 +206,7 @@ def test_the_report_marks_further_trials_and_says_why(tmp_path: Path) -> None:
     path = grid_file(tmp_path, widen=1)
     run_all(path, tmp_path)
     ablation.main(["report", str(path), "--results", str(tmp_path)])
-    folder = tmp_path / "wide" / "listops"
+    folder = tmp_path / "local" / "wide" / "listops"
     rows = [line.split(",") for line in (folder / "tuning.csv").read_text().splitlines()]
     marked = {(row[0], row[1]): row[-1] for row in rows}
     assert rows[0][-1] == "further"
