@@ -10,7 +10,7 @@ from torch import Tensor, autograd
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import GradientByDepth
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 
 
 def measure(setup: GradientByDepth, seed: int) -> list[Row]:
@@ -36,14 +36,14 @@ def measure(setup: GradientByDepth, seed: int) -> list[Row]:
     return found
 
 
-def last_matrix_gradients(network: ClassifierNetwork, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
+def last_matrix_gradients(network: Network, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
     """Return mean norm over tokens, and norm of the mean, of the gradients of the last feed-forward matrix."""
     last = list(network.blocks.children())[-1]
     matrix = last.get_submodule("feed_forward.function.output")
     seen: dict[str, Tensor] = {}
     hook = matrix.register_forward_hook(lambda module, inputs, output: seen.update(input=inputs[0], output=output))
     try:
-        x = network.blocks(network.embedding(tokens), all_real(tokens))
+        x = network.blocks(network.backbone.embeddings(tokens), all_real(tokens))
     finally:
         hook.remove()
     loss = F.cross_entropy(token_logits(network, x).flatten(0, 1), targets.flatten())

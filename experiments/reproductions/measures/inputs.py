@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from experiments.reproductions.setups import NetworkSetup, Start
 from lightning_modules.config import ModelConfig, Positions
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.network.context import Context
+from lightning_modules.network.heads import ClassificationHead
+from lightning_modules.network.network import Network, build_network
 
 INPUTS = 1_000_003
 """Distance between the seed of the weights and that of the tokens, so that the two draws share nothing."""
@@ -49,17 +52,17 @@ def model_config(start: Start, variant: str, layers: int, seed: int, positions: 
     )
 
 
-def network(setup: NetworkSetup, start: Start, variant: str, layers: int, seed: int) -> ClassifierNetwork:
+def network(setup: NetworkSetup, start: Start, variant: str, layers: int, seed: int) -> Network:
     """Build a network with as many classes as tokens, float32, in evaluation mode."""
     return build_network(
         model_config(start, variant, layers, seed, setup.positions),
         vocabulary_size=setup.vocabulary,
-        number_of_classes=setup.vocabulary,
+        outputs=setup.vocabulary,
         max_length=setup.length,
         padding_id=0,
     ).eval()
 
 
-def token_logits(network: ClassifierNetwork, x: Tensor) -> Tensor:
+def token_logits(network: Network, x: Tensor) -> Tensor:
     """Return the head's logits at every token of the blocks' output ``x`` ``(B, T, D)``, ``(B, T, V)``."""
-    return network.head(network.final_norm(x))
+    return cast(ClassificationHead, network.head).linear(network.backbone.final(x))

@@ -9,7 +9,7 @@ from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, model_config, normal_stream
 from experiments.reproductions.setups import JacobianIsometry
 from lightning_modules.network.block import BlockStack, NoBlocks
-from lightning_modules.network.classifier_network import build_network
+from lightning_modules.network.network import build_network
 from lightning_modules.probes.jacobian import jacobian_singular_values
 
 QUANTILES = {"smallest": 0.0, "lower_decile": 0.1, "median": 0.5, "upper_decile": 0.9, "largest": 1.0}
@@ -26,9 +26,7 @@ def measure(setup: JacobianIsometry, seed: int) -> list[Row]:
     for variant in setup.variants:
         for layers in setup.layers:
             config = model_config(setup.start, variant, layers, seed)
-            built = build_network(
-                config, vocabulary_size=2, number_of_classes=2, max_length=setup.length, padding_id=0
-            ).double()
+            built = build_network(config, vocabulary_size=2, outputs=2, max_length=setup.length, padding_id=0).double()
             values = torch.cat([singular_values(built.blocks, row) for row in x])
             found.append(
                 {

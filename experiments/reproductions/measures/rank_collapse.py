@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,10 +13,11 @@ from experiments.planning.names import reject_unknown
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, model_config, normal_stream
 from experiments.reproductions.setups import RankCollapse, Start
-from lightning_modules.network.block import Sublayer, build_sublayer
 from lightning_modules.network.initialisation import initialise
+from lightning_modules.network.parts import Function
+from lightning_modules.network.sublayer import Sublayer, build_sublayer
 from lightning_modules.probes.signal import rank_one_distance
-from lightning_modules.schemes.streams import Place, Role
+from lightning_modules.schemes.place import Place, Role
 
 ATTENTION, BOTH = (Role.ATTENTION,), (Role.ATTENTION, Role.FEED_FORWARD)
 
@@ -77,10 +79,18 @@ def build_stack(stack: Stack, start: Start, blocks: int, seed: int) -> list[list
         torch.manual_seed(seed)
         built = []
         for block in range(blocks):
-            sublayers = [
-                build_sublayer(config, Place(2 * block + BOTH.index(role), 2 * blocks, role)) for role in stack.roles
+            places = [
+                Place(
+                    width=config.width,
+                    heads=config.heads,
+                    index=2 * block + BOTH.index(role),
+                    sublayers=2 * blocks,
+                    role=role,
+                )
+                for role in stack.roles
             ]
+            sublayers = [build_sublayer(config, place) for place in places]
             for sublayer in sublayers:
-                initialise(sublayer, start.initialisation)
+                initialise(cast(Function, sublayer.function), start.initialisation)
             built.append([sublayer.double() for sublayer in sublayers])
     return built

@@ -8,7 +8,7 @@ from torch import Tensor
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, zipf_tokens
 from experiments.reproductions.setups import StreamVariance
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 
 
 def measure(setup: StreamVariance, seed: int) -> list[Row]:
@@ -24,10 +24,10 @@ def measure(setup: StreamVariance, seed: int) -> list[Row]:
 
 
 @torch.no_grad()
-def variances(network: ClassifierNetwork, tokens: Tensor) -> list[float]:
+def variances(network: Network, tokens: Tensor) -> list[float]:
     """Return the variance of the stream that tokens ``(B, T)`` open, and after each block."""
     context = all_real(tokens)
-    x = network.embedding(tokens)
+    x = network.backbone.embeddings(tokens)
     found = [x.var(correction=0).item()]
     for block in network.blocks.children():
         x = block(x, context)

@@ -11,7 +11,7 @@ from torch import Tensor
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import all_real, input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import TokenAlignment
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 from lightning_modules.probes.gradients import gradient_norms
 from lightning_modules.probes.signal import token_cosine
 
@@ -36,10 +36,10 @@ def measure(setup: TokenAlignment, seed: int) -> list[Row]:
     ]
 
 
-def by_block(network: ClassifierNetwork, tokens: Tensor, targets: Tensor) -> Iterator[tuple[int, float, float]]:
+def by_block(network: Network, tokens: Tensor, targets: Tensor) -> Iterator[tuple[int, float, float]]:
     """Yield number, token cosine and gradient ratio of each block, counted from 1."""
     context = all_real(tokens)
-    x = network.embedding(tokens)
+    x = network.backbone.embeddings(tokens)
     cosines = []
     for block in network.blocks.children():
         x = block(x, context)

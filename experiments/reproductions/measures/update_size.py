@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from experiments.reproductions.measurements import Row
 from experiments.reproductions.measures.inputs import input_generator, network, token_logits, zipf_tokens
 from experiments.reproductions.setups import UpdateSize
-from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.network.context import Context
-from lightning_modules.schemes.norms import Norm
+from lightning_modules.network.network import Network
+from lightning_modules.network.sites import Norm
 
 ADAM_EPSILON = 1e-8
 
@@ -23,17 +22,6 @@ DIRECTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "adam": lambda gradient: -gradient / (gradient.abs() + ADAM_EPSILON),
 }
 """First step of an optimiser divided by its rate. Adam's corrected moments are then g and g² (arXiv:1412.6980)."""
-
-
-@dataclass
-class CausalContext(Context):
-    """A context in which a token attends to itself and to what stands before it, as in a decoder."""
-
-    @property
-    def key_mask(self) -> Tensor:
-        """The mask as attention needs it, ``(B, 1, T, T)``: real keys at or before the query."""
-        length = self.attention_mask.shape[1]
-        return super().key_mask & torch.ones(length, length, dtype=torch.bool).tril()
 
 
 def measure(setup: UpdateSize, seed: int) -> list[Row]:
@@ -58,9 +46,7 @@ def measure(setup: UpdateSize, seed: int) -> list[Row]:
     ]
 
 
-def changes(
-    network: ClassifierNetwork, batch: Tensor, probe: Tensor, setup: UpdateSize
-) -> Iterator[tuple[str, str, float]]:
+def changes(network: Network, batch: Tensor, probe: Tensor, setup: UpdateSize) -> Iterator[tuple[str, str, float]]:
     """Yield the change of the logits by optimiser and group of parameters."""
     parameters: list[Tensor] = list(network.parameters())
     gradients = torch.autograd.grad(next_token_loss(network, batch), parameters)
@@ -71,7 +57,7 @@ def changes(
             yield optimizer, group, logit_change(network, step, probe, setup.step)
 
 
-def parameter_groups(network: ClassifierNetwork) -> dict[str, list[Tensor]]:
+def parameter_groups(network: Network) -> dict[str, list[Tensor]]:
     """Return the matrices of the sublayers, the gains and biases of the norms, and all parameters."""
     linear = [module for module in network.blocks.modules() if isinstance(module, nn.Linear)]
     norms = [module for module in network.modules() if isinstance(module, Norm)]
@@ -82,21 +68,19 @@ def parameter_groups(network: ClassifierNetwork) -> dict[str, list[Tensor]]:
     }
 
 
-def causal_logits(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
+def causal_logits(network: Network, tokens: Tensor) -> Tensor:
     """Return the logits of the next token at every token of ``tokens`` ``(B, T)``, ``(B, T, V)``."""
-    context = CausalContext(torch.ones(tokens.shape, dtype=torch.bool))
-    return token_logits(network, network.blocks(network.embedding(tokens), context))
+    context = Context(torch.ones(tokens.shape, dtype=torch.bool), causal=True)
+    return token_logits(network, network.blocks(network.backbone.embeddings(tokens), context))
 
 
-def next_token_loss(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
+def next_token_loss(network: Network, tokens: Tensor) -> Tensor:
     """Return the mean cross-entropy of every token but the first given those before it."""
     return F.cross_entropy(causal_logits(network, tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
 
 
 @torch.no_grad()
-def logit_change(
-    network: ClassifierNetwork, step: Sequence[tuple[Tensor, Tensor]], probe: Tensor, rate: float
-) -> float:
+def logit_change(network: Network, step: Sequence[tuple[Tensor, Tensor]], probe: Tensor, rate: float) -> float:
     """Return the root mean square of the derivative of the probe's logits along ``step``; parameters are restored."""
     before = [parameter.clone() for parameter, _ in step]
     moved = []

@@ -65,7 +65,7 @@ def test_the_last_matrix_gradients_are_those_of_each_tokens_loss() -> None:
     tokens, targets = (zipf_tokens(11, 2, 5, generator) for _ in range(2))
     found_token, found_batch = gradient_by_depth.last_matrix_gradients(built, tokens, targets)
     matrix = list(built.blocks.children())[-1].get_submodule("feed_forward.function.output").weight
-    logits = token_logits(built, built.blocks(built.embedding(tokens), all_real(tokens))).flatten(0, 1)
+    logits = token_logits(built, built.blocks(built.backbone.embeddings(tokens), all_real(tokens))).flatten(0, 1)
     losses = F.cross_entropy(logits, targets.flatten(), reduction="none")
     of_tokens = [torch.autograd.grad(loss, matrix, retain_graph=True)[0] for loss in losses]
     assert found_token == pytest.approx(
@@ -110,7 +110,7 @@ def test_token_cosine_and_gradient_ratio_by_block_against_brute_force() -> None:
     built = network(setup, START, "post_ln", 1, seed=0).double()
     tokens, targets = zipf_tokens(11, 2, 5, input_generator(1)), zipf_tokens(11, 2, 5, input_generator(2))
     ((number, cosine, ratio),) = token_alignment.by_block(built, tokens, targets)
-    x = built.blocks(built.embedding(tokens), all_real(tokens))
+    x = built.blocks(built.backbone.embeddings(tokens), all_real(tokens))
     pairs = [F.cosine_similarity(row[i], row[j], dim=0).item() for row in x for i, j in combinations(range(5), 2)]
     loss = F.cross_entropy(token_logits(built, x).flatten(0, 1), targets.flatten())
     fused = built.blocks[0].attention.function.query_key_value.weight
@@ -128,7 +128,7 @@ def test_the_jacobian_of_rezero_is_the_identity_and_that_of_others_is_autograds(
     assert deviations["rezero", 1] == deviations["rezero", 3] == 0
     config = jacobian_isometry.model_config(START, "pre_ln", 1, seed=0)
     blocks = jacobian_isometry.build_network(
-        config, vocabulary_size=2, number_of_classes=2, max_length=5, padding_id=0
+        config, vocabulary_size=2, outputs=2, max_length=5, padding_id=0
     ).double().blocks  # fmt: skip
     x = jacobian_isometry.normal_stream(1, 5, START.width, input_generator(0))
     jacobian = torch.autograd.functional.jacobian(lambda x: blocks(x, all_real(x)), x).reshape(40, 40)
