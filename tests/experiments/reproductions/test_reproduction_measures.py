@@ -140,7 +140,7 @@ def test_the_first_variance_is_the_embeddings_and_layer_norm_scaling_begins_in_t
     setup = StreamVariance(**SIZES, **WORDS, variants=["pre_ln", "layer_norm_scaling"], starts=[START])
     found = by_key(stream_variance.measure(setup, 0), "variance", "variant", "layers", "block")
     tokens = zipf_tokens(11, 2, 5, input_generator(0))
-    embedded = network(setup, START, "pre_ln", 3, seed=0).embedding(tokens).detach().numpy()
+    embedded = network(setup, START, "pre_ln", 3, seed=0).backbone.embeddings(tokens).detach().numpy()
     assert found["pre_ln", 3, 0] == pytest.approx(embedded.var(), rel=1e-5)
     assert found["layer_norm_scaling", 3, 1] == found["pre_ln", 3, 1]
     assert found["layer_norm_scaling", 3, 3] < found["pre_ln", 3, 3]
