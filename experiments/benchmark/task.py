@@ -15,8 +15,8 @@ from data_modules.labelled_text import TextDataModule
 from experiments.planning.run_config import RunConfig
 from experiments.runs.execute import section
 from lightning_modules.facts import TaskFacts
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.network.counting import flops_per_token
+from lightning_modules.network.network import Network, build_network
 
 GENERATED_CLASSES = 5
 GENERATED_VOCABULARY = 10_000
@@ -75,14 +75,14 @@ class BenchmarkTask:
         data.prepare_data()
         return data
 
-    def network(self) -> ClassifierNetwork:
+    def network(self) -> Network:
         """Return the untrained network, the same for every side that builds it so."""
         seed_everything(self.config.seed, verbose=False)
         facts = self.data.facts
         return build_network(
             self.config.model,
             vocabulary_size=facts.vocabulary_size,
-            number_of_classes=len(facts.class_names),
+            outputs=len(facts.class_names),
             max_length=facts.max_length,
             padding_id=facts.padding_id,
         )

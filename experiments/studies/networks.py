@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +10,14 @@ from torch import Tensor, nn
 
 from experiments.studies.study import NetworkStudy, Start
 from lightning_modules.config import ModelConfig, Positions
-from lightning_modules.network.block import build_sublayer
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.network.context import Context
+from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.initialisation import initialise
-from lightning_modules.schemes.norms import Norm
-from lightning_modules.schemes.streams import Place, Role
+from lightning_modules.network.network import Network, build_network
+from lightning_modules.network.parts import Function
+from lightning_modules.network.sites import Norm
+from lightning_modules.network.sublayer import build_sublayer
+from lightning_modules.schemes.place import Place, Role
 
 INPUTS = 1_000_003
 """Distance between the seed of the weights and that of the tokens, so that the two draws share nothing."""
@@ -62,14 +63,12 @@ def model_config(start: Start, variant: str, layers: int, seed: int, positions: 
     )
 
 
-def build(config: ModelConfig, vocabulary: int, length: int) -> ClassifierNetwork:
+def build(config: ModelConfig, vocabulary: int, length: int) -> Network:
     """Build a network with as many classes as tokens, float32, in evaluation mode."""
-    return build_network(
-        config, vocabulary_size=vocabulary, number_of_classes=vocabulary, max_length=length, padding_id=0
-    ).eval()
+    return build_network(config, vocabulary_size=vocabulary, outputs=vocabulary, max_length=length, padding_id=0).eval()
 
 
-def networks(study: NetworkStudy, start: Start, seed: int) -> Iterator[tuple[str, int, ClassifierNetwork]]:
+def networks(study: NetworkStudy, start: Start, seed: int) -> Iterator[tuple[str, int, Network]]:
     """Build the network of every variant and depth of a study, with its name and number of blocks."""
     for variant in study.variants:
         for layers in study.layers:
@@ -91,29 +90,30 @@ def stream_by_block(blocks: Iterable[Callable[[Tensor, Context], Tensor]], x: Te
         yield x
 
 
-def network_stream(network: ClassifierNetwork, tokens: Tensor) -> Iterator[Tensor]:
+def network_stream(network: Network, tokens: Tensor) -> Iterator[Tensor]:
     """Yield the stream ``(B, T, D)`` that ``tokens`` ``(B, T)`` open, and what it is after each block."""
-    return stream_by_block(network.blocks.children(), network.embedding(tokens))
+    return stream_by_block(network.blocks.children(), network.backbone.embeddings(tokens))
 
 
-def token_logits(network: ClassifierNetwork, x: Tensor) -> Tensor:
+def token_logits(network: Network, x: Tensor) -> Tensor:
     """Apply the head to every token of the last block's output ``x`` ``(B, T, D)``: ``(B, T, V)``."""
-    return network.head(network.final_norm(x))
+    assert isinstance(network.head, ClassificationHead)
+    return network.head.linear(network.backbone.final(x))
 
 
-def token_loss(network: ClassifierNetwork, x: Tensor, targets: Tensor) -> Tensor:
+def token_loss(network: Network, x: Tensor, targets: Tensor) -> Tensor:
     """Average the cross-entropy at every token of the last block's output ``x`` against ``targets`` ``(B, T)``."""
     return F.cross_entropy(token_logits(network, x).flatten(0, 1), targets.flatten())
 
 
-def last_feed_forward_matrix(network: ClassifierNetwork) -> nn.Linear:
+def last_feed_forward_matrix(network: Network) -> nn.Linear:
     """Find the second matrix W₂ of the last block's feed-forward network."""
     matrix = list(network.blocks.children())[-1].get_submodule("feed_forward.function.output")
     assert isinstance(matrix, nn.Linear)
     return matrix
 
 
-def parameter_groups(network: ClassifierNetwork) -> dict[str, list[Tensor]]:
+def parameter_groups(network: Network) -> dict[str, list[Tensor]]:
     """Collect the matrices of the sublayers, the gains and biases of the norms, and all parameters."""
     linear = [module for module in network.blocks.modules() if isinstance(module, nn.Linear)]
     norms = [module for module in network.modules() if isinstance(module, Norm)]
@@ -124,21 +124,10 @@ def parameter_groups(network: ClassifierNetwork) -> dict[str, list[Tensor]]:
     }
 
 
-@dataclass
-class CausalContext(Context):
-    """A context in which a token attends to itself and to the tokens before it, as in a decoder."""
-
-    @property
-    def key_mask(self) -> Tensor:
-        """The mask as attention needs it, ``(B, 1, T, T)``: real keys at or before the query."""
-        length = self.attention_mask.shape[1]
-        return super().key_mask & torch.ones(length, length, dtype=torch.bool).tril()
-
-
-def causal_logits(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
+def causal_logits(network: Network, tokens: Tensor) -> Tensor:
     """Predict the next token at every token of ``tokens`` ``(B, T)``: logits ``(B, T, V)``."""
-    context = CausalContext(torch.ones(tokens.shape, dtype=torch.bool))
-    return token_logits(network, network.blocks(network.embedding(tokens), context))
+    context = Context(torch.ones(tokens.shape, dtype=torch.bool), causal=True)
+    return token_logits(network, network.blocks(network.backbone.embeddings(tokens), context))
 
 
 class Sublayers(nn.ModuleList):
@@ -161,9 +150,14 @@ def partial_blocks(variant: str, roles: Sequence[str], start: Start, blocks: int
         torch.manual_seed(seed)
         built = []
         for block in range(blocks):
-            places = [Place(2 * block + ROLES.index(Role(role)), 2 * blocks, Role(role)) for role in roles]
+            indices = [2 * block + ROLES.index(Role(role)) for role in roles]
+            places = [
+                Place(width=config.width, heads=config.heads, index=index, sublayers=2 * blocks, role=Role(role))
+                for index, role in zip(indices, roles, strict=True)
+            ]
             sublayers = Sublayers(build_sublayer(config, place) for place in places)
             for sublayer in sublayers:
-                initialise(sublayer, start.initialisation)
+                assert isinstance(sublayer.function, Function)
+                initialise(sublayer.function, start.initialisation)
             built.append(sublayers.double())
     return built

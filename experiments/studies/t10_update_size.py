@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from experiments.studies.networks import ClassifierNetwork
+    from experiments.studies.networks import Network
 
 ADAM_EPSILON = 1e-8
 
@@ -75,7 +75,7 @@ class UpdateSize(NetworkStudy):
             for optimizer, group, change in self.changes(network.double(), batch, probe)
         ]
 
-    def changes(self, network: ClassifierNetwork, batch: Tensor, probe: Tensor) -> Iterator[tuple[str, str, float]]:
+    def changes(self, network: Network, batch: Tensor, probe: Tensor) -> Iterator[tuple[str, str, float]]:
         """Yield the change of the logits by optimiser and group of parameters; both batches are ``(B, T)``."""
         from torch import autograd
 
@@ -126,7 +126,7 @@ class UpdateSize(NetworkStudy):
         )
 
 
-def next_token_loss(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
+def next_token_loss(network: Network, tokens: Tensor) -> Tensor:
     """Average the cross-entropy of every token but the first given those before it; ``tokens`` is ``(B, T)``."""
     import torch.nn.functional as F
 
@@ -135,9 +135,7 @@ def next_token_loss(network: ClassifierNetwork, tokens: Tensor) -> Tensor:
     return F.cross_entropy(causal_logits(network, tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
 
 
-def logit_change(
-    network: ClassifierNetwork, step: Sequence[tuple[Tensor, Tensor]], probe: Tensor, rate: float
-) -> float:
+def logit_change(network: Network, step: Sequence[tuple[Tensor, Tensor]], probe: Tensor, rate: float) -> float:
     """Measure the derivative of the probe's logits along ``step``, its root mean square; parameters are restored.
 
     For a step of rate η in the direction u it is ``rms((f(θ + η·u) - f(θ - η·u)) / 2η)``.

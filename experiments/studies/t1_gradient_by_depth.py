@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from experiments.studies.networks import ClassifierNetwork
+    from experiments.studies.networks import Network
 
 SLOPES = {"slope": "token_gradient_norm", "batch_slope": "batch_gradient_norm"}
 PANELS = {
@@ -95,7 +95,7 @@ class GradientByDepth(NetworkStudy):
         )
 
 
-def last_matrix_gradients(network: ClassifierNetwork, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
+def last_matrix_gradients(network: Network, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
     """Measure two norms of the gradient of the last feed-forward matrix W₂.
 
     After W₂ nothing mixes tokens, so with h_i its input and δ_i the gradient of token i's loss with respect to its

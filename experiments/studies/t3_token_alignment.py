@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from experiments.studies.networks import ClassifierNetwork
+    from experiments.studies.networks import Network
 
 DEPTH, GREATER_DEPTH = 24, 48
 NAMES = {"post_ln": "post_ln", "depth_scaled_post_ln": "scaled"}
@@ -96,7 +96,7 @@ class TokenAlignment(NetworkStudy):
         )
 
 
-def by_block(network: ClassifierNetwork, tokens: Tensor, targets: Tensor) -> Iterator[tuple[int, float, float]]:
+def by_block(network: Network, tokens: Tensor, targets: Tensor) -> Iterator[tuple[int, float, float]]:
     """Yield number, token cosine and gradient ratio of each block, counted from 1; tokens and targets ``(B, T)``."""
     import torch
 

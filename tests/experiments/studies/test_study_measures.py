@@ -32,8 +32,8 @@ from experiments.studies.t4a_jacobian_isometry import JacobianIsometry
 from experiments.studies.t7a_stream_variance import StreamVariance
 from experiments.studies.t10_update_size import UpdateSize, next_token_loss
 from lightning_modules.network.attention import SelfAttention
-from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.network.feed_forward import FeedForward
+from lightning_modules.network.network import Network
 
 START = Start(name="tiny", width=8, heads=2, initialisation="xavier")
 SIZES: dict[str, Any] = {"seeds": 3, "layers": [1, 3], "rows": 2, "length": 5}
@@ -41,7 +41,7 @@ WORDS: dict[str, Any] = {"vocabulary": 11, "positions": "learned"}
 VARIANTS = ["post_ln", "pre_ln"]
 
 
-def network(study: NetworkStudy, variant: str, layers: int) -> ClassifierNetwork:
+def network(study: NetworkStudy, variant: str, layers: int) -> Network:
     """Build one network of a study at seed 0."""
     return build(model_config(START, variant, layers, 0, study.positions), study.vocabulary, study.length)
 
@@ -73,7 +73,7 @@ def test_the_last_matrix_gradients_are_those_of_each_tokens_loss() -> None:
     tokens, targets = (zipf_tokens(11, 2, 5, generator) for _ in range(2))
     found_token, found_batch = last_matrix_gradients(built, tokens, targets)
     matrix = list(built.blocks.children())[-1].get_submodule("feed_forward.function.output").weight
-    logits = token_logits(built, built.blocks(built.embedding(tokens), all_real(tokens))).flatten(0, 1)
+    logits = token_logits(built, built.blocks(built.backbone.embeddings(tokens), all_real(tokens))).flatten(0, 1)
     losses = F.cross_entropy(logits, targets.flatten(), reduction="none")
     of_tokens = [torch.autograd.grad(loss, matrix, retain_graph=True)[0] for loss in losses]
     assert found_token == pytest.approx(
@@ -128,7 +128,7 @@ def test_token_cosine_and_gradient_ratio_by_block_against_brute_force() -> None:
     built = network(setup, "post_ln", 1).double()
     tokens, targets = zipf_tokens(11, 2, 5, input_generator(1)), zipf_tokens(11, 2, 5, input_generator(2))
     ((number, cosine, ratio),) = by_block(built, tokens, targets)
-    x = built.blocks(built.embedding(tokens), all_real(tokens))
+    x = built.blocks(built.backbone.embeddings(tokens), all_real(tokens))
     pairs = [F.cosine_similarity(row[i], row[j], dim=0).item() for row in x for i, j in combinations(range(5), 2)]
     loss = F.cross_entropy(token_logits(built, x).flatten(0, 1), targets.flatten())
     fused = built.blocks[0].attention.function.query_key_value.weight
@@ -155,7 +155,7 @@ def test_the_first_variance_is_the_embeddings_and_layer_norm_scaling_begins_in_t
     setup = StreamVariance(**SIZES, **WORDS, variants=["pre_ln", "layer_norm_scaling"], starts=[START])
     found = by_key(setup.measure(0), "variance", "variant", "layers", "block")
     tokens = zipf_tokens(11, 2, 5, input_generator(0))
-    embedded = network(setup, "pre_ln", 3).embedding(tokens).detach().numpy()
+    embedded = network(setup, "pre_ln", 3).backbone.embeddings(tokens).detach().numpy()
     assert found["pre_ln", 3, 0] == pytest.approx(embedded.var(), rel=1e-5)
     assert found["layer_norm_scaling", 3, 1] == found["pre_ln", 3, 1]
     assert found["layer_norm_scaling", 3, 3] < found["pre_ln", 3, 3]
