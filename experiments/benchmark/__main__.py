@@ -26,6 +26,7 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import StrictParser
 from experiments.planning.run_config import RunConfig, TrainerConfig
+from experiments.reporting.render import Grid
 from lightning_modules.config import ModelConfig
 
 MINIMA = {"rounds": 1, "pairs": 1, "steps": 2, "threads": 1, "workers": 0, "worker_rounds": 1, "runs_each": 1}
@@ -66,13 +67,27 @@ def show(measured: Sequence[Mapping[str, str]], folder: Path, console: Console) 
 
     for section in sections(as_measurements(measured)):
         console.print(section.title, style="bold")
-        console.print(printed(section.grid))
-        for sentence in (*section.found, *section.notes):
+        varied, shared = split_grid(section.grid)
+        if varied.columns:
+            console.print(printed(varied))
+        for sentence in (*shared, *section.found, *section.notes):
             console.print(f"• {sentence}", markup=False, highlight=False, soft_wrap=True)
     whole = write_measurements(folder, measured)
     write_atomically(folder / PAGE_FILE, page(whole).encode())
     for path in (folder / TABLE_FILE, folder / PAGE_FILE):
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def split_grid(grid: Grid) -> tuple[Grid, list[str]]:
+    """Return the columns in which rows differ, and what all rows share as one line: a terminal is narrow."""
+    differs = [len(set(cells)) > 1 for cells in zip(*grid.rows, strict=True)]
+    shared = [
+        f"{name} {cell}" for name, cell, varies in zip(grid.columns, grid.rows[0], differs, strict=True) if not varies
+    ]
+    columns, *rows = (
+        [cell for cell, varies in zip(line, differs, strict=True) if varies] for line in (grid.columns, *grid.rows)
+    )
+    return Grid(columns, rows), [", ".join(shared)] if shared else []
 
 
 def parse(arguments: Sequence[str]) -> Namespace:

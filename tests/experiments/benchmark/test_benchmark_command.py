@@ -75,6 +75,7 @@ def test_all_sides_end_in_the_table_and_on_the_page(
     page = (tmp_path / "benchmark" / "benchmark.md").read_text(encoding="utf-8")
     assert f"| torch_encoder | 32-true | {np.median(speeds):.0f} |" in page
     printed = capsys.readouterr().out
+    assert "• layers 1, width 16, threads 1, precision 32-true, " in printed  # what all sides share is no column
     assert "round 2 of 2" in printed and f"wrote {tmp_path / 'benchmark' / 'benchmark.csv'}" in printed
 
 
