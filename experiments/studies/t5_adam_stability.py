@@ -106,7 +106,7 @@ def row_of(record: Record) -> Row:
         "learning_rate": record.swept["model.learning_rate"],
         "beta2": record.swept["model.beta2"],
         "converged": record.outcome.status == "trained",
-        "macro_f1": None if record.test is None else record.test.metrics["macro_f1"],
+        "macro_f1": record.score("test", "macro_f1"),
     }
 
 
