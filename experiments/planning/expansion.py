@@ -21,8 +21,8 @@ from lightning_modules.errors import ConfigurationError
 def tune_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     """Return every tuning trial; none of them may read the test split.
 
-    Where the grid widens what it lists, the values of further trials follow from ``records``; a trial whose
-    forerunners are not all recorded yet is ``pending``.
+    If the grid widens what it lists, the values of further trials follow from ``records``. A trial whose forerunners
+    are not all recorded yet is ``pending``.
     """
     if grid.tuning is None:
         return []
@@ -44,7 +44,7 @@ def tune_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
 def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     """Return every final run, seed by seed, so that an unfinished grid has all conditions at its first seeds.
 
-    Values chosen by tuning are read from ``records``; a run whose trials are not all recorded yet is ``pending``.
+    Values chosen by tuning are read from ``records``. A run whose trials are not all recorded yet is ``pending``.
     """
     trials = [record for record in records if record.stage == "tune"]
     choices = {id(condition): chosen_values(grid, condition, trials) for condition in grid.conditions}
@@ -60,7 +60,7 @@ def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
 
 
 def chosen_values(grid: Grid, condition: Condition, trials: Sequence[Record]) -> dict[str, Any] | None:
-    """Return what tuning chose for a condition: nothing where it is not tuned, None where trials are missing."""
+    """What tuning chose for a condition: nothing if it is not tuned, None if trials are missing."""
     if not condition.trials or grid.tuning is None:
         return {}
     return search(grid, condition, trials)[1]

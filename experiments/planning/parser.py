@@ -48,7 +48,7 @@ class StrictParser(ArgumentParser):
         """Print ``message`` with the nearest option and end with status 2.
 
         Raises:
-            ArgumentError: where the parser was built with ``exit_on_error=False``.
+            ArgumentError: if the parser was built with ``exit_on_error=False``.
         """
         message = explain(message, [*self.option_names(), *self.near])
         if not self.exit_on_error:
@@ -62,7 +62,7 @@ class StrictParser(ArgumentParser):
 
 
 def explain(message: str, options: list[str]) -> str:
-    """Return ``message`` on one line, with the nearest option where it speaks of an unknown one."""
+    """``message`` on one line, with the nearest option if it names an unknown one."""
     message = " ".join(message.split())
     unknown = re.search(r"[Uu]nrecognized arguments: (--[\w.]+)", message)
     if unknown:
@@ -113,7 +113,7 @@ _validated: dict[str, Any] = {}
 
 
 def validated_section(name: str, values: Mapping[str, Any]) -> Any:
-    """Return a section of its own from plain values, which are checked once; raises what all sections raise."""
+    """One section from plain values, checked once. Raises what :func:`validated_sections` raises."""
     key = repr((name, values))
     if key not in _validated:
         parser = section_parser(name)
@@ -150,7 +150,7 @@ def _checked_value(name: str, value: str) -> Any:
 
 @cache
 def section_parser(name: str) -> StrictParser:
-    """Return a parser of one section, built once; a mistake's nearest option may be one of another section."""
+    """A parser of one section, built once. The nearest option to a mistake may be one of another section."""
     parser = StrictParser(exit_on_error=False, near=section_options())
     add_section(parser, name)
     return parser
@@ -165,5 +165,5 @@ def section_options() -> tuple[str, ...]:
 
 
 def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:
-    """Return the options of all sections that stood on the command line, as nested values."""
+    """The options of all sections that the command line gave, as nested values."""
     return {name: parsed[name].as_dict() for name in SECTIONS if name in parsed and parsed[name] is not None}

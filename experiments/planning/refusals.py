@@ -18,7 +18,7 @@ SET_ELSEWHERE = {
 
 
 def refuse_fixed(swept: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> None:
-    """Raise :class:`ExperimentError` where a sweep or a tuning space names what cannot vary within a grid."""
+    """Raise :class:`ExperimentError` if a sweep or a tuning space names what cannot vary within a grid."""
     tuned = {name for trial in trials for name in trial}
     for name in (*swept, *sorted(tuned)):
         if name in SET_ELSEWHERE:
@@ -30,7 +30,7 @@ def refuse_fixed(swept: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) 
 
 
 def refuse_other_texts(runs: Sequence[tuple[str, DataConfig]]) -> None:
-    """Raise :class:`ExperimentError` where runs, given as condition and data, would be made on more than one text."""
+    """Raise :class:`ExperimentError` if runs, given as condition and data, would use more than one text."""
     (_, first), *others = runs
     for name, data in others:
         for setting in TEXT_SETTINGS:
@@ -44,7 +44,7 @@ def refuse_other_texts(runs: Sequence[tuple[str, DataConfig]]) -> None:
 def refuse_hidden(
     name: str, own: Mapping[str, Any], swept: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Raise :class:`ExperimentError` where a condition's own setting would be overwritten by a sweep or by tuning."""
+    """Raise :class:`ExperimentError` if a condition's own setting would be overwritten by a sweep or by tuning."""
     for setting, _ in flatten(own):
         if setting in swept:
             raise ExperimentError(f"condition {name!r} sets {setting}, which the grid sweeps; only one of them can win")
@@ -55,7 +55,7 @@ def refuse_hidden(
 
 
 def refuse_loaders(config: RunConfig) -> None:
-    """Raise :class:`ExperimentError` where a run would start processes of its own, which a worker process may not."""
+    """Raise :class:`ExperimentError` if a run would start processes of its own, which a worker must not."""
     if config.trainer.devices > 1:
         raise ExperimentError(
             f"trainer.devices is {config.trainer.devices}; in a grid it must be 1, because the grid's workers are the "
@@ -69,7 +69,7 @@ def refuse_loaders(config: RunConfig) -> None:
 
 
 def refuse_tuned(trials: Mapping[str, Sequence[Mapping[str, Any]]], overrides: Mapping[str, Any]) -> None:
-    """Raise :class:`ExperimentError` where tuning, with the trials of each condition, would overwrite an override."""
+    """Raise :class:`ExperimentError` if the tuning trials of a condition would overwrite an override."""
     for condition, tried in trials.items():
         for name in dict(flatten(overrides)):
             if any(name in trial for trial in tried):

@@ -1,11 +1,11 @@
-"""Further tuning trials, one at a time: beyond the best value where it lies at the edge of what was tried.
+"""Further tuning trials, one at a time: beyond the best value if it lies at the edge of what was tried.
 
-A choice at the edge leaves open what lies beyond. With ``tuning.widen: N`` *every* tuned condition gets N trials beside
-those that its space lists, so that all keep the same budget, whether their choice lay at an edge or not. Each further
-trial starts from the condition's best so far and moves one setting: outwards by the ratio of the last step where the
-best value is the smallest or largest that was tried, else half-way (geometric mean) to the neighbour further off. So
-a condition that was listed well spends the same number of trials on a finer choice. Only a condition's own validation
-scores decide, hence equal records give equal trials, in whatever order and company they were made.
+A choice at the edge leaves open what lies beyond. With ``tuning.widen: N`` *every* tuned condition gets N more trials
+than its space lists. So all keep the same budget, whether their choice lay at an edge or not. Each further trial starts
+from the condition's best so far and moves one setting. It moves outwards by the ratio of the last step if the best
+value is the smallest or largest tried. Else it moves half-way (geometric mean) to the neighbour further off. A
+condition that was listed well thus spends its trials on a finer choice. Only a condition's own validation scores
+decide, so equal records give equal trials, in whatever order and company they were made.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def next_trial(trials: Sequence[Trial], best: Trial, is_valid: Callable[[Trial],
         is_valid: tells whether a configuration takes a trial's values.
 
     Raises:
-        ExperimentError: where no setting can be moved any further.
+        ExperimentError: if no setting can be moved any further.
     """
     for name, value in moves(trials, best):
         trial = {**best, name: value}
@@ -85,7 +85,7 @@ def between(value: float, values: Sequence[float]) -> Iterator[float]:
 
 
 def shortened(value: float, ladder: Sequence[float]) -> float:
-    """Return ``value`` with two significant digits, as a person would write it, where that passes no tried value.
+    """``value`` with two significant digits, as a person would write it, unless that passes a tried value.
 
     Args:
         value: a new one.

@@ -13,7 +13,7 @@ from experiments.errors import ExperimentError
 
 
 class NumberLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, which follows YAML 1.1 and takes ``1e-3`` for text, mended."""
+    """PyYAML's safe loader, but ``1e-3`` is a number; YAML 1.1 takes it for text."""
 
 
 NumberLoader.add_implicit_resolver(
@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises:
-        ExperimentError: where the file cannot be read, is no YAML, or holds no mapping.
+        ExperimentError: if the file cannot be read, is no YAML, or holds no mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=NumberLoader)
@@ -44,10 +44,10 @@ def write_yaml(path: Path, content: dict[str, Any]) -> None:
 
 
 def mapping_of(content: Mapping[str, Any], key: str, where: str = "") -> dict[str, Any]:
-    """Return the mapping that stands under ``key``; an empty one where there is none.
+    """The mapping under ``key``; an empty one if the key is missing.
 
     Raises:
-        ExperimentError: where something else stands there; ``where`` comes before the key in the message.
+        ExperimentError: if it is something else; ``where`` comes before the key in the message.
     """
     value = content.get(key)
     if value is not None and not isinstance(value, Mapping):
@@ -56,10 +56,10 @@ def mapping_of(content: Mapping[str, Any], key: str, where: str = "") -> dict[st
 
 
 def values_of(content: Mapping[str, Any], key: str, where: str = "", *, optional: bool = False) -> list[Any]:
-    """Return the list that stands under ``key``.
+    """The list under ``key``.
 
     Raises:
-        ExperimentError: where something else stands there, or nothing unless it is ``optional``.
+        ExperimentError: if it is something else, or missing without being ``optional``.
     """
     value = content.get(key)
     if value is None and optional:
@@ -73,7 +73,7 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     """Return a number of things, checked.
 
     Raises:
-        ExperimentError: where it is not a whole number of at least ``least``.
+        ExperimentError: if it is not a whole number of at least ``least``.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least {least}")
