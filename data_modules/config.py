@@ -87,8 +87,8 @@ class DataConfig:
     text_column: str = "text"
     """Column that holds the text."""
 
-    label_column: str = "label"
-    """Column that holds the class."""
+    label_column: str | None = "label"
+    """Column that holds the class; null reads text without labels, for tasks that need none."""
 
     group_column: str | None = None
     """Column of a group (document, author, ...) whose rows must share a split."""

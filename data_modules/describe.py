@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from data_modules.cleaning.duplicates import near_duplicates, same_text_key
+from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
-from data_modules.sources.load import PreparedCorpus, prepare
 from data_modules.sources.source import SPLITS
 from data_modules.tokens.encoding import EncodedCorpus, encode
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 DESCRIBED_THRESHOLD = 0.7  # similarity that counts as nearly the same where the configuration keeps such rows
@@ -25,7 +28,7 @@ class CorpusDescription:
 
     corpus: PreparedCorpus
     classes: dict[str, dict[str, int]]
-    """Rows of each class, by split."""
+    """Rows of each class, by split; none where rows have no labels."""
     groups: dict[str, int]
     """Number of groups, by split; empty where there are none."""
     lengths: dict[str, dict[float, int]]
@@ -39,7 +42,7 @@ class CorpusDescription:
     """Per pair of splits, such as ``train / test``: rows of the first that are ``exact`` or ``near`` duplicates of a
     row of the second, and ``groups`` that are in both."""
     examples: dict[str, list[str]]
-    """A few training rows of each class."""
+    """A few training rows of each class, or of the whole split (under the name ``train``)."""
 
 
 def describe(config: DataConfig, examples: int = 3) -> CorpusDescription:
@@ -58,7 +61,7 @@ def describe(config: DataConfig, examples: int = 3) -> CorpusDescription:
     splits = corpus.splits
     return CorpusDescription(
         corpus=corpus,
-        classes={name: _class_counts(splits[name]["label"][:], corpus.class_names) for name in SPLITS},
+        classes={name: _class_counts(splits[name], corpus.class_names) for name in SPLITS},
         groups={name: len(set(splits[name]["group"][:])) for name in SPLITS if "group" in splits[name].column_names},
         lengths={name: dict(zip(QUANTILES, np.quantile(counts, QUANTILES, method="nearest").tolist(), strict=True))
                  for name, counts in lengths.items()},
@@ -70,8 +73,10 @@ def describe(config: DataConfig, examples: int = 3) -> CorpusDescription:
     )  # fmt: skip
 
 
-def _class_counts(labels: list[int], class_names: tuple[str, ...]) -> dict[str, int]:
-    counts = np.bincount(labels, minlength=len(class_names)).tolist()
+def _class_counts(rows: Dataset, class_names: tuple[str, ...]) -> dict[str, int]:
+    if not class_names:
+        return {}
+    counts = np.bincount(rows["label"][:], minlength=len(class_names)).tolist()
     return dict(zip(class_names, counts, strict=True))
 
 
@@ -104,12 +109,14 @@ def _overlaps(corpus: PreparedCorpus, threshold: float) -> dict[str, dict[str, i
 
 
 def _examples(corpus: PreparedCorpus, count: int) -> dict[str, list[str]]:
-    texts: dict[str, list[str]] = {name: [] for name in corpus.class_names}
     train = corpus.splits["train"]
-    rows: list[tuple[str, int]] = list(zip(train["text"][:], train["label"][:], strict=True))
+    names = corpus.class_names or ("train",)
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    labels = train["label"][:] if corpus.class_names else [0] * len(train)
+    rows: list[tuple[str, int]] = list(zip(train["text"][:], labels, strict=True))
     random.Random(0).shuffle(rows)
     for text, label in rows:
-        shown = texts[corpus.class_names[label]]
+        shown = texts[names[label]]
         if len(shown) < count:
             shown.append(text)
     return texts

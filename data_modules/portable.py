@@ -12,17 +12,16 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-
-from tokenizers import Tokenizer
 
 from data_modules.cache import cache_root, cached
+from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from data_modules.sources.source import Source
-from data_modules.tokens.tokenization import TextTokenizer, is_learned
+from data_modules.sources.carried import FACTS_FILE, PRETRAINED_FILE
+from data_modules.sources.resolve import resolve
+from data_modules.tokens.encoding import encode
+from data_modules.tokens.tokenization import is_learned
 
-FACTS_FILE, PRETRAINED_FILE = "text.json", "pretrained.json"
 KIND = "carried"
 """Kind of the cache entries that hold a text from elsewhere."""
 
@@ -49,9 +48,6 @@ def pack_text(config: DataConfig) -> PortableText:
     Raises:
         DataError: where the corpus or its tokenizer cannot be had.
     """
-    from data_modules.sources.load import prepare, resolve
-    from data_modules.tokens.encoding import encode
-
     source, corpus = resolve(config), prepare(config)
     encoded = encode(corpus, config)
     tokenizer = encoded.tokenizer
@@ -107,30 +103,3 @@ def unpack_text(digest: str, archive: bytes, root: Path) -> None:
 def carried_folder(digest: str, root: Path) -> Path:
     """Return the cache folder of a text in the cache ``root``: a run's ``data.cache_dir``; absent until unpacked."""
     return root / KIND / digest
-
-
-def carried_facts(config: DataConfig) -> dict[str, Any] | None:
-    """Return what is known of the text where the configured cache was carried here; none for an ordinary cache."""
-    path = cache_root(config.cache_dir) / FACTS_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def carried_source(facts: dict[str, Any]) -> Source:
-    """Return the source of a text that was carried here, which cannot be read again."""
-
-    def load() -> NoReturn:
-        raise DataError(f"the corpus {facts['slug']} was sent here prepared, and not with these settings")
-
-    return Source(
-        slug=facts["slug"],
-        description=facts["description"],
-        key=facts["key"],
-        near_duplicates=facts["near_duplicates"],
-        load=load,
-    )
-
-
-def carried_tokenizer(config: DataConfig, facts: dict[str, Any]) -> TextTokenizer:
-    """Return the pretrained tokenizer of a text that was carried here."""
-    backend = Tokenizer.from_file(str(cache_root(config.cache_dir) / PRETRAINED_FILE))
-    return TextTokenizer(backend, facts["padding_id"], facts["unknown_id"])

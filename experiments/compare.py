@@ -149,7 +149,7 @@ def texts_of(run: ScoredRun) -> list[str]:
     Raises:
         ExperimentError, DataError, ConfigurationError: where the corpus cannot be had, or is no longer the same.
     """
-    from data_modules.sources.load import prepare
+    from data_modules.cleaning.prepared import prepare
     from experiments.planning.saved_runs import load_run_config
 
     corpus = prepare(load_run_config(run.folder).data)

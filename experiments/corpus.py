@@ -67,7 +67,7 @@ def _classes(description: CorpusDescription) -> Table:
     table = Table("class", *splits, title="Rows")
     for name in description.corpus.class_names:
         table.add_row(escape(name), *(str(description.classes[split][name]) for split in splits))
-    table.add_row("all", *(str(sum(description.classes[split].values())) for split in splits), style="bold")
+    table.add_row("all", *(str(len(description.corpus.splits[split])) for split in splits), style="bold")
     if description.groups:
         table.add_row("groups", *(str(description.groups.get(split, 0)) for split in splits))
     return table

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from data_modules.batches.sharing import ALONE, Share
+from data_modules.mapped import mapped_permutation
 from data_modules.tokens.encoding import EncodedSplit
-from data_modules.tokens.mapped import mapped_permutation
 
 Batch = dict[str, Tensor]
 BATCHES_PER_POOL = 50  # rows are sorted by length within pools of so many batches: little padding, still random
@@ -22,7 +22,7 @@ class BatchDataset(Dataset[Batch]):
     """Fetches a whole batch at once: ``dataset[rows]`` for an array of row indices.
 
     A batch holds ``input_ids`` (B, T) int64, padded to its longest row, ``attention_mask`` (B, T) bool, true at real
-    tokens, ``labels`` (B,) int64 and ``rows`` (B,) int64, the row indices.
+    tokens, ``rows`` (B,) int64, the row indices, and, where rows have them, ``labels`` (B,) int64.
     """
 
     def __init__(self, split: EncodedSplit, padding_id: int) -> None:
@@ -42,12 +42,14 @@ class BatchDataset(Dataset[Batch]):
         return self._batch(rows, input_ids, mask)
 
     def _batch(self, rows: NDArray[np.int64], input_ids: NDArray[np.int64], mask: NDArray[np.bool_]) -> Batch:
-        return {
+        batch = {
             "input_ids": torch.from_numpy(input_ids),
             "attention_mask": torch.from_numpy(mask),
-            "labels": torch.from_numpy(np.array(self.split.labels[rows])),
             "rows": torch.from_numpy(np.array(rows)),
         }
+        if self.split.labels is not None:
+            batch["labels"] = torch.from_numpy(np.array(self.split.labels[rows]))
+        return batch
 
 
 class BatchOrder(Sampler[NDArray[np.int64]]):

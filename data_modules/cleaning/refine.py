@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from data_modules.cache import digest_of_columns
 from data_modules.cleaning import splits as splitting
@@ -25,9 +26,9 @@ from data_modules.cleaning.duplicates import near_duplicates as find_near_duplic
 from data_modules.cleaning.text import clean_text
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
+from data_modules.mapped import PIECE
 from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.sources.source import SPLITS, RawCorpus
-from data_modules.tokens.mapped import PIECE
 
 EVALUATION_SPLITS = ("validation", "test")
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -54,6 +55,7 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
 
     Raises:
         DataError: no rows, one class only, a class in an evaluation split that the training rows lack, or too few rows.
+            Rows without labels have no classes to check.
     """
     report: dict[str, Any] = {
         "source": raw.report,
@@ -111,10 +113,17 @@ def _cleaned(piece: pd.DataFrame, name: str, counts: Counter[str]) -> pd.DataFra
     return piece[~empty] if name == "train" else piece
 
 
+def _labels(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the class index of every row, (N,); rows without labels are all of one class."""
+    return rows["label"].to_numpy() if "label" in rows else np.zeros(len(rows), dtype=np.int64)
+
+
 def _check_classes(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> None:
-    present = set(rows["train"]["label"].unique().tolist())
-    if not present:
+    if not len(rows["train"]):
         raise DataError("no training rows are left after cleaning")
+    if not class_names:
+        return
+    present = set(rows["train"]["label"].unique().tolist())
     if len(present) < 2:
         raise DataError(
             f"the training rows have one class only ({class_names[present.pop()]!r}); at least two are needed"
@@ -133,7 +142,7 @@ def _drop_duplicates(rows: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[
     given = [name for name in EVALUATION_SPLITS if name in rows]
     texts = same_texts([rows[name]["text"] for name in ("train", *given)])
     train_texts, ends = texts[: len(train)], np.cumsum([len(rows[name]) for name in ("train", *given)])
-    contradictory, repeated = contradictions_and_repeats(train_texts, train["label"].to_numpy())
+    contradictory, repeated = contradictions_and_repeats(train_texts, _labels(train))
     report = {
         "train_contradictory_labels": int(contradictory.sum()),
         "train_repeated": int((repeated & ~contradictory).sum()),
@@ -163,12 +172,13 @@ def _cut_missing(
         groups = pd.factorize(train["group"], sort=True)[0] if "group" in train else None
         try:
             chosen = splitting.cut(
-                train["label"].to_numpy(), groups, fraction / (1 - taken), config.split_seed, class_names
+                _labels(train), groups, fraction / (1 - taken), config.split_seed, class_names or ("text",)
             )
         except DataError as error:
             raise DataError(f"the {name} split is missing and cannot be cut: {error}") from None
         rows[name], rows["train"] = chosen_rows(train, chosen), chosen_rows(train, ~chosen)
-        report[name] = f"cut, stratified{' by group' if groups is not None else ''}, seed {config.split_seed}"
+        how = ("stratified" if class_names else "") + (" by group" if groups is not None else "")
+        report[name] = ", ".join(filter(None, ("cut", how.strip(), f"seed {config.split_seed}")))
         taken += fraction
     return rows, report
 
@@ -191,7 +201,7 @@ def _thin(train: pd.DataFrame, config: DataConfig, classes: int) -> tuple[pd.Dat
     if config.max_train_rows < classes:
         raise DataError(f"data.max_train_rows is {config.max_train_rows}, fewer than the {classes} classes")
     kept = np.zeros(len(train), dtype=bool)
-    kept[splitting.subset(train["label"].to_numpy(), config.max_train_rows, config.split_seed)] = True
+    kept[splitting.subset(_labels(train), config.max_train_rows, config.split_seed)] = True
     return chosen_rows(train, kept), {"max_train_rows": config.max_train_rows, "left_out": int((~kept).sum())}
 
 

@@ -16,9 +16,9 @@ from pyarrow import parquet
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from data_modules.sources.source import SPLITS, RawCorpus, Source
+from data_modules.mapped import PIECE
+from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
 from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
-from data_modules.tokens.mapped import PIECE
 
 
 def read_table(path: Path, file_format: str) -> pd.DataFrame:
@@ -136,9 +136,7 @@ def source(config: DataConfig) -> Source:
             read_table(path, config.corpus)  # raises, naming the nearest file
         if name != "train" and path.resolve() == paths["train"].resolve():
             raise DataError(f"data.{name}_file and data.train_file are the same file, {path.name}")
-    columns = {"text": config.text_column, "label": config.label_column}
-    if config.group_column is not None:
-        columns["group"] = config.group_column
+    columns = columns_of(config)
 
     def load() -> RawCorpus:
         return raw_corpus({name: _selected(path, config.corpus, columns) for name, path in paths.items()}, columns)

@@ -12,10 +12,10 @@ import pandas as pd
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
+from data_modules.mapped import PIECE
 from data_modules.sources.network import offline
-from data_modules.sources.source import SPLITS, RawCorpus, Source
+from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
 from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
-from data_modules.tokens.mapped import PIECE
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -43,7 +43,7 @@ def corpus_of(splits: DatasetDict, columns: dict[str, str], name: str) -> RawCor
         require_columns(f"{name} ({split})", rows.column_names, wanted)
     used = list(dict.fromkeys(columns.values()))
     tables = {split: _pieces(rows.select_columns(used)) for split, rows in named.items()}
-    return raw_corpus(tables, columns, _class_names(named["train"], columns["label"]))
+    return raw_corpus(tables, columns, _class_names(named["train"], columns.get("label")))
 
 
 def _pieces(rows: Dataset) -> Iterable[pd.DataFrame]:
@@ -55,9 +55,11 @@ def _pieces(rows: Dataset) -> Iterable[pd.DataFrame]:
     return (with_gaps(piece, gaps) for piece in rows.to_pandas(batched=True, batch_size=PIECE))
 
 
-def _class_names(train: Dataset, label: str) -> list[str] | None:
+def _class_names(train: Dataset, label: str | None) -> list[str] | None:
     from datasets import ClassLabel
 
+    if label is None:
+        return None
     feature = train.features[label]
     if isinstance(feature, ClassLabel):
         return list(feature.names)
@@ -67,14 +69,6 @@ def _class_names(train: Dataset, label: str) -> list[str] | None:
         if sorted(names) == list(range(len(names))) and len(set(names.values())) == len(names):
             return [names[index] for index in range(len(names))]
     return None
-
-
-def columns_of(config: DataConfig) -> dict[str, str]:
-    """Return the configured columns by kind."""
-    columns = {"text": config.text_column, "label": config.label_column}
-    if config.group_column is not None:
-        columns["group"] = config.group_column
-    return columns
 
 
 def _load(folder: Path, config: DataConfig) -> RawCorpus:

@@ -12,7 +12,7 @@ from data_modules.cache import digest
 from data_modules.config import FILE_FORMATS, DataConfig, slug_of
 from data_modules.errors import DataError, nearest
 from data_modules.sources.network import is_cached, is_reachable, offline
-from data_modules.sources.source import Source
+from data_modules.sources.source import Source, columns_of
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -116,12 +116,12 @@ def source(config: DataConfig, embedded: Sequence[str]) -> Source:
     slug, known = _identify(config, embedded)
     known = replace(known, revision=config.revision or known.revision)
     fetched = _fetch(known)
-    from data_modules.sources.folder import columns_of, corpus_of
+    from data_modules.sources.folder import corpus_of
 
     columns = columns_of(config)
     defaults = {"text": ("text", known.text_column), "label": ("label", known.label_column)}
     for kind, (untouched, own) in defaults.items():
-        if columns[kind] == untouched:
+        if columns.get(kind) == untouched:
             columns[kind] = own
     raw = corpus_of(fetched, columns, known.id)
     content = {name: {column: frame[column].tolist() for column in frame} for name, frame in raw.splits.items()}

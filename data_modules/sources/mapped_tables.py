@@ -1,4 +1,4 @@
-"""Tables whose text lies in temporary files that are mapped into memory (:mod:`data_modules.tokens.mapped`)."""
+"""Tables whose text lies in temporary files that are mapped into memory (:mod:`data_modules.mapped`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api.types import is_integer_dtype
 
-from data_modules.tokens.mapped import PIECE
+from data_modules.mapped import PIECE
 
 
 def pieces(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from data_modules.config import DataConfig
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,11 +19,11 @@ class RawCorpus:
     """Rows as their source gives them, before cleaning."""
 
     splits: dict[str, pd.DataFrame]
-    """``train`` and, where the source has them, ``validation`` and ``test``: columns ``text`` (str), ``label`` (class
-    index) and, where rows hang together, ``group`` (str)."""
+    """``train`` and, where the source has them, ``validation`` and ``test``: columns ``text`` (str), where rows have a
+    class ``label`` (its index) and, where rows hang together, ``group`` (str)."""
 
-    class_names: tuple[str, ...]
-    """Name of every class, by its index."""
+    class_names: tuple[str, ...] = ()
+    """Name of every class, by its index; empty where rows have no labels."""
 
     report: dict[str, Any] = field(default_factory=dict)
     """What the source did to make them."""
@@ -45,3 +47,9 @@ class Source:
 
     near_duplicates: bool = True
     """Whether sharing most of their words makes two texts nearly the same; not so in a formal language."""
+
+
+def columns_of(config: DataConfig) -> dict[str, str]:
+    """Return the configured columns by kind."""
+    named = {"text": config.text_column, "label": config.label_column, "group": config.group_column}
+    return {kind: column for kind, column in named.items() if column is not None}

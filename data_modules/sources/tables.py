@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data_modules.errors import DataError, nearest
+from data_modules.mapped import PIECE
 from data_modules.sources.mapped_tables import chosen_rows, mapped_frame
 from data_modules.sources.source import RawCorpus
-from data_modules.tokens.mapped import PIECE
 
 SEPARATORS = ",;|\t"
 """What separates columns in files of one kind or another."""
@@ -58,7 +58,7 @@ def raw_corpus(
 
     Args:
         tables: one table per split, in pieces, so that it need not be in memory as a whole.
-        columns: the table's column for ``text``, ``label`` and, if any, ``group``.
+        columns: the table's column for ``text`` and, if any, ``label`` and ``group``.
         class_names: names by class index where labels are indices already; else the labels' own text, sorted.
         report: counts to add to.
     """
@@ -66,6 +66,9 @@ def raw_corpus(
     splits: dict[str, pd.DataFrame] = {}
     for name, table in tables.items():
         frame = mapped_frame(_as_text(piece, columns, indexed=class_names is not None) for piece in table)
+        if "label" not in columns:
+            splits[name] = frame
+            continue
         unlabelled = (frame["label"] == "").to_numpy()
         if unlabelled.all() and name != "train" and len(frame):
             report[f"{name}_ignored_without_labels"] = len(frame)
@@ -74,6 +77,8 @@ def raw_corpus(
             report[f"{name}_rows_without_label"] = int(unlabelled.sum())
             frame = chosen_rows(frame, ~unlabelled)
         splits[name] = frame
+    if "label" not in columns:
+        return RawCorpus(splits=splits, report=report)
     if class_names is None:
         found = {label for frame in splits.values() for label in frame["label"].unique()}
         numeric = all(WHOLE_NUMBER.fullmatch(label) for label in found)
@@ -89,7 +94,8 @@ def _as_text(piece: pd.DataFrame, columns: dict[str, str], *, indexed: bool) -> 
     """Return the columns in question with every cell as text; a missing one is empty."""
     frame = pd.DataFrame({kind: piece[column].to_numpy() for kind, column in columns.items()})
     frame["text"] = ["" if _is_missing(text) else str(text) for text in frame["text"]]
-    frame["label"] = [_label_text(label, indexed=indexed) for label in frame["label"]]
+    if "label" in frame:
+        frame["label"] = [_label_text(label, indexed=indexed) for label in frame["label"]]
     if "group" in frame:
         missing = sum(_is_missing(group) or not str(group).strip() for group in frame["group"])
         if missing:

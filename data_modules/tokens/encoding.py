@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import DataConfig
+from data_modules.mapped import PIECE, GrowingArray, mapped_integers
 from data_modules.sources.source import SPLITS
 from data_modules.tokens import tokenization
-from data_modules.tokens.mapped import PIECE, GrowingArray, mapped_integers
 from data_modules.tokens.tokenization import TextTokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from data_modules.sources.load import PreparedCorpus
+    from data_modules.cleaning.prepared import PreparedCorpus
 
 TOKENIZER_FILE = "tokenizer.json"
-PARTS = ("tokens", "offsets", "labels")
+PARTS: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
+"""Arrays of a split; ``labels`` only where rows have them."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class EncodedSplit:
     """(sum of lengths,) token ids."""
     offsets: NDArray[np.int64]
     """(N + 1,) where each row starts in ``tokens``, and the end."""
-    labels: NDArray[np.int64]
-    """(N,) class indices."""
+    labels: NDArray[np.int64] | None
+    """(N,) class indices; none where rows have no labels."""
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -45,7 +46,7 @@ class EncodedSplit:
         return np.subtract(self.offsets[1:], self.offsets[:-1], out=mapped_integers(len(self)))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class EncodedCorpus:
     """Its entry in the cache."""
 
 
-def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
+def pack(rows: list[list[int]], labels: NDArray[np.int64] | None) -> EncodedSplit:
     """Put rows of token ids one after the other."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
@@ -67,16 +68,21 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64]) -> EncodedSplit:
 
 def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str) -> None:
     """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time."""
-    kinds: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
+    labelled = "label" in rows.column_names
     with ExitStack() as stack:
-        parts = {part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kinds[part])) for part in PARTS}
+        parts = {
+            part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kind))
+            for part, kind in PARTS.items()
+            if labelled or part != "labels"
+        }
         parts["offsets"].append(np.zeros(1, dtype=np.int64))
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
-            packed = pack(tokenizer.encode(piece["text"]), np.array(piece["label"], dtype=np.int64))
+            packed = pack(tokenizer.encode(piece["text"]), None)
             parts["offsets"].append(parts["tokens"].length + packed.offsets[1:])
             parts["tokens"].append(packed.tokens)
-            parts["labels"].append(packed.labels)
+            if labelled:
+                parts["labels"].append(np.array(piece["label"], dtype=np.int64))
 
 
 def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
@@ -104,11 +110,18 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
             write_encoded(corpus.splits[name], tokenizer, folder, name)
 
     entry = cached(cache_root(config.cache_dir), "encoded", key, build)
-    splits = {
-        name: EncodedSplit(*(np.load(entry / f"{name}.{part}.npy", mmap_mode="r") for part in PARTS)) for name in SPLITS
-    }
+    splits = {name: _read_split(entry, name) for name in SPLITS}
     tokenizer = pretrained or tokenization.load_learned(entry / TOKENIZER_FILE, config.max_length)
     return EncodedCorpus(splits, tokenizer, entry)
+
+
+def _read_split(entry: Path, name: str) -> EncodedSplit:
+    labels = entry / f"{name}.labels.npy"
+    return EncodedSplit(
+        np.load(entry / f"{name}.tokens.npy", mmap_mode="r"),
+        np.load(entry / f"{name}.offsets.npy", mmap_mode="r"),
+        np.load(labels, mmap_mode="r") if labels.is_file() else None,
+    )
 
 
 def _texts(rows: Dataset) -> Iterator[str]:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from data_modules.cache import cache_root
 from data_modules.config import TRAINED_TOKENIZERS, DataConfig
 from data_modules.errors import DataError, nearest
+from data_modules.sources.carried import PRETRAINED_FILE, carried_facts
+from data_modules.sources.network import is_reachable
 
 PADDING, UNKNOWN, CLASS = "<pad>", "<unk>", "<cls>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
@@ -145,12 +148,10 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
     Raises:
         DataError: it is unknown, cannot be reached, or has no fast version.
     """
-    from data_modules.portable import carried_facts, carried_tokenizer
-    from data_modules.sources.network import is_reachable
-
     carried = carried_facts(config)
     if carried is not None:
-        return carried_tokenizer(config, carried)
+        sent = Tokenizer.from_file(str(cache_root(config.cache_dir) / PRETRAINED_FILE))
+        return TextTokenizer(sent, carried["padding_id"], carried["unknown_id"])
     name = config.tokenizer
     is_path = Path(name).expanduser().exists()
     hint = nearest(name, TRAINED_TOKENIZERS)

@@ -73,6 +73,7 @@ def rows(task: BenchmarkTask) -> Dataset:
     split = task.data.encoded.splits["train"]
     ids = [split.tokens[start:end].tolist() for start, end in pairwise(split.offsets)]
     masks = [[1] * len(row) for row in ids]
+    assert split.labels is not None
     return Dataset.from_dict({"input_ids": ids, "attention_mask": masks, "label": split.labels.tolist()})
 
 

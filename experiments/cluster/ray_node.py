@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from data_modules.cleaning.prepared import prepare
 from data_modules.errors import DataError
 from data_modules.portable import carried_folder, unpack_text
-from data_modules.sources.load import prepare
 from experiments.cluster.run_archive import pack_run
 from experiments.errors import ExperimentError
 from experiments.making.messages import Message

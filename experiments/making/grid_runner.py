@@ -78,7 +78,7 @@ def prepare_corpus(grid: Grid, console: Console) -> Text:
     Raises:
         DataError: where the corpus, or a tokenizer of the grid, cannot be had.
     """
-    from data_modules.sources.load import prepare
+    from data_modules.cleaning.prepared import prepare
     from data_modules.tokens.encoding import encode
 
     with console.status(f"preparing the corpus {grid.corpus}"):

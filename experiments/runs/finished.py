@@ -80,7 +80,7 @@ def refuse_other_files(grid: Grid, results: Path) -> None:
     """
     config = grid.conditions[0].config.data
     if config.train_file is not None:
-        from data_modules.sources.load import prepare
+        from data_modules.cleaning.prepared import prepare
 
         refuse_other_text(grid, results, prepare(config).fingerprint)
 

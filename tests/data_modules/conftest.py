@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
-from data_modules.sources.load import PreparedCorpus, prepare
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

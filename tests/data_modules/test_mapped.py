@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from data_modules.batches.batching import BatchOrder
 from data_modules.cache import digest, digest_of_columns
+from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
+from data_modules.mapped import GrowingArray, mapped_permutation
 from data_modules.sources import mapped_tables
-from data_modules.sources.load import prepare
 from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.tokens.encoding import PARTS, encode
-from data_modules.tokens.mapped import GrowingArray, mapped_permutation
 
 
 def frame(rows: int) -> pd.DataFrame:

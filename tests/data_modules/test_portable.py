@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
 from data_modules.labelled_text import TextDataModule
 from data_modules.portable import carried_folder, pack_text, unpack_text
-from data_modules.sources.load import prepare
 from data_modules.tokens.encoding import encode
 from data_modules.tokens.tokenization import learn
 

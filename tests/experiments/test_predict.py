@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from tiny_runs import make, tiny_run
 
-from data_modules.sources.load import prepare
+from data_modules.cleaning.prepared import prepare
 from experiments.planning.saved_runs import load_run_config
 from experiments.predict import main
 from experiments.runs.inference import TrainedModel

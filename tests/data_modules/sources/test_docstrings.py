@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data_modules.cleaning.duplicates import shingles
+from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig, DocstringsOptions
 from data_modules.sources.docstrings import PACKAGES, build, mask, read_package, site_packages
-from data_modules.sources.load import PreparedCorpus, prepare
 from data_modules.sources.paragraphs import docstrings as read_docstrings
 from data_modules.sources.paragraphs import is_prose, plain
 from data_modules.sources.source import SPLITS

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
 from data_modules.labelled_text import TextDataModule
-from data_modules.sources.load import PreparedCorpus, prepare
 from data_modules.sources.source import SPLITS
 
 CLASSES = ("red", "green", "blue")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from data_modules.sources.load import prepare
 from data_modules.sources.network import is_cached
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig, ListOpsOptions
 from data_modules.errors import DataError
 from data_modules.sources.listops import build, expression, source
-from data_modules.sources.load import prepare
 from data_modules.sources.source import SPLITS
 
 OPTIONS = ListOpsOptions(train_rows=500, evaluation_rows=100)

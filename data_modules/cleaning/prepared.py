@@ -1,4 +1,4 @@
-"""From ``data.corpus`` to a clean, split corpus: resolve the source, read, clean, drop duplicates, cut, thin, cache."""
+"""From ``data.corpus`` to a clean, split corpus in the cache: find the source, read it, refine it, keep it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_modules.cache import cache_root, cached, code_digest, digest
-from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, SPLIT_SETTINGS, DataConfig
-from data_modules.portable import carried_facts, carried_source
+from data_modules.config import SPLIT_SETTINGS, DataConfig
+from data_modules.sources.resolve import resolve
 from data_modules.sources.source import Source
 
 if TYPE_CHECKING:
@@ -41,46 +41,17 @@ class PreparedCorpus:
     """Counts of what was removed and why; ``experiments.corpus describe`` prints it."""
 
     class_names: tuple[str, ...]
-    """Name of every class, by its index."""
+    """Name of every class, by its index; empty where rows have no labels."""
 
     key: str
     """Digest of everything that decides the rows; names what is derived from them in the cache."""
 
     splits: DatasetDict
-    """``train``, ``validation``, ``test``: columns ``text``, ``label`` and, where rows hang together, ``group``."""
+    """``train``, ``validation``, ``test``: columns ``text``, where rows have a class ``label`` and, where rows hang
+    together, ``group``."""
 
     folder: Path
     """Its entry in the cache."""
-
-
-def resolve(config: DataConfig) -> Source:
-    """Find the source that ``data.corpus`` means; nothing is read yet.
-
-    Raises:
-        DataError: there is none; the message names the nearest.
-    """
-    carried = carried_facts(config)
-    if carried is not None:
-        return carried_source(carried)
-    if config.corpus == "docstrings":
-        from data_modules.sources.docstrings import source
-
-        return source(config.docstrings)
-    if config.corpus == "listops":
-        from data_modules.sources.listops import source as listops
-
-        return listops(config.listops)
-    if config.corpus in FILE_FORMATS:
-        from data_modules.sources.files import source as files
-
-        return files(config)
-    if Path(config.corpus).expanduser().is_dir():
-        from data_modules.sources.folder import source as folder
-
-        return folder(config)
-    from data_modules.sources.hub import source as hub
-
-    return hub(config, embedded=EMBEDDED_CORPORA)
 
 
 def prepare(config: DataConfig) -> PreparedCorpus:
@@ -132,7 +103,9 @@ def dataset_of(splits: dict[str, pd.DataFrame], class_names: tuple[str, ...]) ->
 
     rows = DatasetDict()
     for name, frame in splits.items():
-        kinds = {column: Value("string") for column in frame.columns} | {"label": ClassLabel(names=list(class_names))}
+        kinds = {column: Value("string") for column in frame.columns}
+        if class_names:
+            kinds["label"] = ClassLabel(names=list(class_names))
         features = Features(kinds)
         schema = features.arrow_schema
         tables = [pa.Table.from_pandas(piece, schema=schema, preserve_index=False) for piece in pieces(frame)]

@@ -1,0 +1,39 @@
+"""Which source ``data.corpus`` means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, DataConfig
+from data_modules.sources import carried
+from data_modules.sources.source import Source
+
+
+def resolve(config: DataConfig) -> Source:
+    """Find the source that ``data.corpus`` means; nothing is read yet.
+
+    Raises:
+        DataError: there is none; the message names the nearest.
+    """
+    facts = carried.carried_facts(config)
+    if facts is not None:
+        return carried.source(facts)
+    if config.corpus == "docstrings":
+        from data_modules.sources.docstrings import source
+
+        return source(config.docstrings)
+    if config.corpus == "listops":
+        from data_modules.sources.listops import source as listops
+
+        return listops(config.listops)
+    if config.corpus in FILE_FORMATS:
+        from data_modules.sources.files import source as files
+
+        return files(config)
+    if Path(config.corpus).expanduser().is_dir():
+        from data_modules.sources.folder import source as folder
+
+        return folder(config)
+    from data_modules.sources.hub import source as hub
+
+    return hub(config, embedded=EMBEDDED_CORPORA)
