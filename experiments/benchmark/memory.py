@@ -133,7 +133,7 @@ def run_on(folder: Path, rows: int) -> Run:
 
 def fill_cache(run: Run, folder: Path) -> None:
     """Prepare and tokenise the corpus, as a grid does before its workers start."""
-    from data_modules.sources.load import prepare
+    from data_modules.cleaning.prepared import prepare
     from data_modules.tokens.encoding import encode
 
     encode(prepare(run.config.data), run.config.data)
