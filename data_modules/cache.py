@@ -1,16 +1,17 @@
 """A cache of built things whose names are digests of everything they were built from.
 
 Nothing in it is ever changed in place: an entry is built in a temporary folder and renamed, so a killed build leaves
-no half entry, and two processes that want the same entry build it once.
+no half entry, and two processes that want the same entry build it once. Every entry keeps the digests of its files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ from data_modules.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+LOGGER = logging.getLogger(__name__)
+DIGESTS = "digests.json"
+"""The file of an entry that keeps the SHA-256 of the others."""
+_checked: set[Path] = set()
+"""Entries whose files this process has compared with their digests."""
 DIGESTED = 10_000  # values of a column that are digested at a time, to bound memory
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -79,15 +85,21 @@ def code_digest(paths: Iterable[Path]) -> str:
 def cached(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """Return the folder ``<root>/<kind>/<key>``, built by ``build(folder)`` unless it is there already.
 
+    The files of an entry are compared with their digests once per process; a damaged entry is built anew, and one line
+    in the log names it. Folders and files have the permissions that the umask gives, so that users can share a cache.
+
     Raises:
-        DataError: the cache cannot be written.
+        DataError: the cache cannot be written, or an entry is a link.
     """
     entry = root / kind / key
-    if entry.is_dir():
+    if entry.is_symlink():
+        raise DataError(f"the cache entry {entry} is a link, which is not followed; remove it")
+    if entry.is_dir() and (entry in _checked or damage(entry) is None):
+        _checked.add(entry)
         return entry
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(entry.parent / f".{key}.lock")
+        lock = _lock_of(entry)
         lock.acquire()
     except OSError as error:
         raise DataError(
@@ -95,17 +107,66 @@ def cached(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Pa
             "choose another folder with data.cache_dir or the environment variable RESNORM_CACHE"
         ) from error
     try:
-        if entry.is_dir():
-            return entry
-        for leftover in entry.parent.glob(f".{key}.tmp*"):  # of a killed build: whoever holds the lock may sweep
-            shutil.rmtree(leftover, ignore_errors=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{key}.tmp", dir=entry.parent))
-        try:
-            build(temporary)
-            temporary.rename(entry)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        if not entry.is_dir() or _remove_damaged(entry):
+            _build(entry, build)
     finally:
         lock.release()
+    _checked.add(entry)
     return entry
+
+
+def _lock_of(entry: Path) -> FileLock:
+    """Return the lock of an entry, whose file has the permissions that the umask gives."""
+    path = entry.parent / f".{entry.name}.lock"
+    path.touch()
+    return FileLock(path, mode=path.stat().st_mode & 0o777)
+
+
+def _build(entry: Path, build: Callable[[Path], None]) -> None:
+    for leftover in entry.parent.glob(f".{entry.name}.tmp*"):  # of a killed build: whoever holds the lock may sweep
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = entry.parent / f".{entry.name}.tmp{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    try:
+        build(temporary)
+        digests = {name: _sha256(path) for name, path in _files_of(temporary).items()}
+        (temporary / DIGESTS).write_text(json.dumps(digests, ensure_ascii=False, indent=1), encoding="utf-8")
+        temporary.rename(entry)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _remove_damaged(entry: Path) -> bool:
+    """Move an entry away and delete it where it is damaged, and say so."""
+    reason = damage(entry)
+    if reason is None:
+        return False
+    LOGGER.warning("the cache entry %s/%s is damaged (%s) and is built anew", entry.parent.name, entry.name, reason)
+    away = entry.parent / f".{entry.name}.tmp{uuid.uuid4().hex[:8]}"
+    entry.rename(away)
+    shutil.rmtree(away, ignore_errors=True)
+    return True
+
+
+def damage(entry: Path) -> str | None:
+    """Return what is wrong with an entry, such as the first file with another digest; none where all is well."""
+    try:
+        kept = json.loads((entry / DIGESTS).read_text(encoding="utf-8"))
+        found = _files_of(entry)
+    except (OSError, ValueError):
+        return f"{DIGESTS} cannot be read"
+    if not isinstance(kept, dict) or kept.keys() != found.keys():
+        return f"it does not hold the files that {DIGESTS} names"
+    return next((name for name, path in found.items() if _sha256(path) != kept[name]), None)
+
+
+def _files_of(folder: Path) -> dict[str, Path]:
+    """Return the files of an entry by their names in it, but for the file of digests."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths if path != folder / DIGESTS}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -5,23 +5,28 @@ The attribute docstrings are the help text of ``python -m experiments.train fit 
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from data_modules.errors import DataError, reject_unknown
+from data_modules.errors import DataError, nearest, reject_unknown
 
 EMBEDDED_CORPORA = ("docstrings", "listops")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc_kr", "koi8_r", "cp1251")
+"""Encodings that a message proposes; Python knows more."""
 TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
 TEXT_SETTINGS = (
-    "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "revision",
-    "docstrings", "listops",
+    "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
+    "encoding", "revision", "docstrings", "listops",
 )  # fmt: skip
 """Fields that decide which text is read."""
 SPLIT_SETTINGS = (
     "validation_fraction", "test_fraction", "split_seed", "clean", "deduplicate", "near_duplicate_threshold",
+    "minimum_class_rows",
 )  # fmt: skip
 """Fields that decide, with the text itself, which rows the splits hold."""
 
@@ -93,6 +98,12 @@ class DataConfig:
     group_column: str | None = None
     """Column of a group (document, author, ...) whose rows must share a split."""
 
+    columns: tuple[str, ...] | None = field(default=None, metadata={"since": 2})
+    """Names of the columns of csv or tsv files that have no header row."""
+
+    encoding: str = field(default="utf-8", metadata={"since": 2})
+    """Encoding of csv, tsv, jsonl and text files, such as ``latin-1`` or ``gb18030``."""
+
     revision: str | None = None
     """Git revision of a Hub data set."""
 
@@ -116,6 +127,9 @@ class DataConfig:
 
     near_duplicate_threshold: float | None = 0.7
     """Drop train rows whose 3-shingle Jaccard similarity to a validation or test row reaches this; null keeps them."""
+
+    minimum_class_rows: int = field(default=1, metadata={"since": 2})
+    """Drop classes that have fewer training rows than this once duplicates are gone; 1 keeps all."""
 
     shuffle_words: bool = False
     """Shuffle the words of every text (seeded): the control for whether word order matters."""
@@ -165,7 +179,7 @@ class DataConfig:
         reject_unknown("data.stage", self.stage, ("tune", "final"))
         reject_unknown("data.augmentation", self.augmentation, ("none", "delete_and_swap"))
         reject_unknown("data.docstrings.split_by", self.docstrings.split_by, ("file", "directory"))
-        for name in ("vocabulary_size", "max_length", "batch_size", "evaluation_batch_size"):
+        for name in ("vocabulary_size", "max_length", "batch_size", "evaluation_batch_size", "minimum_class_rows"):
             if getattr(self, name) < 1:
                 raise DataError(f"data.{name} is {getattr(self, name)}; it must be at least 1")
         if self.max_train_rows is not None and self.max_train_rows < 1:
@@ -183,15 +197,44 @@ class DataConfig:
                 f"data.near_duplicate_threshold is {self.near_duplicate_threshold}; it must be above 0 and at most 1, "
                 "or null to keep near duplicates"
             )
+        self._check_reading()
         if self.corpus in FILE_FORMATS and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
+
+    def _check_reading(self) -> None:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise DataError(
+                f"data.encoding is {self.encoding!r}, which is not known{nearest(self.encoding, ENCODINGS)}"
+            ) from None
+        if self.columns is None:
+            return
+        self.columns = tuple(self.columns)
+        if self.corpus not in ("csv", "tsv"):
+            raise DataError(
+                "data.columns names the columns of csv and tsv files; other formats have names of their own"
+            )
+        if len(set(self.columns)) < len(self.columns):
+            raise DataError("data.columns has a name twice")
 
     @property
     def slug(self) -> str:
         """Short name of the corpus in folders and tables: the last part of a path or Hub id, or a file's name."""
         if self.corpus in FILE_FORMATS and self.train_file:
-            return slug_of(PurePath(self.train_file).stem)
+            return slug_of(PurePath(without_compression(self.train_file)).stem)
         return slug_of(PurePath(self.corpus.rstrip("/")).name)
+
+
+def without_compression(name: str) -> str:
+    """Return a file's name without an ending such as ``.gz``."""
+    ending = next((ending for ending in COMPRESSIONS if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
+
+
+def file_format_of(name: str) -> str:
+    """Return what a file's name says of its format, such as ``csv`` for ``rows.csv.gz``; empty without an ending."""
+    return PurePath(without_compression(name)).suffix.removeprefix(".").lower()
 
 
 def slug_of(name: str) -> str:

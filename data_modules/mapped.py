@@ -1,28 +1,59 @@
 """Arrays in temporary files that are mapped into memory: the system may take their pages back at any time.
 
-The files have no name and vanish with the last reference. They stand in the folder for temporary files, which
-``$TMPDIR`` moves; where that folder itself is held in memory, nothing is saved.
+The files have no name and vanish with the last reference. They are in the folder for temporary files, which
+``$TMPDIR`` moves; where that folder itself is held in memory, nothing is saved. Their space is reserved before they are
+mapped: a page that finds no room on a full disk would kill the process ("bus error").
 """
 
 from __future__ import annotations
 
 import mmap
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data_modules.errors import DataError
 
 PIECE = 20_000
 """Rows that are held in memory at a time."""
 
 
+ZEROS = bytes(1 << 20)
+
+
+@contextmanager
+def temporary_file() -> Iterator[IO[bytes]]:
+    """Give a temporary file without a name.
+
+    Raises:
+        DataError: the folder for temporary files has no room, or cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+    except OSError as error:
+        raise DataError(
+            f"a temporary file cannot be written in {tempfile.gettempdir()} ({error.strerror or error}); "
+            "name a folder with more room by the environment variable TMPDIR"
+        ) from error
+
+
 def mapped_integers(length: int) -> NDArray[np.int64]:
-    """Return ``(length,)`` zeros that lie in a temporary file."""
+    """Return ``(length,)`` zeros that lie in a temporary file.
+
+    Raises:
+        DataError: there is no room for it.
+    """
     size = max(1, length) * np.dtype(np.int64).itemsize
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
+    with temporary_file() as file:
+        for start in range(0, size, len(ZEROS)):  # written, not left out, so that the room is there
+            file.write(ZEROS[: size - start])
+        file.flush()
         return np.frombuffer(mmap.mmap(file.fileno(), size), dtype=np.int64)[:length]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import re
+import time
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,8 +15,13 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.errors import DataError
+
+LOGGER = logging.getLogger(__name__)
 WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003134f]|\w+|[^\w\s]")
 SHINGLE = 3
+MOST_COMPARISONS = 200_000_000  # pairs whose shingles are counted: about ten minutes
+SECONDS_BETWEEN_WORDS = 10.0
 INDEXED = 1_000_000  # shingles indexed at a time, to bound memory: about 200 MiB
 
 
@@ -75,30 +82,67 @@ def near_duplicate_pairs(
     """Yield ``(i, j, similarity)`` for every pair of the i-th text and the j-th other one that reaches ``threshold``.
 
     The similarity is the Jaccard index of the two shingle sets, |A ∩ B| / |A ∪ B|, and exact: an index over the rare
-    shingles of each set (prefix filtering, Chaudhuri et al. 2006, doi:10.1109/ICDE.2006.9) only rules pairs out that
-    cannot reach the threshold. Memory holds one text and an index of at most ``INDEXED`` shingles of the others, so
-    that the texts are read once for every so many.
+    shingles of each set (prefix filtering, Chaudhuri et al. 2006, doi:10.1109/ICDE.2006.9, with the bound by position
+    of Xiao et al. 2008, doi:10.1145/1367497.1367516) only rules pairs out that cannot reach the threshold. Memory holds
+    one text and an index of at most ``INDEXED`` shingles of the others, so the texts are read once for each such part.
 
     Args:
         texts: first texts; any number, and iterable more than once.
         others: texts that they are compared with.
         threshold: least similarity, in (0, 1].
+
+    Raises:
+        DataError: more than ``MOST_COMPARISONS`` pairs would have to be compared.
     """
-    start = 0
-    for sets in _portions(others):
-        index = _Index(sets, threshold)
-        for position, text in enumerate(texts):
-            for other, similarity in index.similar(shingles(text)):
-                yield position, start + other, similarity
-        start += len(sets)
+    for start, position, similar in _similar(texts, others, threshold):
+        for other, similarity in similar:
+            yield position, start + other, similarity
 
 
 def near_duplicates(texts: Collection[str], others: Collection[str], threshold: float) -> NDArray[np.bool_]:
-    """Return a mask over ``texts``, true where a text's similarity to any of ``others`` reaches ``threshold``."""
+    """Return a mask over ``texts``, true where a text's similarity to any of ``others`` reaches ``threshold``.
+
+    Raises:
+        DataError: more than ``MOST_COMPARISONS`` pairs would have to be compared.
+    """
     found = np.zeros(len(texts), dtype=bool)
-    for position, _, _ in near_duplicate_pairs(texts, others, threshold):
-        found[position] = True
+    for _, position, similar in _similar(texts, others, threshold):
+        found[position] = found[position] or next(similar, None) is not None  # the first one is enough
     return found
+
+
+def _similar(
+    texts: Collection[str], others: Iterable[str], threshold: float
+) -> Iterator[tuple[int, int, Iterator[tuple[int, float]]]]:
+    """Yield, for every part of the others and every text, the part's start, the text's position and what is similar."""
+    start = compared = 0
+    progress = _Progress(len(texts))
+    for sets in _portions(others):
+        index = _Index(sets, threshold)
+        for position, text in enumerate(texts):
+            yield start, position, index.similar(shingles(text))
+            progress.say(position)
+            if compared + index.compared > MOST_COMPARISONS:
+                raise DataError(
+                    f"the search for near duplicates gave up after {MOST_COMPARISONS:,} comparisons: the rows are much "
+                    "alike, as from one template; set data.near_duplicate_threshold to null"
+                )
+        compared += index.compared
+        start += len(sets)
+
+
+class _Progress:
+    """Says now and then how far a long search is."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.next = time.monotonic() + SECONDS_BETWEEN_WORDS
+
+    def say(self, position: int) -> None:
+        """Log one line where the last one is some time ago."""
+        if position % 100 == 0 and time.monotonic() > self.next:
+            self.next = time.monotonic() + SECONDS_BETWEEN_WORDS
+            LOGGER.warning("looking for near duplicates: %s of %s rows compared", f"{position:,}", f"{self.total:,}")
 
 
 def _portions(texts: Iterable[str]) -> Iterator[list[set[str]]]:
@@ -118,18 +162,25 @@ class _Index:
     """Finds sets that are similar to a given one, among those that it was built from.
 
     Shingles are numbered from the rarest to the commonest here; one that none of the sets has is rarer still. Of two
-    sets with similarity ≥ t, the first |A| − ⌈t|A|⌉ + 1 shingles of each in this order have one in common.
+    sets with similarity ≥ t, the first |A| − ⌈t|A|⌉ + 1 shingles of each in this order have one in common. Sets are
+    kept by shingle, size and the shingle's position: where their first common shingle is at positions i and j, two sets
+    share at most min(|A| − i, |B| − j), so whole groups are ruled out at once.
+
+    Attributes:
+        compared: sets that were compared so far.
     """
 
     def __init__(self, sets: Sequence[set[str]], threshold: float) -> None:
         self.threshold = threshold
+        self.compared = 0
         counts = Counter(chain.from_iterable(sets))
         self.numbers = {shingle: number for number, (shingle, _) in enumerate(reversed(counts.most_common()))}
         self.members = [array("i", sorted(self.numbers[shingle] for shingle in items)) for items in sets]
-        self.holders: dict[int, list[int]] = {}
+        self.holders: dict[int, dict[tuple[int, int], list[int]]] = {}
         for place, members in enumerate(self.members):
-            for number in members[: len(members) - self._least_shared(len(members)) + 1]:
-                self.holders.setdefault(number, []).append(place)
+            size = len(members)
+            for position, number in enumerate(members[: size - self._least_shared(size) + 1]):
+                self.holders.setdefault(number, {}).setdefault((size, position), []).append(place)
 
     def _least_shared(self, size: int) -> int:
         """Return ⌈t|A|⌉: how many shingles of a set of this size a similar one shares at least."""
@@ -138,16 +189,23 @@ class _Index:
     def similar(self, items: set[str]) -> Iterator[tuple[int, float]]:
         """Yield the place of every set that is similar to ``items``, and the similarity."""
         known = sorted(self.numbers[shingle] for shingle in items if shingle in self.numbers)
-        rare = len(known) - self._least_shared(len(items)) + 1
+        size = len(items)
+        rare = len(known) - self._least_shared(size) + 1
         if rare < 1:
             return
         shared_by = set(known)
-        for place in {place for number in known[:rare] for place in self.holders.get(number, ())}:
-            members = self.members[place]
-            smaller, larger = sorted((len(items), len(members)))
-            if smaller < self.threshold * larger:
-                continue
-            shared = sum(number in shared_by for number in members)
-            similarity = shared / (len(items) + len(members) - shared)
-            if similarity >= self.threshold:
-                yield place, similarity
+        seen: set[int] = set()
+        for position, number in enumerate(known[:rare], start=size - len(known)):
+            for (other_size, other_position), places in self.holders.get(number, {}).items():
+                most = min(size - position, other_size - other_position)
+                if most < self.threshold * (size + other_size - most) - 1e-9:
+                    continue
+                for place in places:
+                    if place in seen:
+                        continue
+                    seen.add(place)
+                    self.compared += 1
+                    shared = sum(number in shared_by for number in self.members[place])
+                    similarity = shared / (size + other_size - shared)
+                    if similarity >= self.threshold:
+                        yield place, similarity

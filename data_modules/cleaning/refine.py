@@ -70,6 +70,8 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     _check_classes(rows, class_names)
     if config.deduplicate:
         rows["train"], report["duplicates"] = _drop_duplicates(rows)
+    if config.minimum_class_rows > 1 and class_names:
+        rows, class_names, report["rare_classes_dropped"] = _drop_rare(rows, class_names, config.minimum_class_rows)
     given = [name for name in EVALUATION_SPLITS if name in rows]
     if near_duplicates and config.near_duplicate_threshold is not None:
         rows["train"], nearly = _drop_near_duplicates(rows, given, config.near_duplicate_threshold)
@@ -152,7 +154,41 @@ def _drop_duplicates(rows: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[
         copies = np.isin(train_texts, texts[start:end])
         report[f"train_copies_of_{name}"] = int((copies & kept).sum())
         kept &= ~copies
+    if not kept.any():
+        two = int(contradictory.sum())
+        other = "" if two == len(train) else f", {len(train) - two} repeat an earlier, validation or test row"
+        raise DataError(
+            f"no training row is left: of {len(train)}, {two} have a text with two labels{other} "
+            "(data.deduplicate false keeps them)"
+        )
+    if len(given) == 2:
+        shared = np.isin(texts[ends[0] : ends[1]], texts[ends[1] : ends[2]])
+        report["validation_rows_that_are_in_test"] = int(shared.sum())
     return chosen_rows(train, kept), report
+
+
+def _drop_rare(
+    rows: dict[str, pd.DataFrame], class_names: tuple[str, ...], minimum: int
+) -> tuple[dict[str, pd.DataFrame], tuple[str, ...], dict[str, int]]:
+    """Drop classes with fewer than ``minimum`` training rows, and number the others anew.
+
+    Raises:
+        DataError: a given evaluation split has rows of such a class.
+    """
+    counts = np.bincount(rows["train"]["label"].to_numpy(), minlength=len(class_names))
+    kept = counts >= minimum
+    for name in EVALUATION_SPLITS:
+        lost = set() if name not in rows else set(rows[name]["label"].unique()) & set(np.flatnonzero(~kept))
+        if lost:
+            raise DataError(
+                f"the {name} rows have classes with fewer than {minimum} training rows (data.minimum_class_rows), "
+                f"such as {class_names[min(lost)]!r}; the rows of a given split are never dropped"
+            )
+    number = np.cumsum(kept) - 1
+    left = {"train": chosen_rows(rows["train"], kept[rows["train"]["label"].to_numpy()])}
+    left = {name: frame.assign(label=number[frame["label"].to_numpy()]) for name, frame in (rows | left).items()}
+    dropped = {class_names[index]: int(counts[index]) for index in np.flatnonzero(~kept)}
+    return left, tuple(name for name, keep in zip(class_names, kept, strict=True) if keep), dropped
 
 
 def _cut_missing(
@@ -193,6 +229,11 @@ def _drop_near_duplicates(
         found = find_near_duplicates(train["text"], rows[name]["text"], threshold)
         report[f"train_near_copies_of_{name}"] = int((found & ~unwanted).sum())
         unwanted |= found
+    if len(train) and unwanted.all():
+        raise DataError(
+            f"all {len(train)} training rows nearly repeat a validation or test row "
+            f"(data.near_duplicate_threshold {threshold}; null keeps them)"
+        )
     return chosen_rows(train, ~unwanted), report
 
 

@@ -51,9 +51,12 @@ def cut(
     totals = np.bincount(inverse, minlength=len(classes))
     target = np.maximum(1, np.rint(totals * fraction)).astype(np.int64)
     if (totals < 2).any():
-        rarest = classes[totals.argmin()]
-        name = rarest if class_names is None else names[rarest]
-        raise DataError(f"class {name} has {totals.min()} training row, too few to cut a split from")
+        rare = [str(label if class_names is None else names[label]) for label in classes[totals < 2]]
+        shown = ", ".join(map(repr, rare[:5])) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
+        raise DataError(
+            f"{len(rare)} of {len(classes)} classes have 1 training row each, too few to cut a split from ({shown}); "
+            "give files for the splits, merge classes, or drop these with data.minimum_class_rows"
+        )
     target = np.minimum(target, totals - 1)
     generator = np.random.default_rng(seed)
     if groups is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections import Counter
+
+from data_modules.unicode import composed
 
 ELEMENTS_WITHOUT_TEXT = {
     name: (re.compile(rf"<{name}\b[^<>]*>", re.IGNORECASE), re.compile(rf"</{name}\s*>", re.IGNORECASE))
@@ -24,7 +25,8 @@ TAG = re.compile(
 ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 SPACE = re.compile(r"\s+")
 FORMATTING = ("\u200b", "\u2060", "\ufeff", "\u00ad")  # zero-width and soft-hyphen; joiners carry meaning and stay
-INVISIBLE = re.compile(f"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff{''.join(FORMATTING)}]")
+DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # which way to write; a word is the same with and without
+INVISIBLE = re.compile(f"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff{''.join(FORMATTING)}{DIRECTION}]")
 MAXIMUM_PASSES = 8  # entities may hide entities ("&amp;lt;"); each pass removes one layer
 
 
@@ -56,7 +58,7 @@ def clean_text(text: str, counts: Counter[str] | None = None) -> str:
         visible = INVISIBLE.sub("", text)
         if visible != text:
             found.add("control_characters")
-        text = unicodedata.normalize("NFC", visible)
+        text = composed(visible)
         if text == before:
             break
     single = SPACE.sub(" ", text).strip()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Iterator
-from functools import partial
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +15,110 @@ from pyarrow import parquet
 
 from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
-from data_modules.errors import DataError
+from data_modules.errors import DataError, nearest
 from data_modules.mapped import PIECE
+from data_modules.sources.opened import located, plain_file, refuse_long_lines
+from data_modules.sources.separated import MOST_COLUMNS, separated_pieces
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
 from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
 
+SEPARATORS = {"csv": ",", "tsv": "\t"}
+UNNAMED_INDEX = "__index_level_"
+"""How pandas names an index without a name in Parquet."""
 
-def read_table(path: Path, file_format: str) -> pd.DataFrame:
-    """Read a file; cells of text formats stay text, so ``NA`` and ``007`` are what they are.
+
+def read_table(
+    path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Read a file as :func:`read_pieces` does, as one table."""
+    return pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
+
+
+def read_pieces(
+    path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Read a file, ``PIECE`` rows at a time; cells of text formats stay text, so ``NA`` and ``007`` are what they are.
+
+    Args:
+        path: the file, which may be compressed (gzip, bzip2, xz, zip).
+        file_format: one of ``csv``, ``tsv``, ``jsonl``, ``parquet``.
+        encoding: encoding of its text.
+        names: names of the columns of a csv or tsv file without a header.
 
     Raises:
-        DataError: it is missing, empty, not UTF-8, or not in its format.
-    """
-    return pd.concat(read_pieces(path, file_format), ignore_index=True)
-
-
-def read_pieces(path: Path, file_format: str) -> Iterator[pd.DataFrame]:
-    """Read a file as :func:`read_table` does, but ``PIECE`` rows at a time.
-
-    Raises:
-        DataError: it is missing, empty, not UTF-8, or not in its format.
+        DataError: it is missing, empty, in another encoding or not in its format, or a line or row is out of bounds.
     """
     if not path.is_file():
-        beside = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
-        raise DataError(f"the file {path} does not exist{_near(path.name, beside)}")
+        raise DataError(_missing(path))
     rows = 0
     try:
-        for piece in READERS[file_format](path):
-            rows += len(piece)
-            yield piece
+        with plain_file(path, None if file_format == "parquet" else encoding) as plain:
+            for piece in _pieces(plain, file_format, names):
+                rows += len(piece)
+                yield piece
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+        raise DataError(located(path, error)) from error
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} is empty") from None
-    except (ValueError, OSError) as error:  # parser errors of pandas, json and pyarrow are ValueErrors
-        raise DataError(f"{path.name} cannot be read as {file_format}: {str(error).splitlines()[0]}") from error
+    except (ValueError, OSError, csv.Error) as error:  # parser errors of pandas, json and pyarrow are ValueErrors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path.name} cannot be read as {file_format}: {reason}") from error
     if not rows:
         raise DataError(f"{path.name} has no rows")
 
 
+def _missing(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder; pass a data set's folder as data.corpus, without data.train_file"
+    near = nearest(path.name, [other.name for other in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    return f"the file {path} does not exist{near if 'did you mean' in near else ''}"
+
+
+def _pieces(path: Path, file_format: str, names: Sequence[str] | None) -> Iterator[pd.DataFrame]:
+    if file_format == "parquet":
+        return _parquet_pieces(path)
+    refuse_long_lines(path)
+    return _jsonl_pieces(path) if file_format == "jsonl" else separated_pieces(path, SEPARATORS[file_format], names)
+
+
 def _parquet_pieces(path: Path) -> Iterator[pd.DataFrame]:
+    """Read a Parquet file; what pandas kept as an index is a column, and ClassLabels are the names they stand for."""
     with parquet.ParquetFile(path) as file:
-        whole = [column.name for column in file.schema_arrow if pa.types.is_integer(column.type)]
+        columns = [column for column in file.schema_arrow if not column.name.startswith(UNNAMED_INDEX)]
+        if len(columns) > MOST_COLUMNS:
+            raise DataError(f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read")
+        whole = [column.name for column in columns if pa.types.is_integer(column.type)]
         gaps = [name for name in whole if file.read([name]).column(0).null_count]
-        for batch in file.iter_batches(PIECE):
-            yield with_gaps(batch.to_pandas(), gaps)
+        classes = class_labels(file.schema_arrow.metadata)
+        for batch in file.iter_batches(PIECE, columns=[column.name for column in columns]):
+            piece = with_gaps(batch.to_pandas(ignore_metadata=True), gaps)
+            for name in classes.keys() & set(whole):
+                piece[name] = [_class_name(value, classes[name], path.name) for value in piece[name]]
+            yield piece
+
+
+def class_labels(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Return the class names, by index, of every ClassLabel column that ``datasets`` noted in a file's metadata."""
+    try:
+        noted = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: [str(each) for each in feature["names"]]
+            for name, feature in noted.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):  # notes of another kind
+        return {}
+
+
+def _class_name(value: Any, names: list[str], file: str) -> str | None:
+    """Return the name of a class index; none for a gap or −1, as ``datasets`` writes rows without a class."""
+    if value is None or value != value or value == -1:
+        return None
+    if not 0 <= value < len(names):
+        raise DataError(f"{file}: there is no class of index {int(value)}; the classes are 0 to {len(names) - 1}")
+    return names[int(value)]
 
 
 def _jsonl_pieces(path: Path) -> Iterator[pd.DataFrame]:
@@ -75,48 +134,28 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{path.name}, line {number}, is not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets within brackets
+        raise DataError(f"{path.name}, line {number}, is too large to be a row: {error}") from None
     if not isinstance(row, dict):
         raise DataError(f"{path.name}, line {number}, is not a JSON object with named fields")
+    if len(row) > MOST_COLUMNS:
+        raise DataError(f"{path.name}, line {number}, has {len(row):,} fields; at most {MOST_COLUMNS:,} are read")
     return row
 
 
-def _separated_pieces(path: Path, separator: str) -> Iterator[pd.DataFrame]:
-    options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-    with pd.read_csv(path, sep=separator, chunksize=PIECE, **options) as reader:
-        for piece in reader:
-            if not isinstance(piece.index, pd.RangeIndex):  # pandas takes a field without a column for the rows' names
-                raise DataError(
-                    f"{path.name}: the first row has more fields than the header has names; put a text that contains "
-                    "the separator into double quotes"
-                )
-            yield piece
-
-
-READERS: dict[str, Callable[[Path], Iterator[pd.DataFrame]]] = {
-    "parquet": _parquet_pieces,
-    "jsonl": _jsonl_pieces,
-    "csv": partial(_separated_pieces, separator=","),
-    "tsv": partial(_separated_pieces, separator="\t"),
-}
-
-
-def _near(name: str, others: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, others, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _selected(path: Path, file_format: str, columns: dict[str, str]) -> Iterator[pd.DataFrame]:
+def selected_pieces(
+    path: Path, file_format: str, columns: dict[str, str], config: DataConfig
+) -> Iterator[pd.DataFrame]:
     """Yield the columns in question, piece by piece; lines of JSON need not have them all, but for the group's.
 
     Raises:
         DataError: the file is unfit, or no row has one of the columns.
     """
     named = {f"data.{kind}_column": column for kind, column in columns.items()}
-    in_every_piece = {field: named[field] for field in named if file_format != "jsonl" or field == "data.group_column"}
+    sparse = file_format == "jsonl"
+    in_every_piece = {field: named[field] for field in named if not sparse or field == "data.group_column"}
     present: dict[str, None] = {}
-    for piece in read_pieces(path, file_format):
+    for piece in read_pieces(path, file_format, config.encoding, config.columns):
         present |= dict.fromkeys(piece.columns)
         require_columns(path.name, list(piece.columns), in_every_piece)
         yield piece.reindex(columns=list(dict.fromkeys(columns.values())))
@@ -131,21 +170,26 @@ def source(config: DataConfig) -> Source:
     """
     named = {name: getattr(config, f"{name}_file") for name in SPLITS}
     paths = {name: Path(value).expanduser() for name, value in named.items() if value is not None}
-    for name, path in paths.items():
+    for path in paths.values():
         if not path.is_file():
-            read_table(path, config.corpus)  # raises, naming the nearest file
-        if name != "train" and path.resolve() == paths["train"].resolve():
-            raise DataError(f"data.{name}_file and data.train_file are the same file, {path.name}")
+            raise DataError(_missing(path))
+    content = {name: file_digest(path) for name, path in paths.items()}
+    for first, second in combinations(paths, 2):
+        fields = f"data.{first}_file and data.{second}_file"
+        if paths[first].resolve() == paths[second].resolve():
+            raise DataError(f"{fields} are the same file, {paths[first].name}")
+        if content[first] == content[second]:
+            raise DataError(f"{fields} hold the same, {paths[first].name} and {paths[second].name}")
     columns = columns_of(config)
 
     def load() -> RawCorpus:
-        return raw_corpus({name: _selected(path, config.corpus, columns) for name, path in paths.items()}, columns)
+        tables = {name: selected_pieces(path, config.corpus, columns, config) for name, path in paths.items()}
+        return raw_corpus(tables, columns, names={name: path.name for name, path in paths.items()})
 
-    content = {name: file_digest(path) for name, path in paths.items()}
     train = paths["train"]
     return Source(
         slug=config.slug,
         description=f"file:{train.name}",
-        key=digest("files", config.corpus, content, columns),
+        key=digest("files", config.corpus, config.encoding, config.columns, content, columns),
         load=load,
     )

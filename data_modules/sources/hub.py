@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_modules.cache import digest
-from data_modules.config import FILE_FORMATS, DataConfig, slug_of
+from data_modules.config import FILE_FORMATS, DataConfig, file_format_of, slug_of
 from data_modules.errors import DataError, nearest
 from data_modules.sources.network import is_cached, is_reachable, offline
 from data_modules.sources.source import Source, columns_of
@@ -93,8 +93,8 @@ def _identify(config: DataConfig, embedded: Sequence[str]) -> tuple[str, KnownDa
     """
     name = config.corpus
     if Path(name).expanduser().is_file():
-        suffix = Path(name).suffix.lstrip(".")
-        kind = suffix if suffix in FILE_FORMATS else "csv"
+        ending = {"json": "jsonl", "ndjson": "jsonl", "tab": "tsv"}.get(file_format_of(name), file_format_of(name))
+        kind = ending if ending in FILE_FORMATS else "csv"
         raise DataError(f"data.corpus is a file; pass --data.corpus {kind} --data.train_file {name}")
     if name in KNOWN:
         return name, KNOWN[name]

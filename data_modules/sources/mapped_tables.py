@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import mmap
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api.types import is_integer_dtype
 
-from data_modules.mapped import PIECE
+from data_modules.mapped import PIECE, temporary_file
 
 
 def pieces(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -31,12 +31,13 @@ def mapped_frame(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     first = next(frames)
     kinds = {name: pa.int64() if is_integer_dtype(first[name]) else pa.large_string() for name in first.columns}
     schema = pa.schema(kinds)
-    with tempfile.NamedTemporaryFile() as file:
+    with temporary_file() as file:
         with pa.ipc.new_file(file, schema) as writer:
             for frame in chain([first], frames):
                 writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
         file.flush()
-        return pa.ipc.open_file(pa.memory_map(file.name)).read_all().to_pandas()
+        content = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return pa.ipc.open_file(pa.BufferReader(content)).read_all().to_pandas()
 
 
 def chosen_rows(frame: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:

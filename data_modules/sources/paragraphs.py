@@ -2,6 +2,9 @@
 
 Standard library only, and runnable by its path, so that several packages can be read by processes that start in
 milliseconds: ``python paragraphs.py <site-packages> <package>`` prints a JSON list of ``[file, paragraph]``.
+
+The text does not depend on the version of Python that reads it: sources are parsed by the grammar of 3.11, and
+indentation is removed by a rule of our own, as that of ``inspect.cleandoc`` changed in 3.13.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from inspect import cleandoc
 from pathlib import Path
 
+GRAMMAR = (3, 11)
+"""Version of Python whose grammar sources are read by; a file that needs a newer one is left out everywhere."""
 MINIMUM_WORDS, MAXIMUM_WORDS = 8, 150
 MINIMUM_LETTER_SHARE = 0.8
 MINIMUM_STOP_WORD_SHARE = 0.15
@@ -32,13 +36,13 @@ TARGET = re.compile(r"\s*<[^<>`]*>(?=`)")
 
 def docstrings(source: str) -> Iterator[str]:
     """Yield the docstrings of a module, and those that a statement such as ``add_docstr(function, "...")`` attaches."""
-    nodes: list[ast.AST] = [ast.parse(source)]
+    nodes: list[ast.AST] = [ast.parse(source, feature_version=GRAMMAR)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
+            text = ast.get_docstring(node, clean=False)
             if text:
-                yield text
+                yield without_indentation(text)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             yield from _added(node.value)
         bodies = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
@@ -52,9 +56,21 @@ def _added(call: ast.Call) -> Iterator[str]:
             argument = argument.func.value  # "...".format(...)
         for part in argument.elts if isinstance(argument, ast.Tuple) else [argument]:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                text = cleandoc(part.value)
+                text = without_indentation(part.value)
                 if len(text) >= MINIMUM_ADDED_DOCUMENTATION:
                     yield text
+
+
+def without_indentation(text: str) -> str:
+    """Remove the indentation that the lines after the first have in common, and empty lines at both ends (PEP 257).
+
+    Tabs count as spaces up to the next multiple of eight. Any white space that Unicode knows counts as indentation.
+    """
+    first, *rest = text.expandtabs().split("\n")
+    indents = [len(line) - len(line.lstrip()) for line in rest if line.strip()]
+    shared = min(indents, default=0)
+    lines = [first.lstrip(), *(line[shared:] for line in rest)]
+    return "\n".join(lines).strip("\n")
 
 
 def is_prose(paragraph: str) -> bool:

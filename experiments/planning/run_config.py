@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -128,6 +128,9 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
+        for new in fields(DataConfig):  # so that runs from before a field keep their hash
+            if "since" in new.metadata and data[new.name] == new.default:
+                del data[new.name]
         if data["augmentation"] == "none":
             del data["augmentation"]  # so that runs from before the option keep their hash
         for name in ("compile", "embedding_std"):

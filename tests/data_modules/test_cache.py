@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from data_modules import cache
 from data_modules.cache import cache_root, cached, digest
 from data_modules.errors import DataError
 
@@ -53,3 +57,98 @@ def test_a_cache_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> N
 def test_a_digest_is_a_hash_of_the_json_form_whatever_the_order_of_keys() -> None:
     expected = hashlib.sha256(b'["text", {"a": 2, "b": 1}]').hexdigest()[:16]
     assert digest("text", {"b": 1, "a": 2}) == digest("text", {"a": 2, "b": 1}) == expected
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> Path:
+    """An entry of two files, as another process left it."""
+    found = cached(tmp_path, "kind", "key", build_two_files)
+    cache._checked.clear()
+    return found
+
+
+def build_two_files(folder: Path) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "rows").write_bytes(b"rows" * 100)
+    (folder / "facts").write_text("facts")
+
+
+def flip_a_bit(entry: Path) -> None:
+    content = bytearray((entry / "inner" / "rows").read_bytes())
+    content[17] ^= 1
+    (entry / "inner" / "rows").write_bytes(content)
+
+
+def truncate(entry: Path) -> None:
+    (entry / "inner" / "rows").write_bytes(b"rows")
+
+
+def lose_a_file(entry: Path) -> None:
+    (entry / "facts").unlink()
+
+
+def add_a_file(entry: Path) -> None:
+    (entry / "more").write_text("more")
+
+
+def lose_the_digests(entry: Path) -> None:
+    (entry / "digests.json").unlink()
+
+
+def break_the_digests(entry: Path) -> None:
+    (entry / "digests.json").write_text("[1")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, truncate, lose_a_file, add_a_file, lose_the_digests, break_the_digests])
+def test_a_damaged_entry_is_built_anew_and_named_in_one_line(
+    damage: Callable[[Path], None], entry: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(entry)
+    assert cached(tmp_path, "kind", "key", build_two_files) == entry
+    assert (entry / "inner" / "rows").read_bytes() == b"rows" * 100 and (entry / "facts").read_text() == "facts"
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the cache entry kind/key is damaged")
+    assert sorted(path.name for path in entry.iterdir()) == ["digests.json", "facts", "inner"]
+
+
+def test_a_sound_entry_is_neither_built_again_nor_read_twice(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(cache, "_sha256", lambda path, inner=cache._sha256: read.append(path.name) or inner(path))
+    for _ in range(3):
+        cached(tmp_path, "kind", "key", lambda folder: pytest.fail("built again"))
+    assert sorted(read) == ["facts", "rows"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0o022, 0o755, 0o644), (0o027, 0o750, 0o640)])
+def test_entries_have_the_permissions_that_the_umask_gives(umask: int, folder: int, file: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        entry = cached(tmp_path / "cache", "kind", "key", build_two_files)
+    finally:
+        os.umask(before)
+    paths = [tmp_path / "cache", entry.parent, *entry.parent.rglob("*")]
+    assert len(paths) == 8
+    for path in paths:
+        assert stat.S_IMODE(path.stat().st_mode) == (folder if path.is_dir() else file), path
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="whoever may write everywhere cannot be kept out")
+def test_an_entry_is_used_where_the_cache_cannot_be_written(entry: Path, tmp_path: Path) -> None:
+    (tmp_path / "kind").chmod(0o555)
+    try:
+        assert cached(tmp_path, "kind", "key", lambda folder: pytest.fail("built again")) == entry
+    finally:
+        (tmp_path / "kind").chmod(0o755)
+
+
+def test_a_link_in_place_of_an_entry_is_refused(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / "key").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="is a link"):
+        cached(tmp_path, "kind", "key", build_two_files)
+    assert elsewhere.is_dir()

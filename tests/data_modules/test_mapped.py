@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
+import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from data_modules.batches.batching import BatchOrder
 from data_modules.cache import digest, digest_of_columns
 from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
-from data_modules.mapped import GrowingArray, mapped_permutation
+from data_modules.errors import DataError
+from data_modules.mapped import GrowingArray, mapped_integers, mapped_permutation
 from data_modules.sources import mapped_tables
 from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.tokens.encoding import PARTS, encode
@@ -50,6 +54,29 @@ def test_the_text_of_a_mapped_table_takes_no_memory() -> None:
 def test_a_mapped_permutation_is_numpys(length: int) -> None:
     order = mapped_permutation(length, np.random.default_rng(5))
     np.testing.assert_array_equal(order, np.random.default_rng(5).permutation(length))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("store", [lambda: mapped_integers(10_000_000), lambda: mapped_frame(pieces(frame(1_000)))])
+def test_a_full_folder_for_temporary_files_is_named(
+    store: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    with pytest.raises(DataError, match=f"cannot be written in {re.escape(str(tmp_path))} .*No space.*TMPDIR"):
+        store()
+
+
+def test_the_room_for_a_mapped_array_is_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def mapped(file: int, size: int, inner: type[mmap.mmap] = mmap.mmap) -> mmap.mmap:
+        sizes.append(os.fstat(file))
+        return inner(file, size)
+
+    monkeypatch.setattr(mmap, "mmap", mapped)
+    mapped_integers(500_000)
+    assert sizes[0].st_size == 4_000_000 <= sizes[0].st_blocks * 512
 
 
 @given(st.lists(st.lists(st.integers(-9, 9), max_size=30), max_size=8), st.sampled_from([np.int32, np.int64]))
@@ -90,6 +117,7 @@ def test_pieces_of_any_size_give_the_same_corpus_and_all_of_it_is_mapped(
             "sources.mapped_tables",
             "sources.tables",
             "sources.files",
+            "sources.separated",
             "cleaning.refine",
             "tokens.encoding",
         ):

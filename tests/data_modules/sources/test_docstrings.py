@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_modules.cleaning.duplicates import shingles
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig, DocstringsOptions
 from data_modules.sources.docstrings import PACKAGES, build, mask, read_package, site_packages
 from data_modules.sources.paragraphs import docstrings as read_docstrings
-from data_modules.sources.paragraphs import is_prose, plain
+from data_modules.sources.paragraphs import is_prose, plain, without_indentation
 from data_modules.sources.source import SPLITS
 
 
@@ -81,6 +85,33 @@ def test_docstrings_are_read_from_definitions_and_from_calls_that_attach_them() 
         f'"""Module."""\nclass A:\n    """Class."""\n    def f(self):\n        """Method."""\nadd(f, """{long}""")\n'
     )
     assert set(read_docstrings(source)) == {"Module.", "Class.", "Method.", long}
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("One line.", "One line."),
+        ("\n    Opens late.\n\n    Goes on.\n      - deeper\n    ", "Opens late.\n\nGoes on.\n  - deeper"),
+        ("First.\n\tA tab.\n        Eight spaces.", "First.\nA tab.\nEight spaces."),
+        ("First.\n  \xa0 No-break space.\n    Spaces.", "First.\nNo-break space.\nSpaces."),
+        ("First.\nNo indentation.\n  Some.", "First.\nNo indentation.\n  Some."),
+        ("\n\n\n", ""),
+    ],
+)
+def test_indentation_is_removed_alike_by_every_version_of_python(docstring: str, expected: str) -> None:
+    # expected is written by hand: inspect.cleandoc answers differently from 3.13 on
+    assert without_indentation(docstring) == expected
+
+
+def test_a_source_that_needs_a_newer_grammar_is_left_out_by_every_version_of_python() -> None:
+    with pytest.raises(SyntaxError):
+        list(read_docstrings('def f[T](x: T) -> T:\n    """Since 3.12."""'))
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="inspect.cleandoc answers differently from 3.13 on")
+@given(st.text("a \t\n\xa0b", max_size=40))
+def test_indentation_is_removed_as_python_3_11_removed_it(docstring: str) -> None:
+    assert without_indentation(docstring) == inspect.cleandoc(docstring)
 
 
 @pytest.mark.parametrize(

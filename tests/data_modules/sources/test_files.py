@@ -121,7 +121,7 @@ def test_an_evaluation_label_without_a_class_is_named(tmp_path: Path) -> None:
         if name == "test":
             frame.loc[0, ["label", "label_text"]] = [3, "violet"]
         write(tmp_path / "colours" / f"{name}.jsonl", frame)
-    with pytest.raises(DataError, match="no class of index 3; the classes are 0 to 2"):
+    with pytest.raises(DataError, match="no training row has: 'violet'"):
         prepare(DataConfig(corpus=str(tmp_path / "colours"), near_duplicate_threshold=None))
 
 
