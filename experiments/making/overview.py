@@ -97,7 +97,7 @@ def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextData
     counts = counted(
         replace(run.config.model, **NOT_ARCHITECTURE),
         vocabulary_size=data.facts.vocabulary_size,
-        number_of_classes=len(data.facts.class_names),
+        outputs=len(data.facts.class_names),
         max_length=data.facts.max_length,
     )
     if run.baseline:

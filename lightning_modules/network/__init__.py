@@ -1,1 +1,1 @@
-"""The network in pure PyTorch: streams, norms, sublayers and what surrounds them; no Lightning here."""
+"""The network that a variant describes; pure PyTorch."""

@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
-from lightning_modules.schemes.norms import Norm
-from lightning_modules.schemes.streams import ResidualStream
+from lightning_modules.network.network import Network, build_network
+from lightning_modules.network.sites import Norm
+from lightning_modules.network.sublayer import Residual
 
 
 @dataclass(frozen=True)
@@ -31,33 +31,33 @@ class Counts:
     """Floating-point operations of matrix products, forward and backward, per token of a row of the counted length."""
 
 
-def count(network: ClassifierNetwork, length: int) -> Counts:
+def count(network: Network, length: int) -> Counts:
     """Count ``network`` with rows of ``length`` tokens; its weights and gradients are left alone."""
     modules = list(network.modules())
     return Counts(
         parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         norms=sum(isinstance(module, Norm) for module in modules),
-        skips=sum(module.skips for module in modules if isinstance(module, ResidualStream)),
+        skips=sum(module.skips for module in modules if isinstance(module, Residual)),
         flops_per_token=flops_per_token(network, length),
     )
 
 
 def count_configuration(
-    config: ModelConfig, *, vocabulary_size: int, number_of_classes: int, max_length: int, padding_id: int = 0
+    config: ModelConfig, *, vocabulary_size: int, outputs: int, max_length: int, padding_id: int = 0
 ) -> Counts:
     """Count the network of ``config`` without allocating its weights, with rows of ``max_length`` tokens."""
     with torch.device("meta"):
         network = build_network(
             config,
             vocabulary_size=vocabulary_size,
-            number_of_classes=number_of_classes,
+            outputs=outputs,
             max_length=max_length,
             padding_id=padding_id,
         )
     return count(network, max_length)
 
 
-def flops_per_token(network: ClassifierNetwork, length: int) -> int:
+def flops_per_token(network: Network, length: int) -> int:
     """Count the operations of one forward and backward pass over one row and divide them by its ``length`` tokens.
 
     Only matrix products and attention are counted, a multiply-add as two operations. The pass runs on the meta

@@ -8,7 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.config import ModelConfig
+from lightning_modules.errors import ConfigurationError
+from lightning_modules.network.context import Context
 from lightning_modules.network.dropout import Dropout
+from lightning_modules.network.sites import Site, build_site
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.variants import EMBEDDING, TOKENS
 
 
 class LearnedPositions(nn.Module):
@@ -57,25 +63,58 @@ POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-class Embedding(nn.Module):
-    """``dropout(norm(positions(E[token])))``; the norm stands at the ``embedding`` site, usually ``nn.Identity``."""
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        width: int,
-        padding_id: int,
-        *,
-        positions: nn.Module,
-        norm: nn.Module,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(vocabulary_size, width, padding_idx=padding_id)
-        self.positions = positions
-        self.norm = norm
-        self.dropout = Dropout(dropout)
+class NoTable(nn.Module):
+    """The table of a backbone that reads vectors only."""
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Map indices ``(B, T)`` to vectors ``(B, T, D)``."""
-        return self.dropout(self.norm(self.positions(self.tokens(input_ids))))
+        """Refuse token ids.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("this backbone has no vocabulary: give vectors (B, T, D), or build it for ids")
+
+
+class Embeddings(nn.Module):
+    """``dropout(embedding(positions(tokens(E[id]))))``, with the variant's sites ``tokens`` and ``embedding``.
+
+    Args:
+        table: E, an ``nn.Embedding`` or :class:`NoTable`.
+        positions: adds what tells positions apart.
+        tokens: site before the positions.
+        embedding: site after them.
+        dropout: its probability.
+    """
+
+    def __init__(
+        self, table: nn.Module, positions: nn.Module, *, tokens: Site, embedding: Site, dropout: float
+    ) -> None:
+        super().__init__()
+        self.table = table
+        self.positions = positions
+        self.tokens = tokens
+        self.embedding = embedding
+        self.dropout = Dropout(dropout)
+
+    def forward(self, inputs: Tensor, context: Context | None = None) -> Tensor:
+        """Map ids ``(B, T)``, or vectors ``(B, T, D)`` in their place, to what opens the stream, ``(B, T, D)``.
+
+        Only an op that needs the context misses it.
+        """
+        x = inputs if inputs.is_floating_point() else self.table(inputs)
+        return self.dropout(self.embedding(self.positions(self.tokens(x, context)), context))
+
+
+def build_embeddings(
+    config: ModelConfig, *, vocabulary_size: int | None, max_length: int, padding_id: int | None, place: Place
+) -> Embeddings:
+    """Build the embeddings of ``config``; without a vocabulary they take vectors only."""
+    positions = POSITIONS[config.positions](max_length, config.width)
+    table = NoTable() if vocabulary_size is None else nn.Embedding(vocabulary_size, config.width, padding_id)
+    return Embeddings(
+        table,
+        positions,
+        tokens=build_site(config.scheme, TOKENS, config.width, place),
+        embedding=build_site(config.scheme, EMBEDDING, config.width, place),
+        dropout=config.dropout,
+    )

@@ -3,56 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.network.attention import SelfAttention
-from lightning_modules.network.feed_forward import FeedForward
+from lightning_modules.network.parts import Function
 
 GAUSSIAN_SD = 0.02
 
-BRANCH_GAINS: dict[str, Callable[[int], float]] = {
-    "none": lambda blocks: 1.0,
-    "deepnorm": lambda blocks: (8 * blocks) ** -0.25,
-}
-"""Factor that a scheme prescribes for the initial branch weights, by the number of blocks L. ``deepnorm``: (8L)^-¼
-(Wang et al. 2022, arXiv:2203.00555, table 1, encoder-only)."""
-
 
 @torch.no_grad()
-def initialise(root: nn.Module, kind: str, gain: float = 1.0) -> None:
-    """Draw the matrix of every ``nn.Linear`` below ``root`` and set its bias to zero.
+def initialise(function: Function, kind: str, gain: float = 1.0) -> None:
+    """Draw the matrices of attention or of a feed-forward network, and set their biases to zero.
 
     - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16);
     - ``gaussian``: W ~ N(0, (gain·0.02)²) (Radford et al. 2018, section 4.1; also arXiv:1810.04805's code);
     - ``random``: PyTorch's default, W ~ U(-a, a), a = gain/√inputs; biases keep PyTorch's default draw.
 
-    Query, key and value stand in one fused matrix; each is drawn as the ``(D, D)`` matrix that it is.
+    Query, key and value are one fused matrix; each is drawn as the ``(D, D)`` matrix that it is. What a residual or
+    an op holds starts as its own constructor says.
     """
-    fused = {id(module.query_key_value) for module in root.modules() if isinstance(module, SelfAttention)}
-    for module in root.modules():
-        if isinstance(module, nn.Linear):
-            for matrix in module.weight.chunk(3 if id(module) in fused else 1):
-                draw(matrix, kind, gain)
-            if kind != "random":
-                nn.init.zeros_(module.bias)
+    for matrix in function.matrices().values():
+        draw(matrix, kind, gain)
+    clear_biases(function.children(), kind)
 
 
 @torch.no_grad()
-def scale_branches(root: nn.Module, gain: float) -> None:
-    """Multiply the matrices through which a sublayer's output passes by ``gain``: all but query and key.
+def initialise_linear(root: nn.Module, kind: str) -> None:
+    """Draw the matrix of every linear map below ``root``, such as a head, and set its bias to zero, as above."""
+    linear = [module for module in root.modules() if isinstance(module, nn.Linear)]
+    for module in linear:
+        draw(module.weight, kind, 1.0)
+    clear_biases(linear, kind)
 
-    That is value, output projection and both feed-forward matrices (arXiv:2203.00555, figure 2).
-    """
-    for module in root.modules():
-        if isinstance(module, SelfAttention):
-            module.query_key_value.weight.chunk(3)[2].mul_(gain)
-            module.output.weight.mul_(gain)
-        elif isinstance(module, FeedForward):
-            module.hidden.weight.mul_(gain)
-            module.output.weight.mul_(gain)
+
+def clear_biases(modules: Iterable[nn.Module], kind: str) -> None:
+    """Set the biases of linear maps to zero, unless ``kind`` is ``random``."""
+    for module in modules:
+        if kind != "random" and isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def draw(matrix: Tensor, kind: str, gain: float) -> None:

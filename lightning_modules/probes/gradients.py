@@ -30,17 +30,17 @@ def weight_matrices(module: nn.Module) -> dict[str, WeightMatrix]:
 
     The fused matrix of attention counts as three: ``attention_query``, ``attention_key`` and ``attention_value``.
     """
-    fused = {id(part.query_key_value) for part in module.modules() if isinstance(part, SelfAttention)}
+    fused = {id(part.query_key_value): part.fused for part in module.modules() if isinstance(part, SelfAttention)}
     found: dict[str, WeightMatrix] = {}
     for path, part in module.named_modules():
         if not isinstance(part, nn.Linear):
             continue
-        *parents, own = [name for name in path.split(".") if name != "function"]
+        *parents, own = [name for name in path.split(".") if name not in ("function", "parallel")]
         if id(part) not in fused:
             found["_".join([*parents, own])] = WeightMatrix(part.weight)
             continue
         width = part.in_features
-        for place, name in enumerate(("query", "key", "value")):
+        for place, name in enumerate(fused[id(part)]):
             found["_".join([*parents, name])] = WeightMatrix(part.weight, place * width, (place + 1) * width)
     return found
 

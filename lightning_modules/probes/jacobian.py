@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lightning_modules.network.block import Sublayer
+from lightning_modules.network.block import unchanged
 from lightning_modules.network.context import Context
+from lightning_modules.network.sublayer import Sublayer
 
 
 def jacobian_singular_values(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -37,10 +38,10 @@ def block_singular_values(block: nn.Module, x: Tensor) -> Tensor:
     (Bachlechner et al. 2020, arXiv:2003.04887, section 3).
     """
     sublayers = [module for module in block.modules() if isinstance(module, Sublayer)]
-    opening, closing = sublayers[0].stream, sublayers[-1].stream
+    opening, closing = sublayers[0].residual, sublayers[-1].residual
     context = Context(torch.ones(1, len(x), dtype=torch.bool, device=x.device))
 
     def stream_to_stream(x: Tensor) -> Tensor:
-        return closing.close(block(opening.open(x[None]), context))[0]
+        return closing.close(block(opening.open(x[None]), context), unchanged)[0]
 
     return jacobian_singular_values(stream_to_stream, x)

@@ -8,7 +8,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 from lightning_modules.probes import signal
 from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
 from lightning_modules.probes.gradients import gradient_norms, update_ratios
@@ -35,7 +35,7 @@ JACOBIAN_INPUTS = 512
 
 
 def measure(
-    network: ClassifierNetwork,
+    network: Network,
     input_ids: Tensor,
     attention_mask: Tensor,
     loss: Callable[[Tensor], Tensor],
@@ -72,7 +72,7 @@ def measure(
     return measures
 
 
-def precise_copy(network: ClassifierNetwork) -> ClassifierNetwork:
+def precise_copy(network: Network) -> Network:
     """Return a copy of a network in evaluation mode, in float64; in float32 where its device has no more."""
     device = next(network.parameters()).device
     return deepcopy(network).eval().to(torch.float32 if device.type == "mps" else torch.float64)
@@ -92,9 +92,8 @@ def sublayer_measures(block: Sequence[SublayerObservation], attention_mask: Tens
     measures: dict[str, Tensor] = {}
     for seen in block:
         assert seen.update is not None, "the network has not run yet"
-        before, update = seen.sublayer.stream.terms(seen.stream_before(), seen.update)
-        share = signal.update_share(update, before, attention_mask)
-        measures[f"update_share_{seen.sublayer.stream.place.role}"] = share
+        before = seen.stream_before() if seen.kept is None else seen.kept
+        measures[f"update_share_{seen.sublayer.place.role}"] = signal.update_share(seen.update, before, attention_mask)
         if seen.query is not None and seen.key is not None:
             probabilities = attention_probabilities(seen.query, seen.key, attention_mask)
             measures["attention_entropy"] = attention_entropy(probabilities, attention_mask)
@@ -105,7 +104,7 @@ def sublayer_measures(block: Sequence[SublayerObservation], attention_mask: Tens
     return {name: float(value) for name, value in measures.items()}
 
 
-def backward_measures(network: ClassifierNetwork, observation: Observation, loss: Tensor) -> Measures:
+def backward_measures(network: Network, observation: Observation, loss: Tensor) -> Measures:
     """Return the gradient norms of the stream at every depth and of the weight matrices of every block."""
     states = [tensors_of(state) for state in observation.states()]
     weights = [parameter for parameter in network.blocks.parameters() if parameter.requires_grad]
@@ -120,9 +119,7 @@ def backward_measures(network: ClassifierNetwork, observation: Observation, loss
     return {"stream_gradient_norm": [float(norm) for norm in norms]} | by_block(by_matrix)
 
 
-def jacobian_measures(
-    network: ClassifierNetwork, observation: Observation, attention_mask: Tensor
-) -> list[dict[str, float]]:
+def jacobian_measures(network: Network, observation: Observation, attention_mask: Tensor) -> list[dict[str, float]]:
     """Return the largest, the median and the smallest singular value of every block's Jacobian.
 
     It is taken at the first tokens of the longest row.

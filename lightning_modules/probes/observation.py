@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_modules.network.attention import SelfAttention
-from lightning_modules.network.block import Sublayer
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.block import unchanged
 from lightning_modules.network.feed_forward import FeedForward
+from lightning_modules.network.network import Network
+from lightning_modules.network.sublayer import Sublayer
 
 
 @dataclass
@@ -25,21 +26,23 @@ class SublayerObservation:
     after: Any = None
     """State that it wrote."""
     update: Tensor | None = None
-    """``(B, T, D)``, its output as it is handed to ``write``."""
+    """``(B, T, D)``, its output as the residual takes it up."""
+    kept: Tensor | None = None
+    """``(B, T, D)``, what of the stream is added to it; none where the scheme has no plain skip."""
     query: Tensor | None = None
-    """``(B, H, T, d_h)``, after the ``qk`` norm; none where the sublayer has no attention."""
+    """``(B, H, T, d_h)``, after the site ``query``; none where the sublayer has no attention."""
     key: Tensor | None = None
-    """``(B, H, T, d_h)``, likewise."""
+    """``(B, H, T, d_h)``, after the site ``key``."""
     preactivation: Tensor | None = None
     """``(B, T, H)``, input of the activation; none where the sublayer has no feed-forward network."""
 
     def stream_before(self) -> Tensor:
         """Return the stream that the sublayer read, ``(B, T, D)``, closed as it would be for the head."""
-        return self.sublayer.stream.close(self.before)
+        return self.sublayer.residual.close(self.before, unchanged)
 
     def stream_after(self) -> Tensor:
         """Return the stream that the sublayer wrote, ``(B, T, D)``, closed as it would be for the head."""
-        return self.sublayer.stream.close(self.after)
+        return self.sublayer.residual.close(self.after, unchanged)
 
 
 @dataclass
@@ -62,7 +65,7 @@ class Observation:
 
 
 @contextmanager
-def observed(network: ClassifierNetwork) -> Iterator[Observation]:
+def observed(network: Network) -> Iterator[Observation]:
     """Note what ``network`` does in forward passes within the context; outside it runs as if this did not exist.
 
     ::
@@ -77,7 +80,7 @@ def observed(network: ClassifierNetwork) -> Iterator[Observation]:
         def note_embedding(module: nn.Module, arguments: Any, output: Tensor) -> None:
             observation.embedded = output
 
-        stack.enter_context(network.embedding.register_forward_hook(note_embedding))
+        stack.enter_context(network.backbone.embeddings.register_forward_hook(note_embedding))
         for block in network.blocks.children():
             sublayers = [module for module in block.modules() if isinstance(module, Sublayer)]
             observation.blocks.append([_observe(sublayer, stack) for sublayer in sublayers])
@@ -99,10 +102,11 @@ def _observe(sublayer: Sublayer, stack: ExitStack) -> SublayerObservation:
 
     stack.enter_context(sublayer.register_forward_hook(note_states))
     stack.enter_context(sublayer.dropout.register_forward_hook(note_output("update")))
+    stack.enter_context(sublayer.skip.register_forward_hook(note_output("kept")))
     for part in sublayer.function.modules():
         if isinstance(part, SelfAttention):
-            stack.enter_context(part.query_norm.register_forward_hook(note_output("query")))
-            stack.enter_context(part.key_norm.register_forward_hook(note_output("key")))
+            stack.enter_context(part.query.register_forward_hook(note_output("query")))
+            stack.enter_context(part.key.register_forward_hook(note_output("key")))
         elif isinstance(part, FeedForward):
             stack.enter_context(part.activation.register_forward_hook(note_input("preactivation")))
     return seen

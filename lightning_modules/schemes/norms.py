@@ -1,38 +1,22 @@
-"""Normalisation operations, each one a small module; ``NORMS`` names them for variants.
+"""Norms, and the variants that differ by what they take for a norm.
 
-To add a norm, write a subclass of :class:`Norm` whose constructor takes the width and the block, and register it.
+To add one, subclass :class:`~lightning_modules.network.sites.Norm`, name it with ``@op``, and register a variant.
 """
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Norm(nn.Module):
-    """Base of every real norm: what ``counting`` counts, and what weight decay and the "no norm" tests recognise.
-
-    Maps ``(..., width)`` to the same shape. The absence of a norm is ``nn.Identity``, which is no ``Norm``.
-
-    Args:
-        width: features that are normalised.
-        block: number of the block that it stands in, counted from 1; also 1 before and after the blocks.
-    """
-
-    def __init__(self, width: int, block: int = 1) -> None:
-        super().__init__()
-        self.width = width
-        self.block = block
-
-    def extra_repr(self) -> str:
-        """Show the width where the module is printed."""
-        return str(self.width)
+from lightning_modules.network.parts import op
+from lightning_modules.network.sites import Norm
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.placements import ARTICLE, POST_LN
+from lightning_modules.schemes.variants import PADDING, TIME, register
 
 
+@op("layer_norm")
 class LayerNorm(Norm):
     """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450, equations 3 and 4).
 
@@ -45,8 +29,8 @@ class LayerNorm(Norm):
 
     epsilon = 1e-5
 
-    def __init__(self, width: int, block: int = 1) -> None:
-        super().__init__(width, block)
+    def __init__(self, width: int, place: Place) -> None:
+        super().__init__(width, place)
         self.gain = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
@@ -55,17 +39,7 @@ class LayerNorm(Norm):
         return F.layer_norm(x, (self.width,), self.gain, self.bias, self.epsilon)
 
 
-class DepthScaledLayerNorm(LayerNorm):
-    """LayerNorm Scaling: ``y = LN(x) / √l`` in block l, counted from 1 (Sun et al. 2025, arXiv:2502.05795, equation 7).
-
-    It keeps the variance of deep Pre-LN streams from growing; outside blocks it is plain layer normalisation.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` of shape ``(..., width)`` and divide by the root of the block's number."""
-        return super().forward(x) / math.sqrt(self.block)
-
-
+@op("layer_norm_over_tokens")
 class LayerNormOverTokens(LayerNorm):
     """The article's own layer normalisation, run literally: it normalises ``dim=1``, which on (B, T, D) is the tokens.
 
@@ -73,8 +47,8 @@ class LayerNormOverTokens(LayerNorm):
 
         y[b, t, d] = gain_d · (x[b, t, d] - mean_t x[b, t, d]) / √(variance_t x[b, t, d] + ε) + bias_d
 
-    Mean and variance run over all T positions of a row, padding included, so a row's outputs depend on how far its
-    batch is padded, and what one token gets depends on all others. Kept to show what that does, not to be used.
+    Mean and variance run over all T positions of a row, padding included. So a row's outputs depend on how far its
+    batch is padded, and what one token gets depends on all others. It is here to show what that does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,10 +58,13 @@ class LayerNormOverTokens(LayerNorm):
         return self.gain * centred * torch.rsqrt(variance + self.epsilon) + self.bias
 
 
-NORMS: dict[str, Callable[[int, int], nn.Module]] = {
-    "layer_norm": LayerNorm,
-    "depth_scaled_layer_norm": DepthScaledLayerNorm,
-    "layer_norm_over_tokens": LayerNormOverTokens,
-    "none": nn.Identity,
-}
-"""Norms by the name that a variant uses; each is built from the width it normalises and the number of its block."""
+register(
+    POST_LN.derive(
+        "article_layer_norm_dim1",
+        title="Article's norm (dim=1)",
+        formula="N(x + F(x)), N over the tokens of a row, padding included",
+        source=f"the layer normalisation of the code in {ARTICLE}, which normalises dim=1",
+        norm="layer_norm_over_tokens",
+        mixes=frozenset({TIME, PADDING}),
+    )
+)

@@ -1,32 +1,66 @@
-"""The registry of variants: every residual and normalisation scheme as a named, cited difference from a parent.
+"""What a variant is, and the registry: every scheme as a named, cited difference from a parent.
 
-A variant is data, free of torch: it names a residual stream (``transformer/streams.py``), a norm
-(``transformer/norms.py``) and the *sites* where norms stand. ``transformer/block.py`` builds it. To add a scheme, add
-its stream or norm class there and a few lines here.
+A variant is data, free of torch. It says which *ops* (norms, gains, gates) stand at which *sites*. It names a residual,
+an attention, a feed-forward network and recipes where they are not the usual ones. ``network/`` builds it.
 
-Norm sites of a sublayer::
+Sites of a sublayer, of attention and of the feed-forward network::
 
-    x ──► read ──► input ──► F (… inner ──► output projection) ──► output ──► write ──► post ──► x
+    x ─┬─► input ──► F ──► output ──►(+)──► post ──► x
+       └─► skip ──────────────────────┘
+    F = attention:     q ► query, k ► key, v ► value ──► softmax(q·kᵀ)·v ──► heads ──► inner ──► W_o
+    F = feed-forward:  W₁ ──► hidden ──► activation ──► inner ──► W₂
+
+Before and after the blocks: ``tokens`` (between table and positions), ``embedding``, ``final`` and ``logits``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lightning_modules.errors import reject_unknown
+from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.schemes.place import Place, Role
 
-EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK = "embedding", "input", "inner", "output", "post", "final", "qk"
-NORM_SITES = (EMBEDDING, INPUT, INNER, OUTPUT, POST, FINAL, QK)
+TOKENS, EMBEDDING, FINAL, LOGITS = "tokens", "embedding", "final", "logits"
+INPUT, SKIP, OUTPUT, POST = "input", "skip", "output", "post"
+QUERY, KEY, VALUE, HEADS, INNER, HIDDEN = "query", "key", "value", "heads", "inner", "hidden"
+SITES = (TOKENS, EMBEDDING, INPUT, QUERY, KEY, VALUE, HEADS, HIDDEN, INNER, OUTPUT, SKIP, POST, FINAL, LOGITS)
+
+TIME, PADDING, ROWS = "time", "padding", "rows"
+
+NORM = "norm"
+"""The op that a variant names as its norm."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """A part with options: what :func:`use` makes."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...]
+
+
+def use(name: str, **options: Any) -> Use:
+    """Return the part ``name`` with options other than its own defaults, such as ``use("drop_path", rate=0.2)``."""
+    return Use(name, tuple(sorted(options.items())))
+
+
+Part = str | Use | Callable[..., Any]
+"""A part of a network: its registered name, a use of it with options, or the class itself in a file of one's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A residual and normalisation scheme."""
+    """A residual and normalisation scheme.
+
+    Raises:
+        ConfigurationError: at construction, where a site or what it mixes is unknown, or the name is no identifier.
+    """
 
     name: str
-    """Name in configurations and tables."""
+    """Name in configurations, folders and tables: lower-case letters, digits and underscores."""
 
     title: str
     """Name in figures and reports."""
@@ -41,160 +75,91 @@ class Variant:
     """Variant that this one differs from by a few fields; set by :meth:`derive`."""
 
     also_without: tuple[str, ...] = ()
-    """Further variants from which this one takes a single part, beside ``parent``: reports compare it with them too.
+    """Further variants from which this one takes a single part, as from ``parent``: reports compare it with them too.
     A child does not inherit it."""
 
-    residual: str = "identity"
-    """Residual stream, by its name in ``transformer/streams.py``."""
+    norm: Part = "layer_norm"
+    """What ``norm`` means at the sites."""
 
-    norm: str = "layer_norm"
-    """Norm that stands at every site of ``norm_sites``, by its name in ``transformer/norms.py``."""
+    sites: dict[str, Part | tuple[Part, ...]] = field(default_factory=dict, hash=False)
+    """Op, or ops in order, by site. ``post`` means every sublayer, ``attention.post`` or ``feed_forward.post`` one kind
+    of them; a site without an entry is empty."""
 
-    norm_sites: frozenset[str] = frozenset()
-    """Sites that carry a norm; one that is not named has none. ``post`` means both sublayers, ``attention.post`` or
-    ``feed_forward.post`` one of them."""
+    residual: Part = "identity"
+    """How the stream takes up what a sublayer computes."""
 
-    branch_gain: str = "none"
-    """Rule for the initial scale of the branches, by its name in ``transformer/initialisation.py``."""
+    attention: Part = "softmax"
+    """Attention function."""
 
-    post_activation: str | None = None
-    """Activation after the ``post`` norm, which only the article's block has."""
+    feed_forward: Part = "two_layers"
+    """Feed-forward function."""
+
+    parallel: bool = False
+    """Whether a block's two functions stand side by side in one sublayer."""
+
+    biases: bool = True
+    """Whether the linear maps of attention and feed-forward network have biases."""
+
+    recipes: tuple[Part, ...] = ()
+    """What the paper prescribes about start and training."""
+
+    by_place: Callable[[Place], Variant] | None = field(default=None, compare=False)
+    """Which variant stands at a place, where blocks are not alike; it need not be registered."""
 
     layers: int | None = None
     """Number of blocks where the variant fixes it; otherwise ``model.layers`` decides."""
 
-    def __post_init__(self) -> None:
-        for site in self.norm_sites:
-            reject_unknown(f"norm site of variant {self.name}", site.rpartition(".")[2], NORM_SITES)
+    mixes: frozenset[str] = frozenset()
+    """What else a token's output depends on: ``time`` (tokens that a causal mask hides), ``padding``, or ``rows`` (the
+    other rows of its batch). Causal language models refuse a variant that mixes ``time``."""
 
-    def norm_at(self, site: str, role: str | None = None) -> str:
-        """Return the name of the norm at ``site``, for a sublayer of ``role`` where it belongs to one, or ``none``."""
-        return self.norm if {site, f"{role}.{site}"} & self.norm_sites else "none"
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            raise ConfigurationError(
+                f"a variant is named {self.name!r}; take lower-case letters, digits and underscores, a letter first"
+            )
+        for key in self.sites:
+            role, _, site = key.rpartition(".")
+            reject_unknown(f"site of variant {self.name}", site, SITES)
+            if role:
+                reject_unknown(f"sublayer of site {key} of variant {self.name}", role, [kind.value for kind in Role])
+        for mixed in self.mixes:
+            reject_unknown(f"mixes of variant {self.name}", mixed, (TIME, PADDING, ROWS))
+        object.__setattr__(self, "sites", dict(self.sites))  # the caller's mapping may change
+
+    def at(self, place: Place) -> Variant:
+        """Return the variant that stands at ``place``: itself, unless blocks are not alike."""
+        return self if self.by_place is None else self.by_place(place)
+
+    def ops_at(self, site: str, role: Role | None = None) -> tuple[Part, ...]:
+        """Return the ops at ``site`` in order, for a sublayer of ``role`` where the site belongs to one."""
+        ops = self.sites.get(f"{role}.{site}", self.sites.get(site, ()))
+        ops = ops if isinstance(ops, tuple) else (ops,)
+        return tuple(self.norm if op == NORM else op for op in ops)
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""
         return replace(self, name=name, parent=self.name, **{"also_without": (), **changes})
 
 
-ARTICLE = "残差连接与层归一化 (residual connections and layer normalisation in large language models)"
+VARIANTS: dict[str, Variant] = {}
+"""All registered variants by name; parents come before their children."""
 
-POST_LN = Variant(
-    name="post_ln",
-    title="Post-LN",
-    formula="LN(x + F(x))",
-    source="Vaswani et al. 2017, arXiv:1706.03762, section 3.1; the article's block",
-    norm_sites=frozenset({POST}),
-)
-PRE_LN = POST_LN.derive(
-    "pre_ln",
-    title="Pre-LN",
-    formula="x + F(LN(x)), and LN before the head",
-    source="Xiong et al. 2020, arXiv:2002.04745, figure 1b",
-    norm_sites=frozenset({INPUT, FINAL}),
-)
-NO_RESIDUAL = POST_LN.derive(
-    "no_residual", title="No residual", formula="LN(F(x))", source="ablation of post_ln", residual="none"
-)
-NO_RESIDUAL_PRE = PRE_LN.derive(
-    "no_residual_pre",
-    title="No residual (pre)",
-    formula="F(LN(x)), and LN before the head",
-    source="ablation of pre_ln",
-    residual="none",
-)
-NO_NORM = POST_LN.derive(
-    "no_norm",
-    title="No norm",
-    formula="x + F(x)",
-    source="ablation of post_ln and pre_ln",
-    norm_sites=frozenset(),
-    also_without=("pre_ln",),
-)
-PLAIN = NO_NORM.derive(
-    "plain",
-    title="Plain",
-    formula="F(x)",
-    source="ablation of no_norm, no_residual and no_residual_pre",
-    residual="none",
-    also_without=("no_residual", "no_residual_pre"),
-)
-ARTICLE_BLOCK = POST_LN.derive(
-    "article_block",
-    title="Article's block",
-    formula="ReLU(LN(x + F(x)))",
-    source=f"the residual layer as the article writes it: {ARTICLE}",
-    post_activation="relu",
-)
-ARTICLE_LAYER_NORM_DIM1 = POST_LN.derive(
-    "article_layer_norm_dim1",
-    title="Article's norm (dim=1)",
-    formula="N(x + F(x)), N over the tokens of a row, padding included",
-    source=f"the layer normalisation of the code in {ARTICLE}, which normalises dim=1",
-    norm="layer_norm_over_tokens",
-)
-PERI_LN = PRE_LN.derive(
-    "peri_ln",
-    title="Peri-LN",
-    formula="x + LN(F(LN(x))), LN after the embeddings and before the head",
-    source="Kim et al. 2025, arXiv:2502.02732, section 3",
-    norm_sites=frozenset({EMBEDDING, INPUT, OUTPUT, FINAL}),
-)
-LAYER_NORM_SCALING = PRE_LN.derive(
-    "layer_norm_scaling",
-    title="LayerNorm Scaling",
-    formula="x + F(LN(x)/√l) in block l, and LN before the head",
-    source="Sun et al. 2025, arXiv:2502.05795, equation 7",
-    norm="depth_scaled_layer_norm",
-)
-REZERO = NO_NORM.derive(
-    "rezero",
-    title="ReZero",
-    formula="x + α·F(x), α = 0 at the start",
-    source="Bachlechner et al. 2020, arXiv:2003.04887, equation 1",
-    residual="rezero",
-)
-DEEPNORM = POST_LN.derive(
-    "deepnorm",
-    title="DeepNorm",
-    formula="LN(α·x + F(x)), α = (2L)^¼, branch weights start (8L)^-¼ times as large",
-    source="Wang et al. 2022, arXiv:2203.00555, section 3.1",
-    residual="deepnorm",
-    branch_gain="deepnorm",
-)
-DEPTH_SCALED_POST_LN = POST_LN.derive(
-    "depth_scaled_post_ln",
-    title="Depth-scaled Post-LN",
-    formula="LN(x + F(x)/√L)",
-    source="Noci et al. 2022, arXiv:2206.03126, section 4",
-    residual="depth_scaled",
-)
-BAG_OF_EMBEDDINGS = PLAIN.derive(
-    "bag_of_embeddings",
-    title="Bag of embeddings",
-    formula="mean of the embeddings, no blocks",
-    source="Joulin et al. 2017, arXiv:1607.01759 (linear classifier over averaged embeddings)",
-    layers=0,
-)
 
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        POST_LN,
-        PRE_LN,
-        NO_RESIDUAL,
-        NO_RESIDUAL_PRE,
-        NO_NORM,
-        PLAIN,
-        ARTICLE_BLOCK,
-        ARTICLE_LAYER_NORM_DIM1,
-        PERI_LN,
-        LAYER_NORM_SCALING,
-        REZERO,
-        DEEPNORM,
-        DEPTH_SCALED_POST_LN,
-        BAG_OF_EMBEDDINGS,
-    )
-}
+def register(variant: Variant) -> Variant:
+    """Add a variant to :data:`VARIANTS` and return it; the same one may be added again.
+
+    Raises:
+        ConfigurationError: another variant has its name or its title, or a variant that it names is unknown.
+    """
+    if VARIANTS.get(variant.name, variant) != variant:
+        raise ConfigurationError(f"the name of variant {variant.name} is taken by another variant; choose another name")
+    for other in VARIANTS.values():
+        if other.title == variant.title and other.name != variant.name:
+            raise ConfigurationError(f"variant {variant.name} has the title of {other.name}; give it one of its own")
+    if variant.parent is not None:
+        reject_unknown(f"parent of variant {variant.name}", variant.parent, VARIANTS)
+    return VARIANTS.setdefault(variant.name, variant)
 
 
 def ancestors(variant: Variant) -> Iterator[str]:

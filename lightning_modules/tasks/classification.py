@@ -18,8 +18,8 @@ from torchmetrics import MetricCollection
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import SupportsFacts, TaskFacts
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
 from lightning_modules.network.dropout import batch_seed
+from lightning_modules.network.network import Network, build_network
 from lightning_modules.training.compilers import missing_compiler
 from lightning_modules.training.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.training.metrics import MeanLoss, build_metrics
@@ -47,7 +47,7 @@ class TextClassifier(LightningModule):
         ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
     """
 
-    network: ClassifierNetwork
+    network: Network
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class TextClassifier(LightningModule):
         self.network = build_network(
             self.config,
             vocabulary_size=self.facts.vocabulary_size,
-            number_of_classes=number_of_classes,
+            outputs=number_of_classes,
             max_length=self.facts.max_length,
             padding_id=self.facts.padding_id,
         )
@@ -120,6 +120,7 @@ class TextClassifier(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
+        Before the first step of a new run the scheme's recipes see the first batch; a resumed one is prepared already.
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
@@ -127,6 +128,13 @@ class TextClassifier(LightningModule):
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:
             torch.manual_seed(seed)
+        if batch_idx == 0 and int(self.network.backbone.step) == 0:
+            self.network.prepare(batch["input_ids"], batch["attention_mask"])
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take an optimiser step, count it, and let the scheme's recipes change the weights after it."""
+        super().optimizer_step(*arguments, **named)
+        self.network.after_step()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss of a batch."""

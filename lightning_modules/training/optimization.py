@@ -10,31 +10,43 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.schemes.norms import Norm
+from lightning_modules.network.backbone import Backbone
+
+EPSILON = 1e-8
+"""ε of Adam and AdamW, PyTorch's own."""
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split the parameters into weight matrices, which decay, and norms, biases, embeddings and gains, which do not."""
-    exempt = {
-        id(parameter)
-        for part in module.modules()
-        if isinstance(part, (Norm, nn.Embedding))
-        for parameter in part.parameters(recurse=False)
-    }
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for parameter in module.parameters():
-        (plain if parameter.ndim < 2 or id(parameter) in exempt else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+def parameter_groups(config: ModelConfig, module: nn.Module) -> list[dict[str, Any]]:
+    """Group the parameters by rate, ε and decay; groups that decay come first.
+
+    The weights of ``nn.Linear`` decay. Norms, biases, embeddings, gains and what residuals hold themselves do not. The
+    recipes of a backbone below ``module`` multiply rate, ε and decay of single parameters. ε is Adam's.
+    """
+    decaying = {id(part.weight) for part in module.modules() if isinstance(part, nn.Linear)}
+    backbones = [part for part in module.modules() if isinstance(part, Backbone)]
+    rules = [(backbone, recipe) for backbone in backbones for recipe in backbone.recipes]
+    groups: dict[tuple[float, ...], dict[str, Any]] = {}
+    for name, parameter in module.named_parameters():
+        values = {
+            "lr": config.learning_rate,
+            "eps": EPSILON,
+            "weight_decay": config.weight_decay if id(parameter) in decaying else 0.0,
+        }
+        for backbone, recipe in rules:
+            for key, factor in recipe.factors(name, parameter, backbone).items():
+                values[key] *= factor
+        if config.optimizer not in ("adam", "adamw"):
+            del values["eps"]
+        groups.setdefault(tuple(values.values()), {"params": [], **values})["params"].append(parameter)
+    return sorted(groups.values(), key=lambda group: -group["weight_decay"])
 
 
 def build_optimizer(config: ModelConfig, module: nn.Module) -> Optimizer:
-    """Build the configured optimiser over ``module``.
+    """Build the configured optimiser over ``module``, a network or another that may hold a backbone.
 
     Weight decay is decoupled for ``adamw`` (Loshchilov & Hutter 2017, arXiv:1711.05101) and an L2 penalty otherwise.
     """
-    groups, rate = parameter_groups(module, config.weight_decay), config.learning_rate
+    groups, rate = parameter_groups(config, module), config.learning_rate
     betas = (config.beta1, config.beta2)
     match config.optimizer:
         case "sgd":

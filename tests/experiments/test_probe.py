@@ -113,7 +113,7 @@ def test_a_trained_run_is_measured_at_its_chosen_weights(cache: Path, tmp_path: 
     trained = TrainedModel.load(folder)
     batch = trained.data.train_sample(8)
     mask = batch["attention_mask"]
-    embedded = trained.module.network.embedding(batch["input_ids"]).detach()[mask]
+    embedded = trained.module.network.backbone.embeddings(batch["input_ids"]).detach()[mask]
     assert float(rows[0]["stream_rms"]) == pytest.approx(float(embedded.square().mean().sqrt()))
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.facts import TaskFacts
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.network import Network, build_network
 from lightning_modules.tasks.classification import TextClassifier
 
 FACTS = TaskFacts(
@@ -62,13 +62,13 @@ class SyntheticText(LightningDataModule):
         return {name: value[:rows] for name, value in self.train_batches[0].items()}
 
 
-def make_network(dtype: torch.dtype = torch.float32, **settings: Any) -> ClassifierNetwork:
+def make_network(dtype: torch.dtype = torch.float32, **settings: Any) -> Network:
     """A network of two layers and width 16, unless told otherwise, in evaluation mode."""
     config = ModelConfig(**{"layers": 2, "width": 16, "dropout": 0.0, **settings})
     network = build_network(
         config,
         vocabulary_size=FACTS.vocabulary_size,
-        number_of_classes=len(FACTS.class_names),
+        outputs=len(FACTS.class_names),
         max_length=FACTS.max_length,
         padding_id=FACTS.padding_id,
     )

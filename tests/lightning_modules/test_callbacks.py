@@ -170,7 +170,7 @@ def test_a_later_explosion_leaves_the_checkpoints_from_before(tmp_path):
     class Explode(Callback):
         def on_train_epoch_start(self, trainer, pl_module):
             if trainer.current_epoch == 1:
-                pl_module.network.head.weight.data.fill_(float("nan"))
+                pl_module.network.head.linear.weight.data.fill_(float("nan"))
 
     guard = DivergenceGuard()
     checkpoint = ModelCheckpoint(tmp_path, save_last=True)

@@ -130,8 +130,8 @@ def test_without_padding_the_norm_over_tokens_leaves_the_mean_over_tokens_nothin
     module = classifier(LEAKING)
     alone = answers_to(module, list(rows_alone(BATCH)), FACTS.class_names).probabilities
     last = list(module.network.blocks.children())[-1]
-    bias = dict(last.named_parameters())["feed_forward.stream.post.bias"]
-    expected = module.network.head(bias).softmax(dim=0).detach().numpy()
+    bias = dict(last.named_parameters())["feed_forward.post.0.bias"]
+    expected = module.network.head.linear(bias).softmax(dim=0).detach().numpy()
     np.testing.assert_allclose(alone, np.broadcast_to(expected, alone.shape), atol=1e-5)
 
 

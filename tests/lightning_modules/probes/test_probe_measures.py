@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,19 +11,21 @@ import torch.nn.functional as F
 from synthetic_batches import make_batch, make_network
 from torch import Tensor
 
-from lightning_modules.network.classifier_network import ClassifierNetwork
 from lightning_modules.network.context import Context
+from lightning_modules.network.network import Network
+from lightning_modules.network.parts import residual
+from lightning_modules.network.sublayer import Branch, Residual
 from lightning_modules.probes.attention import attention_probabilities
 from lightning_modules.probes.measures import STREAM_MEASURES, Measures, measure
 from lightning_modules.probes.observation import observed, tensors_of
-from lightning_modules.schemes.streams import STREAMS, IdentityResidual
-from lightning_modules.schemes.variants import PRE_LN, VARIANTS
+from lightning_modules.schemes.placements import PRE_LN
+from lightning_modules.schemes.variants import VARIANTS
 
 BATCH = make_batch(6)
 IDS, MASK, LABELS = BATCH["input_ids"], BATCH["attention_mask"], BATCH["labels"]
 
 
-def measured(network: ClassifierNetwork, **options: Any) -> Measures:
+def measured(network: Network, **options: Any) -> Measures:
     return measure(network, IDS, MASK, lambda logits: F.cross_entropy(logits, LABELS), **options)
 
 
@@ -53,27 +56,34 @@ def test_the_observed_stream_is_what_the_blocks_pass_on():
     network = make_network(variant="post_ln", layers=3)
     with observed(network) as observation:
         network(IDS, MASK)
-    x = network.embedding(IDS)
+    x = network.backbone.embeddings(IDS)
     for block, stream in zip(network.blocks, observation.streams()[1:], strict=True):
         x = block(x, Context(MASK))
         torch.testing.assert_close(stream, x, rtol=0, atol=0)
     for block in observation.blocks:
         for seen in block:
-            written = seen.sublayer.stream.write(seen.before, seen.update)
+            written = seen.sublayer.post(seen.kept + seen.update)
             torch.testing.assert_close(seen.stream_after(), written, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("variant", "factor"),
-    [("no_norm", 1), ("rezero", 0), ("deepnorm", 6**-0.25), ("depth_scaled_post_ln", 3**-0.5)],
+    ("variant", "skip", "branch"),
+    [
+        ("no_norm", 1, 1),
+        ("rezero", 1, 0),
+        ("deepnorm", 6**0.25, 1),
+        ("depth_scaled_post_ln", 1, 3**-0.5),
+        ("plain", 1, 1),
+    ],
 )
-def test_the_share_of_an_update_counts_the_weights_that_a_scheme_gives_it(variant, factor):
+def test_the_share_of_an_update_counts_the_weights_that_a_scheme_gives_it(variant, skip, branch):
     network = make_network(torch.float64, variant=variant, layers=3)
     with observed(network) as observation:
         network(IDS, MASK)
     first = observation.blocks[0][0]
-    share = factor * first.update[MASK].norm() / network.embedding(IDS)[MASK].norm()
-    assert measured(network)["update_share_attention"][0] == pytest.approx(float(share))
+    update = branch * first.sublayer.function(first.before, Context(MASK))
+    share = update[MASK].norm() / (skip * network.backbone.embeddings(IDS)[MASK].norm())
+    assert measured(network)["update_share_attention"][0] == pytest.approx(share.item())
 
 
 def test_observed_queries_and_keys_explain_what_attention_put_out():
@@ -81,7 +91,7 @@ def test_observed_queries_and_keys_explain_what_attention_put_out():
     with observed(network) as observation:
         network(IDS, MASK)
     seen, function = observation.blocks[1][0], network.blocks[1].attention.function
-    read = network.blocks[1].attention.input_norm(seen.before)
+    read = network.blocks[1].attention.input(seen.before)
     value = function.query_key_value(read).chunk(3, dim=-1)[2].view(6, 12, 4, 4).transpose(1, 2)
     mixed = attention_probabilities(seen.query, seen.key, MASK) @ value
     torch.testing.assert_close(function.output(mixed.transpose(1, 2).flatten(2)), seen.update)
@@ -90,12 +100,12 @@ def test_observed_queries_and_keys_explain_what_attention_put_out():
 def test_gradients_of_the_stream_and_the_matrices_are_autograds():
     network = make_network(torch.float64, variant="post_ln", layers=2)
     measures = measured(network)
-    stream = network.embedding(IDS).detach().requires_grad_()
+    stream = network.backbone.embeddings(IDS).detach().requires_grad_()
     states = [stream]
     for block in network.blocks:
         states.append(block(states[-1], Context(MASK)))
         states[-1].retain_grad()
-    F.cross_entropy(network.head(network.pooling(states[-1], MASK)), LABELS).backward()
+    F.cross_entropy(network.head(states[-1], MASK), LABELS).backward()
     assert measures["stream_gradient_norm"] == pytest.approx([float(state.grad.norm()) for state in states])
     hidden = [float(block.feed_forward.function.hidden.weight.grad.norm()) for block in network.blocks]
     assert measures["gradient_norm_feed_forward_hidden"] == pytest.approx(hidden)
@@ -156,24 +166,22 @@ def test_weights_that_are_not_finite_give_nan_and_no_error():
     assert measures["jacobian_largest"][0] != measures["jacobian_largest"][0]
 
 
-class TwoStreams(IdentityResidual):
+class TwoStreams(Residual):
     """A state of two parts: the stream, and the sum of all updates."""
 
     def open(self, x: Tensor) -> Any:
         return {"stream": x, "updates": [torch.zeros_like(x)]}
 
-    def read(self, state: Any) -> Tensor:
-        return state["stream"]
-
-    def write(self, state: Any, y: Tensor) -> Any:
+    def forward(self, state: Any, branch: Branch) -> Any:
+        y = branch(state["stream"])
         return {"stream": state["stream"] + y, "updates": [state["updates"][0] + y]}
 
-    def close(self, state: Any) -> Tensor:
-        return state["stream"]
+    def close(self, state: Any, final: Callable[[Tensor], Tensor]) -> Tensor:
+        return final(state["stream"])
 
 
 def test_a_scheme_whose_state_is_no_tensor_is_measured_like_any_other(monkeypatch):
-    monkeypatch.setitem(STREAMS, "two_streams", TwoStreams)
+    monkeypatch.setitem(residual, "two_streams", TwoStreams)
     monkeypatch.setitem(VARIANTS, "two_streams", PRE_LN.derive("two_streams", residual="two_streams"))
     twice, once = measured(make_network(variant="two_streams")), measured(make_network(variant="pre_ln"))
     for name, values in once.items():

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from synthetic_batches import make_batch, make_network
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.training.optimization import build_optimizer, build_schedule
 
@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden" / "losses.json"
 STEPS = 20
 
 
-def with_portable_weights(network: ClassifierNetwork) -> ClassifierNetwork:
+def with_portable_weights(network: Network) -> Network:
     """Round the weights to bfloat16, which drops the bits that differ between processors, and compute in float64."""
     return network.bfloat16().double()
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from lightning_modules.network.block import Block
 from lightning_modules.network.context import Context
-from lightning_modules.schemes.variants import EMBEDDING, POST, POST_LN, VARIANTS
+from lightning_modules.schemes.placements import POST_LN
+from lightning_modules.schemes.variants import EMBEDDING, NORM, POST, VARIANTS
 
 
 def copy_attention(source: nn.Module, target: nn.MultiheadAttention) -> None:
@@ -31,7 +32,7 @@ def as_pytorch_layer(block: Block, norm_first: bool) -> nn.TransformerEncoderLay
     layer.linear1.load_state_dict(block.feed_forward.function.hidden.state_dict())
     layer.linear2.load_state_dict(block.feed_forward.function.output.state_dict())
     for sublayer, norm in ((block.attention, layer.norm1), (block.feed_forward, layer.norm2)):
-        copy_norm(sublayer.input_norm if norm_first else sublayer.stream.post, norm)
+        copy_norm((sublayer.input if norm_first else sublayer.post)[0], norm)
     return layer
 
 
@@ -68,7 +69,7 @@ def test_block_equals_pytorchs_layer_forward_and_backward(variant, norm_first):
         (block.feed_forward.function.output.weight, layer.linear2.weight),
     ]
     for sublayer, norm in ((block.attention, layer.norm1), (block.feed_forward, layer.norm2)):
-        our_norm = sublayer.input_norm if norm_first else sublayer.stream.post
+        our_norm = (sublayer.input if norm_first else sublayer.post)[0]
         pairs += [(our_norm.gain, norm.weight), (our_norm.bias, norm.bias)]
     for ours, theirs in pairs:
         torch.testing.assert_close(ours.grad, theirs.grad)
@@ -77,10 +78,10 @@ def test_block_equals_pytorchs_layer_forward_and_backward(variant, norm_first):
 @torch.no_grad()
 def copy_into_bert(network: nn.Module, bert: nn.Module) -> None:
     embeddings = bert.embeddings
-    embeddings.word_embeddings.weight.copy_(network.embedding.tokens.weight)
-    embeddings.position_embeddings.weight.copy_(network.embedding.positions.embedding.weight)
+    embeddings.word_embeddings.weight.copy_(network.backbone.embeddings.table.weight)
+    embeddings.position_embeddings.weight.copy_(network.backbone.embeddings.positions.embedding.weight)
     embeddings.token_type_embeddings.weight.zero_()
-    copy_norm(network.embedding.norm, embeddings.LayerNorm)
+    copy_norm(network.backbone.embeddings.embedding[0], embeddings.LayerNorm)
     for block, layer in zip(network.blocks, bert.encoder.layer, strict=True):
         function = block.attention.function
         for index, target in enumerate(
@@ -89,16 +90,16 @@ def copy_into_bert(network: nn.Module, bert: nn.Module) -> None:
             target.weight.copy_(function.query_key_value.weight.chunk(3)[index])
             target.bias.copy_(function.query_key_value.bias.chunk(3)[index])
         layer.attention.output.dense.load_state_dict(function.output.state_dict())
-        copy_norm(block.attention.stream.post, layer.attention.output.LayerNorm)
+        copy_norm(block.attention.post[0], layer.attention.output.LayerNorm)
         layer.intermediate.dense.load_state_dict(block.feed_forward.function.hidden.state_dict())
         layer.output.dense.load_state_dict(block.feed_forward.function.output.state_dict())
-        copy_norm(block.feed_forward.stream.post, layer.output.LayerNorm)
+        copy_norm(block.feed_forward.post[0], layer.output.LayerNorm)
 
 
 def test_post_norm_encoder_equals_hugging_faces_bert(monkeypatch):
     from transformers import BertConfig, BertModel
 
-    variant = POST_LN.derive("bert", norm_sites=frozenset({POST, EMBEDDING}))
+    variant = POST_LN.derive("bert", sites={POST: NORM, EMBEDDING: NORM})
     monkeypatch.setitem(VARIANTS, "bert", variant)
     network = make_network(torch.float64, variant="bert", activation="gelu", layers=3)
     randomise(network)
@@ -110,6 +111,6 @@ def test_post_norm_encoder_equals_hugging_faces_bert(monkeypatch):
     copy_into_bert(network, bert)
     batch = make_batch(6)
     mask = batch["attention_mask"]
-    ours = network.blocks(network.embedding(batch["input_ids"]), Context(mask))
+    ours = network.blocks(network.backbone.embeddings(batch["input_ids"]), Context(mask))
     theirs = bert(batch["input_ids"], attention_mask=mask.long()).last_hidden_state
     torch.testing.assert_close(ours[mask], theirs[mask])

@@ -1,8 +1,10 @@
-"""From token vectors to one vector per row."""
+"""From token vectors to what a task asks for."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from lightning_modules.config import ModelConfig
 
 
 class MeanPooling(nn.Module):
@@ -23,3 +25,21 @@ class FirstTokenPooling(nn.Module):
 
 
 POOLINGS: dict[str, type[nn.Module]] = {"mean": MeanPooling, "first": FirstTokenPooling}
+
+
+class ClassificationHead(nn.Module):
+    """Pooling over the tokens of a row, then a linear map.
+
+    Args:
+        config: gives the pooling and the width D.
+        outputs: numbers per row, K.
+    """
+
+    def __init__(self, config: ModelConfig, outputs: int) -> None:
+        super().__init__()
+        self.pooling = POOLINGS[config.pooling]()
+        self.linear = nn.Linear(config.width, outputs)
+
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        """Map ``(B, T, D)`` and the mask ``(B, T)`` to ``(B, K)``."""
+        return self.linear(self.pooling(x, attention_mask))

@@ -9,7 +9,7 @@ import torch
 from synthetic_batches import SyntheticText, make_batch, make_classifier, make_network, make_trainer
 
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.network.classifier_network import ClassifierNetwork
+from lightning_modules.network.network import Network
 from lightning_modules.tasks import classification as classifier
 from lightning_modules.training import compilers
 from lightning_modules.training.compilers import missing_compiler
@@ -65,7 +65,7 @@ def test_one_translation_serves_all_blocks_and_all_lengths() -> None:
 def test_blocks_are_compiled_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(classifier, "missing_compiler", lambda device: "")
-    monkeypatch.setattr(ClassifierNetwork, "compile_blocks", lambda network: asked.append(len(network.blocks)))
+    monkeypatch.setattr(Network, "compile_blocks", lambda network: asked.append(len(network.blocks)))
     module = make_classifier(layers=2, compile=True)
     make_trainer(max_epochs=1).fit(module, datamodule=SyntheticText())
     assert asked == [2]

@@ -33,8 +33,8 @@ def test_block_matrices_have_the_named_spread_times_the_gain(kind, gain):
 @pytest.mark.parametrize("kind", STANDARD_DEVIATIONS)
 def test_the_gain_leaves_embedding_and_head_alone(kind):
     plain, scaled = (make_network(initialisation=kind, initialisation_gain=gain, **WIDE) for gain in (1.0, 3.0))
-    assert plain.embedding.tokens.weight.equal(scaled.embedding.tokens.weight)
-    assert plain.head.weight.equal(scaled.head.weight)
+    assert plain.backbone.embeddings.table.weight.equal(scaled.backbone.embeddings.table.weight)
+    assert plain.head.linear.weight.equal(scaled.head.linear.weight)
     torch.testing.assert_close(
         3 * plain.blocks[1].attention.function.output.weight, scaled.blocks[1].attention.function.output.weight
     )
@@ -49,7 +49,7 @@ def test_biases_start_at_zero(kind):
 
 @pytest.mark.parametrize(("kind", "expected"), [("xavier", 0.02), ("gaussian", 0.02), ("random", 1.0)])
 def test_embeddings_have_their_own_spread_and_padding_is_zero(kind, expected):
-    tokens = make_network(initialisation=kind, **WIDE).embedding.tokens.weight
+    tokens = make_network(initialisation=kind, **WIDE).backbone.embeddings.table.weight
     assert tokens[1:].std().item() == pytest.approx(expected, rel=0.06)
     assert torch.count_nonzero(tokens[0]) == 0
 
@@ -57,7 +57,7 @@ def test_embeddings_have_their_own_spread_and_padding_is_zero(kind, expected):
 @pytest.mark.parametrize("kind", ["xavier", "random"])
 def test_the_spread_of_embeddings_can_be_chosen_without_touching_the_matrices(kind):
     usual, chosen = (make_network(initialisation=kind, embedding_std=std, **WIDE) for std in (None, 0.3))
-    assert chosen.embedding.tokens.weight[1:].std().item() == pytest.approx(0.3, rel=0.06)
+    assert chosen.backbone.embeddings.table.weight[1:].std().item() == pytest.approx(0.3, rel=0.06)
     pairs = zip(usual.blocks.parameters(), chosen.blocks.parameters(), strict=True)
     assert all(one.equal(other) for one, other in pairs)
 
@@ -71,11 +71,11 @@ def test_weights_depend_on_the_seed_alone_and_leave_the_global_generator_as_it_w
     assert state.equal(torch.get_rng_state())
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     assert all(a.equal(b) for a, b in pairs)
-    assert not first.head.weight.equal(other.head.weight)
+    assert not first.head.linear.weight.equal(other.head.linear.weight)
 
 
 def test_sinusoidal_positions_follow_the_formula_and_scale_the_embedding():
-    positions = make_network(positions="sinusoidal").embedding.positions
+    positions = make_network(positions="sinusoidal").backbone.embeddings.positions
     for position, feature in [(0, 0), (0, 1), (3, 4), (11, 15)]:
         angle = position / 10_000 ** (2 * (feature // 2) / 16)
         expected = math.cos(angle) if feature % 2 else math.sin(angle)

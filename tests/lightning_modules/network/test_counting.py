@@ -33,7 +33,7 @@ def test_flops_equal_the_formula(layers):
     """Six operations per weight and token, and per layer six matrix products of T x D for attention's two."""
     width, length, classes = 32, 20, 3
     counts = count_configuration(
-        ModelConfig(layers=layers, width=width), vocabulary_size=50, number_of_classes=classes, max_length=length
+        ModelConfig(layers=layers, width=width), vocabulary_size=50, outputs=classes, max_length=length
     )
     matrices = 6 * layers * 12 * width**2
     attention = 3 * layers * 4 * length * width
@@ -43,7 +43,7 @@ def test_flops_equal_the_formula(layers):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_counting_a_configuration_equals_counting_what_is_built(variant):
     config = ModelConfig(variant=variant, layers=2, width=16, positions="sinusoidal")
-    planned = count_configuration(config, vocabulary_size=40, number_of_classes=3, max_length=12)
+    planned = count_configuration(config, vocabulary_size=40, outputs=3, max_length=12)
     built = count(make_network(variant=variant, positions="sinusoidal"), length=12)
     assert planned == built
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from synthetic_batches import make_network
 
 from lightning_modules.config import OPTIMIZER_FIELDS, Decay, ModelConfig, OptimizerName
+from lightning_modules.network.recipe import Recipe
 from lightning_modules.training.optimization import (
     build_optimizer,
     build_schedule,
@@ -24,12 +25,37 @@ from lightning_modules.training.optimization import (
 def test_norms_biases_embeddings_and_branch_weights_are_exempt_from_weight_decay(variant):
     network = make_network(variant=variant)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    decayed, exempt = ({names[id(p)] for p in group["params"]} for group in parameter_groups(network, 0.1))
-    matrices = ("query_key_value.weight", "output.weight", "hidden.weight", "head.weight")
+    groups = parameter_groups(ModelConfig(weight_decay=0.1), network)
+    decayed, exempt = ({names[id(p)] for p in group["params"]} for group in groups)
+    matrices = ("query_key_value.weight", "output.weight", "hidden.weight", "linear.weight")
     assert decayed == {name for name in names.values() if name.endswith(matrices)}
     assert decayed | exempt == set(names.values())
-    assert "embedding.tokens.weight" in exempt and "embedding.positions.embedding.weight" in exempt
-    assert [group["weight_decay"] for group in parameter_groups(network, 0.1)] == [0.1, 0.0]
+    assert {f"backbone.embeddings.{name}.weight" for name in ("table", "positions.embedding")} <= exempt
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
+
+
+class SlowEmbeddings(Recipe):
+    def factors(self, name, parameter, backbone):
+        return {"lr": 0.5, "eps": 4.0, "weight_decay": 0.0} if "embeddings" in name or "head" in name else {}
+
+
+def test_a_recipe_multiplies_rate_epsilon_and_decay_of_single_parameters():
+    network = make_network()
+    network.backbone.recipes = (SlowEmbeddings(),)
+    config = ModelConfig(learning_rate=0.2, weight_decay=0.1)
+    parameters = {id(parameter): name for name, parameter in network.named_parameters()}
+    rules = {
+        parameters[id(parameter)]: (group["lr"], group["eps"], group["weight_decay"])
+        for group in build_optimizer(config, network).param_groups
+        for parameter in group["params"]
+    }
+    assert set(rules) == set(parameters.values())
+    for name, rule in rules.items():
+        slow = name.startswith(("backbone.embeddings", "head"))
+        matrix = name.endswith(("query_key_value.weight", "output.weight", "hidden.weight"))
+        assert rule == ((0.1, 4e-8, 0.0) if slow else (0.2, 1e-8, 0.1 if matrix else 0.0)), name
+    for optimizer in ("sgd", "momentum", "rmsprop"):
+        build_optimizer(ModelConfig(optimizer=optimizer), network)  # those have no epsilon that a recipe may change
 
 
 @given(

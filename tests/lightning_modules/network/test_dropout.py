@@ -75,7 +75,7 @@ def test_half_precision_is_promoted_so_that_the_scale_is_exact():
 def test_dropout_falls_on_what_the_norms_put_out():
     network, batch = make_network(variant="peri_ln", dropout=0.5).train(), make_batch(16)
     torch.manual_seed(6)
-    x = network.embedding(batch["input_ids"])
+    x = network.backbone.embeddings(batch["input_ids"])
     assert (x == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
     for sublayer in (network.blocks[0].attention, network.blocks[0].feed_forward):
         unmoved = sublayer(x, Context(batch["attention_mask"])) == x

@@ -1,0 +1,44 @@
+"""The sites of a network, and the norms that may stand there."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lightning_modules.network.context import Context
+from lightning_modules.network.parts import op, own_draws
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.variants import Variant
+
+
+class Norm(nn.Module):
+    """Base of every norm: what tables count. It maps ``(..., width)`` to the same shape; an empty site is no norm.
+
+    Args:
+        width: features that are normalised.
+        place: where it stands, for norms that differ from place to place.
+    """
+
+    def __init__(self, width: int, place: Place) -> None:
+        super().__init__()
+        self.width = width
+
+    def extra_repr(self) -> str:
+        """Show the width where the module is printed."""
+        return str(self.width)
+
+
+class Site(nn.Sequential):
+    """What stands at one place of the network: nothing, an op, or several in a row."""
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Map ``(..., width)`` to the same shape; ops with ``uses_context`` are given the context."""
+        for part in self:
+            x = part(x, context) if getattr(part, "uses_context", False) else part(x)
+        return x
+
+
+def build_site(variant: Variant, site: str, width: int, place: Place) -> Site:
+    """Build what the variant has at ``site``, over ``width`` features."""
+    place = place.at(site)
+    with own_draws(place):
+        return Site(*(op.find(part)(width, place) for part in variant.ops_at(site, place.role)))
