@@ -25,7 +25,7 @@ from data_modules.cache import cache_root, cached, digest
 from experiments.planning.run_config import RunConfig
 from experiments.runs.provenance import processor_name
 from lightning_modules.config import ModelConfig
-from lightning_modules.network.classifier_network import ClassifierNetwork, build_network
+from lightning_modules.network.network import Network, build_network
 from lightning_modules.training.losses import build_training_loss
 from lightning_modules.training.optimization import build_optimizer
 
@@ -143,7 +143,7 @@ def threads(number: int) -> Iterator[None]:
 class Trial:
     """A shallow network on one batch of random tokens of half the longest rows, and the optimiser that trains it."""
 
-    network: ClassifierNetwork
+    network: Network
     optimizer: torch.optim.Optimizer
     loss_function: nn.Module
     batch: tuple[Tensor, Tensor, Tensor]
@@ -157,7 +157,7 @@ class Trial:
         changes: dict[str, Any] = {"seed": 0, "optimizer": "adamw", "learning_rate": 1e-3}
         model: ModelConfig = replace(config.model, layers=min(LAYERS, config.model.layers), dropout=0.0, **changes)
         network = build_network(
-            model, vocabulary_size=VOCABULARY, number_of_classes=CLASSES, max_length=data.max_length, padding_id=0
+            model, vocabulary_size=VOCABULARY, outputs=CLASSES, max_length=data.max_length, padding_id=0
         ).to(device)
         generator = torch.Generator().manual_seed(0)
         length = max(1, data.max_length // 2)

@@ -12,12 +12,21 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from lightning_modules.schemes.variants import VARIANTS
+
 FOLDER = Path(__file__).parent
 NO_FAMILY = frozenset({"__init__", "families", "files", "place", "variants"})
 TORCH_FREE = frozenset(
     {"lightning_modules.errors", *(f"lightning_modules.schemes.{name}" for name in ("place", "placements", "variants"))}
 )
 """Modules of ours that a family's variants may use."""
+
+TABLE_ORDER = (
+    *("post_ln", "pre_ln", "no_residual", "no_residual_pre", "no_norm", "plain", "article_block"),
+    *("article_layer_norm_dim1", "peri_ln", "layer_norm_scaling", "rezero", "deepnorm", "depth_scaled_post_ln"),
+    "bag_of_embeddings",
+)
+"""Order in which tables show the variants of the first grids; all others follow, family by family."""
 
 
 def family_names() -> list[str]:
@@ -37,6 +46,9 @@ def read_variants() -> None:
         path = FOLDER / f"{name}.py"
         data = without_torch(ast.parse(path.read_text(encoding="utf-8")))
         exec(compile(data, path, "exec"), {"__name__": f"{__package__}.{name}"})
+    ordered = {name: VARIANTS[name] for name in TABLE_ORDER} | VARIANTS
+    VARIANTS.clear()
+    VARIANTS.update(ordered)
 
 
 def without_torch(module: ast.Module) -> ast.Module:
