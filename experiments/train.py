@@ -24,7 +24,7 @@ from experiments.paths import RESULTS
 from experiments.planning.parser import PRECISION_HELP, explain, refuse_both_precisions
 from experiments.planning.run_config import ProbesConfig
 from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.processes import is_first_process, whole_module
+from lightning_modules.training.processes import is_first_process
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -160,7 +160,7 @@ class TrainCLI(LightningCLI):
         """
         if not is_first_process():
             self.trainer.fit(**arguments)
-            whole_module(self.trainer, self.model)
+            self.model.gathered()
             return
         from experiments.runs.resuming import is_inside, prepend_curves, set_curves_aside
         from experiments.runs.single import finish, occupied, prepare_folder
@@ -182,7 +182,7 @@ class TrainCLI(LightningCLI):
             finally:
                 prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
-            finish(self.run, self.folder, self.trainer, whole_module(self.trainer, self.model), self.datamodule)
+            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

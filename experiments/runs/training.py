@@ -24,7 +24,7 @@ from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.gradient_norms import GradientNorms
-from lightning_modules.training.callbacks.history import History, HistoryWithTrainScores
+from lightning_modules.training.callbacks.history import History
 from lightning_modules.training.callbacks.probes import Probes
 from lightning_modules.training.callbacks.throughput import Throughput
 from lightning_modules.training.processes import FullyShardedStrategy
@@ -152,7 +152,7 @@ def standard_callbacks(folder: Path, *, track_train_metrics: bool = False) -> li
     """Return what every run records: histories, gradients, throughput, divergence, the best checkpoint."""
     return [
         DivergenceGuard(),
-        HistoryWithTrainScores() if track_train_metrics else History(),
+        History(("loss", "accuracy", "macro_f1"), ("macro_f1",) if track_train_metrics else ()),
         GradientNorms(),
         Throughput(),
         ConfusionMatrixPicture(),

@@ -168,8 +168,17 @@ def test_the_schedule_counts_optimiser_steps_where_batches_share_them():
 
 
 def test_a_schedule_without_an_end_is_refused():
-    with pytest.raises(ConfigurationError, match=r"model\.schedule_epochs must be set"):
-        fit(make_classifier(), max_epochs=-1, max_steps=3)
+    with pytest.raises(
+        ConfigurationError, match=r"set model\.schedule_epochs, trainer\.max_epochs or trainer\.max_steps"
+    ):
+        fit(make_classifier(), max_epochs=-1)
+
+
+@pytest.mark.parametrize("settings", [{"max_epochs": -1, "max_steps": 9}, {"max_epochs": 5, "max_steps": 9}])
+def test_a_schedule_is_as_long_as_the_steps_that_the_trainer_takes(settings):
+    rates = fit(make_classifier(learning_rate=0.8, warmup_fraction=0.0), log_every_n_steps=1, **settings).train
+    assert rates["step"] == list(range(1, 10))
+    assert rates["learning_rate"] == pytest.approx([0.8 * left / 9 for left in range(9, 0, -1)])
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])

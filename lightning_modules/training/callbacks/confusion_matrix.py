@@ -37,8 +37,8 @@ class ConfusionMatrixPicture(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with an empty matrix."""
-        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None
-        number_of_classes = len(pl_module.facts.class_names)
+        assert isinstance(pl_module, TextClassifier)
+        number_of_classes = len(pl_module.class_names)
         self._counts = np.zeros((number_of_classes, number_of_classes), dtype=np.int64)
 
     def on_validation_batch_end(
@@ -52,17 +52,17 @@ class ConfusionMatrixPicture(Callback):
     ) -> None:
         """Count the batch's pairs of true and predicted class."""
         assert self._counts is not None
-        np.add.at(self._counts, (batch["labels"].cpu().numpy(), outputs["predicted"].cpu().numpy()), 1)
+        np.add.at(self._counts, (outputs["target"].cpu().numpy(), outputs["preds"].cpu().numpy()), 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the matrix."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if trainer.sanity_checking or not self._is_due(trainer) or not loggers:
             return
-        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None and self._counts is not None
+        assert isinstance(pl_module, TextClassifier) and self._counts is not None
         counts = total_counts(trainer, self._counts)
         title = f"Validation, after step {trainer.global_step}"
-        image = draw_confusion_matrix(counts, pl_module.facts.class_names, title)
+        image = draw_confusion_matrix(counts, pl_module.class_names, title)
         for logger in loggers:
             logger.experiment.add_image(
                 "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"
