@@ -17,9 +17,10 @@ from data_modules.labelled_text import TextDataModule
 from experiments.making.display import duration
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
+from experiments.planning.run_config import steps_of
 from experiments.planning.runs import Run
-from experiments.runs.execute import TIMING_FILE, section
 from experiments.runs.finished import FinishedRuns
+from experiments.runs.timings import TIMING_FILE
 from lightning_modules.config import ModelConfig
 from lightning_modules.network.counting import Counts, count_configuration
 
@@ -102,7 +103,7 @@ def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextData
     )
     if run.baseline:
         return Estimate(counts, BASELINE_SECONDS, LOG_BYTES, measured=False)
-    tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
+    tokens = data.facts.train_rows * mean_tokens * steps_of(run.config, data.facts) / data.facts.steps_per_epoch
     speed = speed_for(counts.flops_per_token, speeds)
     seconds = START_SECONDS + counts.flops_per_token * tokens / (speed or FLOPS_PER_SECOND)
     return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters, measured=speed is not None)
@@ -124,7 +125,7 @@ def text_of(run: Run, facts: dict[str, tuple[TextDataModule, float]]) -> tuple[T
     config = run.config.data
     key = repr([getattr(config, name) for name in config.__dataclass_fields__ if name not in ("seed", "stage")])
     if key not in facts:
-        data = TextDataModule(**section(config))
+        data = TextDataModule.from_config(config)
         facts[key] = (data, float(data.encoded.splits["train"].lengths.mean()))
     return facts[key]
 

@@ -16,7 +16,6 @@ from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
 from experiments.reporting.render import EMPTY, Grid, to_csv
 from experiments.runs.canonical import finite_or_none
-from experiments.runs.execute import section
 from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.inference import TrainedModel, device
 from experiments.runs.training import build_bare_trainer, prepare_process
@@ -69,8 +68,8 @@ def probe_variant(config: RunConfig, steps: int) -> tuple[list[DepthProfile], st
         ExperimentError: if the configured training is shorter than ``steps``.
     """
     prepare_process(config.threads)
-    data = TextDataModule(**section(config.data))
-    module = TextClassifier(**section(config.model))
+    data = TextDataModule.from_config(config.data)
+    module = TextClassifier.from_config(config.model)
     names = {"name": config.model.variant, "condition": config.model.variant, "corpus": config.data.slug}
     if steps == 0:
         module.build(data.facts)

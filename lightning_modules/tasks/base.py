@@ -60,6 +60,7 @@ class TaskModule(LightningModule):
     Attributes:
         network: the built network.
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
+        step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
 
     Raises:
         ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
@@ -72,6 +73,7 @@ class TaskModule(LightningModule):
         self.config = ModelConfig(**settings)
         self.facts: TaskFacts | None = None
         self.gradient_norm: Tensor | None = None
+        self.step_budget: int | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
     @classmethod
@@ -269,21 +271,31 @@ class TaskModule(LightningModule):
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps that the schedule spans: ``model.schedule_epochs``, else as many as the trainer takes.
+        """Optimiser steps that the schedule spans: ``model.schedule_epochs``, else as many as training takes.
 
         Raises:
-            ConfigurationError: the trainer has no end and ``schedule_epochs`` is not set.
+            ConfigurationError: training has no end and ``schedule_epochs`` is not set.
         """
-        assert self.facts is not None, "configure_model() builds the network before the optimiser"
-        steps_per_epoch = math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
         if self.config.schedule_epochs:
-            return self.config.schedule_epochs * steps_per_epoch
-        max_epochs, max_steps = self.trainer.max_epochs, self.trainer.max_steps
-        limits = [max_epochs * steps_per_epoch] if max_epochs is not None and max_epochs > 0 else []
-        limits += [max_steps] if max_steps > 0 else []
-        if not limits:
+            return self.config.schedule_epochs * self.steps_per_epoch
+        steps = self.training_steps
+        if steps is None:
             raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
-        return min(limits)
+        return steps
+
+    @property
+    def training_steps(self) -> int | None:
+        """Optimiser steps after which the trainer ends; None if it does not."""
+        max_epochs, max_steps = self.trainer.max_epochs, self.trainer.max_steps
+        limits = [max_epochs * self.steps_per_epoch] if max_epochs is not None and max_epochs > 0 else []
+        limits += [steps for steps in (max_steps, self.step_budget) if steps is not None and steps > 0]
+        return min(limits, default=None)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of an epoch."""
+        assert self.facts is not None, "configure_model() builds the network before the optimiser"
+        return math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the facts, so that the checkpoint can be loaded without data."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_modules.tasks.base import Batch, Evaluation, TaskModule
-from lightning_modules.training.evaluation import predict, score
+from lightning_modules.training.evaluation import Predictions, predict, score
 from lightning_modules.training.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.training.metrics import MeanLoss, classification_metrics
 
@@ -54,7 +54,11 @@ class TextClassifier(TaskModule):
 
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
         """Predict every row and score the predictions, in double precision where these are shares and means."""
-        predictions = predict(self, batches)
-        scores = score(predictions, self.class_names)
-        details = {name: scores.pop(name) for name in ("per_class", "confusion")}
-        return Evaluation(metrics=scores, details=details, predictions=predictions)
+        return evaluation_of(predict(self, batches), self.class_names)
+
+
+def evaluation_of(predictions: Predictions, class_names: Sequence[str]) -> Evaluation:
+    """Score predictions of classes, a network's or another model's."""
+    scores = score(predictions, class_names)
+    details = {name: scores.pop(name) for name in ("per_class", "confusion")}
+    return Evaluation(metrics=scores, details=details, predictions=predictions)

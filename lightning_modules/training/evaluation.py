@@ -38,6 +38,16 @@ class Predictions:
     loss: float | None
     """Mean evaluation loss per row (see ``losses.build_evaluation_loss``)."""
 
+    def cross_entropy(self) -> float:
+        """Mean cross-entropy in nats, whatever loss was trained."""
+        chosen = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return float(-np.log(np.clip(chosen.astype(np.float64), 1e-38, None)).mean())
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What a table of the rows holds: ``label``, ``predicted`` and ``probability_<class index>``."""
+        probabilities = {f"probability_{index}": column for index, column in enumerate(self.probabilities.T)}
+        return {"label": self.labels, "predicted": self.predicted, **probabilities}
+
     @property
     def predicted(self) -> NDArray[np.int64]:
         """Most probable classes, ``(N,)``."""
