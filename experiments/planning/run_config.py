@@ -178,21 +178,25 @@ def newer_defaults(config: Any) -> list[str]:
 
 
 def steps_of(config: RunConfig, facts: Any) -> int:
-    """Optimiser steps of a run on a text: its budget of steps, tokens or epochs.
+    """Optimiser steps of a run on a text, whose data module has ``facts``."""
+    return planned_steps(vars(config.trainer) | config.trainer_flags, facts)
+
+
+def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
+    """Optimiser steps that a run's budget of steps, tokens or epochs allows.
 
     Batches differ in tokens, so a budget of tokens takes as many steps as have them on average, rounded up.
 
     Args:
-        config: of the run.
-        facts: of its data module: ``steps_per_epoch`` (batches) and ``train_tokens``.
+        trainer: settings by name, as in a configuration or in the ``config`` of a record.
+        facts: of the text: ``steps_per_epoch`` (batches) and ``train_tokens`` (real ones, of an epoch).
     """
-    trainer = config.trainer
-    if trainer.max_steps is not None:
-        return trainer.max_steps
-    steps_per_epoch = math.ceil(facts.steps_per_epoch / config.trainer_flags.get("accumulate_grad_batches", 1))
-    if trainer.max_tokens is not None:
-        return math.ceil(trainer.max_tokens * steps_per_epoch / facts.train_tokens)
-    return trainer.max_epochs * steps_per_epoch
+    if trainer.get("max_steps") is not None:
+        return int(trainer["max_steps"])
+    steps_per_epoch = math.ceil(facts.steps_per_epoch / trainer.get("accumulate_grad_batches", 1))
+    if trainer.get("max_tokens") is not None:
+        return math.ceil(trainer["max_tokens"] * steps_per_epoch / facts.train_tokens)
+    return int(trainer["max_epochs"]) * steps_per_epoch
 
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:

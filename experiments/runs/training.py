@@ -36,7 +36,7 @@ FIXED_FLAGS = frozenset(
     | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
 )
 """Flags of the trainer that every run sets alike."""
-OUR_SETTINGS = frozenset({"track_train_metrics", "max_steps", "max_tokens"})
+OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens"})
 """Settings of a run's trainer that callbacks of ours heed, and Lightning does not."""
 FULLY_SHARDED = "fsdp2"
 """Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
@@ -69,7 +69,7 @@ def build_trainer(
     tracks = settings.get("track_train_metrics", False)
     callbacks = standard_callbacks(folder, task, track_train_metrics=tracks)
     if steps is not None:
-        settings = settings | {"max_epochs": -1}
+        settings = settings | {"max_epochs": -1, "max_steps": -1}
         callbacks.append(StepBudget(steps))
     fixed = {
         "default_root_dir": folder,
@@ -111,6 +111,8 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
         ExperimentError: with the first sentence of Lightning's message.
     """
     given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    if given.get("max_steps") is None:  # Lightning's word for no limit is -1
+        given["max_steps"] = -1
     # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.
     settings = given | {"use_distributed_sampler": False, "strategy": strategy_of(given.get("strategy", "auto"))}
     try:

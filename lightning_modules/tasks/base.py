@@ -271,31 +271,25 @@ class TaskModule(LightningModule):
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps that the schedule spans: ``model.schedule_epochs``, else as many as training takes.
+        """Optimiser steps that the schedule spans.
+
+        They are those of ``model.schedule_epochs``, else of the step budget, of ``trainer.max_epochs``, or
+        ``trainer.max_steps``, whichever is the first to be set.
 
         Raises:
-            ConfigurationError: training has no end and ``schedule_epochs`` is not set.
+            ConfigurationError: none of them is set.
         """
-        if self.config.schedule_epochs:
-            return self.config.schedule_epochs * self.steps_per_epoch
-        steps = self.training_steps
-        if steps is None:
-            raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
-        return steps
-
-    @property
-    def training_steps(self) -> int | None:
-        """Optimiser steps after which the trainer ends; None if it does not."""
-        max_epochs, max_steps = self.trainer.max_epochs, self.trainer.max_steps
-        limits = [max_epochs * self.steps_per_epoch] if max_epochs is not None and max_epochs > 0 else []
-        limits += [steps for steps in (max_steps, self.step_budget) if steps is not None and steps > 0]
-        return min(limits, default=None)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
         assert self.facts is not None, "configure_model() builds the network before the optimiser"
-        return math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+        steps_per_epoch = math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+        if self.config.schedule_epochs:
+            return self.config.schedule_epochs * steps_per_epoch
+        if self.step_budget is not None:
+            return self.step_budget
+        if self.trainer.max_epochs is not None and self.trainer.max_epochs > 0:
+            return self.trainer.max_epochs * steps_per_epoch
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the facts, so that the checkpoint can be loaded without data."""

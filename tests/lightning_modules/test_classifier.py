@@ -14,7 +14,14 @@ from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier,
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.callbacks import DivergenceGuard, GradientNorms, History, Probes, Throughput
+from lightning_modules.training.callbacks import (
+    DivergenceGuard,
+    GradientNorms,
+    History,
+    Probes,
+    StepBudget,
+    Throughput,
+)
 
 
 def fit(module: TextClassifier, *, ckpt_path: Path | None = None, **settings: Any) -> History:
@@ -174,11 +181,20 @@ def test_a_schedule_without_an_end_is_refused():
         fit(make_classifier(), max_epochs=-1)
 
 
-@pytest.mark.parametrize("settings", [{"max_epochs": -1, "max_steps": 9}, {"max_epochs": 5, "max_steps": 9}])
-def test_a_schedule_is_as_long_as_the_steps_that_the_trainer_takes(settings):
-    rates = fit(make_classifier(learning_rate=0.8, warmup_fraction=0.0), log_every_n_steps=1, **settings).train
+@pytest.mark.parametrize(
+    ("settings", "spanned"),
+    [
+        ({"max_steps": 9}, 9),
+        ({"max_epochs": 5, "max_steps": 9}, 30),
+        ({"callbacks": [StepBudget(9)]}, 9),
+    ],
+    ids=["max_steps", "max_epochs and max_steps", "StepBudget"],
+)
+def test_a_schedule_is_as_long_as_the_training_that_is_configured(settings, spanned):
+    module = make_classifier(learning_rate=0.8, warmup_fraction=0.0)
+    rates = fit(module, log_every_n_steps=1, **{"max_epochs": -1, **settings}).train
     assert rates["step"] == list(range(1, 10))
-    assert rates["learning_rate"] == pytest.approx([0.8 * left / 9 for left in range(9, 0, -1)])
+    assert rates["learning_rate"] == pytest.approx([0.8 * (spanned - step) / spanned for step in range(9)])
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
