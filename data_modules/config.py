@@ -134,7 +134,7 @@ class DataConfig:
     shuffle_words: bool = False
     """Shuffle the words of every text (seeded): the control for whether word order matters."""
 
-    augmentation: Literal["none", "delete_and_swap"] = "none"
+    augmentation: Literal["none", "delete_and_swap"] = field(default="none", metadata={"since": 1})
     """``delete_and_swap`` deletes a tenth of the tokens of every training row and swaps a tenth, anew each epoch
     (random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196)."""
 

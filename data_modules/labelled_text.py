@@ -35,6 +35,8 @@ class TextFacts:
     """Training rows."""
     steps_per_epoch: int
     """Training batches in an epoch."""
+    train_tokens: int
+    """Real tokens of all training rows, at most ``max_length`` of each."""
 
 
 class TextDataModule(TextBase):
@@ -60,6 +62,7 @@ class TextDataModule(TextBase):
             max_length=self.config.max_length,
             train_rows=len(train),
             steps_per_epoch=-(-len(train) // self.config.batch_size),
+            train_tokens=int(train.lengths.sum()),
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:

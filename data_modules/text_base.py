@@ -39,6 +39,11 @@ class TextBase(LightningDataModule):
         super().__init__()
         self.config = DataConfig(**settings)
 
+    @classmethod
+    def from_config(cls, config: DataConfig) -> Self:
+        """Make the data module of a configuration."""
+        return cls(**vars(config))
+
     def with_seed(self, seed: int) -> Self:
         """Return the same text, read once for both, with the batch order and augmentation of another seed."""
         self.prepare_data()  # now, so that the copy need not

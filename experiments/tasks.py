@@ -5,8 +5,9 @@ Running, tuning, judging and reporting read a :class:`TaskSpec` and name no metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -34,9 +35,21 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     """Least and largest value; a record outside is refused."""
 
+    curve: bool = False
+    """Whether a record keeps its value at every validation."""
+
+    @property
+    def worst(self) -> float:
+        """The bound that a run without a score counts as; infinite where there is no such bound."""
+        return self.bounds[0] if self.higher_is_better else self.bounds[1]
+
     def better(self, first: float, second: float) -> bool:
         """Tell whether ``first`` beats ``second``."""
         return first > second if self.higher_is_better else first < second
+
+    def best(self, values: Iterable[float]) -> float:
+        """The best of some values."""
+        return max(values) if self.higher_is_better else min(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +65,44 @@ class TaskSpec:
     primary: str
     """The metric that chooses checkpoints and trials, and that tables rank by."""
 
+    module: Any
+    """The :class:`~lightning_modules.tasks.base.TaskModule` that is trained; ``package.module:name`` or the class."""
+
+    data: Any
+    """The data module that feeds it, likewise."""
+
+    collapse: Any
+    """Says why weights have learned nothing, or nothing to say: a function of the evaluations of the last weights
+    by split and of the data's facts (``(Mapping[str, Evaluation], facts) -> str``), likewise."""
+
+    baselines: Mapping[str, Any] = field(default_factory=dict)
+    """By condition name, the function that fits a baseline without a network, likewise."""
+
+    callbacks: tuple[Any, ...] = ()
+    """Callbacks that only this task has, such as a picture of its errors; classes, likewise."""
+
     contradiction: Callable[[Values, Mapping[str, Any]], str | None] = lambda metrics, details: None
     """Says what scores and their details disagree about; None if they agree."""
+
+    @property
+    def monitor(self) -> str:
+        """What Lightning's checkpoint callback watches."""
+        return f"validation/{self.primary}"
+
+    @property
+    def shown(self) -> list[Metric]:
+        """The metrics that a summary in a line or two shows, the primary one first."""
+        others = [metric for metric in self.metrics if metric.curve and metric.name != self.primary]
+        return [self.primary_metric, *others]
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """What a record keeps of every validation: the loss and the metrics that say so."""
+        return ("loss", *(metric.name for metric in self.metrics if metric.curve))
+
+    def load(self, part: str) -> Any:
+        """Import what the field of this name, or the baseline of this name, refers to."""
+        return resolved(self.baselines[part] if part in self.baselines else getattr(self, part))
 
     def metric(self, name: str) -> Metric:
         """Return a metric by its name.
@@ -76,6 +125,14 @@ class TaskSpec:
             if value is not None and not low - 1e-6 <= value <= high + 1e-6:
                 return f"{metric.name} is {value}; it must lie between {low:g} and {high:g}"
         return self.contradiction(metrics, details)
+
+
+def resolved(reference: Any) -> Any:
+    """Import what ``package.module:name`` refers to; anything but a text is what it is."""
+    if not isinstance(reference, str):
+        return reference
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
 
 
 def classification_contradiction(metrics: Values, details: Mapping[str, Any]) -> str | None:
@@ -116,12 +173,17 @@ def classification_contradiction(metrics: Values, details: Mapping[str, Any]) ->
 CLASSIFICATION = TaskSpec(
     name="classification",
     metrics=(
-        Metric(name="accuracy", title="accuracy"),
+        Metric(name="accuracy", title="accuracy", curve=True),
         Metric(name="macro_precision", title="macro precision"),
         Metric(name="macro_recall", title="macro recall"),
-        Metric(name="macro_f1", title="macro F1"),
+        Metric(name="macro_f1", title="macro F1", curve=True),
     ),
     primary="macro_f1",
+    module="lightning_modules.tasks.classification:TextClassifier",
+    data="data_modules.labelled_text:TextDataModule",
+    collapse="experiments.runs.outcome:classification_collapse",
+    baselines={"tfidf_logistic_regression": "experiments.runs.tfidf:fit_tfidf"},
+    callbacks=("lightning_modules.training.callbacks.confusion_matrix:ConfusionMatrixPicture",),
     contradiction=classification_contradiction,
 )
 

@@ -11,22 +11,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import set_parsing_settings
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import PRECISION_HELP, explain, refuse_both_precisions
 from experiments.planning.run_config import ProbesConfig
-from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.processes import is_first_process, whole_module
+from experiments.planning.yaml_files import read_yaml
+from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
+from lightning_modules.training.processes import is_first_process
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+MAX_TOKENS_HELP = "budget in real training tokens, in place of max_epochs: as many steps as have them on average"
 
 
 class OneLineParser(LightningArgumentParser):
@@ -50,6 +54,8 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--threads", type=int, default=1, help="CPU threads; repeats are bit-equal for equal threads"
         )
+        parser.add_argument("--task", type=str, default=CLASSIFICATION.name, help="what to train for")
+        parser.add_argument("--trainer.max_tokens", type=PositiveInt | None, default=None, help=MAX_TOKENS_HELP)
         parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
@@ -83,13 +89,13 @@ class TrainCLI(LightningCLI):
             if subcommand != "fit":
                 raise ExperimentError(f"{subcommand} needs --ckpt_path, such as a run folder's best.ckpt")
             return
-        from experiments.runs.resuming import (
+        from experiments.runs.single import (
             find_checkpoint,
             read_checkpoint,
             refuse_other_model,
             refuse_weights_only,
+            run_of,
         )
-        from experiments.runs.single import run_of
 
         path = find_checkpoint(given, run_of(settings.as_dict()).folder(Path(settings["results"])))
         checkpoint = read_checkpoint(path)
@@ -139,6 +145,7 @@ class TrainCLI(LightningCLI):
             build_trainer,
             probing_callbacks,
             resumable_checkpoint,
+            step_budget,
         )
 
         self.run = run_of(self.settings)
@@ -151,7 +158,14 @@ class TrainCLI(LightningCLI):
         if self.run.config.probes.every_n_steps and trainer.get("strategy") == FULLY_SHARDED:
             raise ExperimentError(f"probes need all weights on one device; leave them off with {FULLY_SHARDED}")
         own = [resumable_checkpoint(self.folder), *probing_callbacks(self.run.config.probes), *own]
-        return build_trainer(flags, self.folder, own, resumed_step=self.resumed_step)
+        return build_trainer(
+            flags,
+            self.folder,
+            own,
+            task=task_named(self.run.config.task),
+            steps=step_budget(self.run.config, self.datamodule),
+            resumed_step=self.resumed_step,
+        )
 
     def fit(self, **arguments: Any) -> None:
         """Train in the run's folder, score the run, write its record and say where everything is.
@@ -160,10 +174,16 @@ class TrainCLI(LightningCLI):
         """
         if not is_first_process():
             self.trainer.fit(**arguments)
-            whole_module(self.trainer, self.model)
+            self.model.gathered()
             return
-        from experiments.runs.resuming import is_inside, prepend_curves, set_curves_aside
-        from experiments.runs.single import finish, occupied, prepare_folder
+        from experiments.runs.single import (
+            finish,
+            is_inside,
+            occupied,
+            prepare_folder,
+            prepend_curves,
+            set_curves_aside,
+        )
 
         with occupied(self.folder):
             resumes = self.resumed_step is not None and is_inside(arguments["ckpt_path"], self.folder)
@@ -182,16 +202,34 @@ class TrainCLI(LightningCLI):
             finally:
                 prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
-            finish(self.run, self.folder, self.trainer, whole_module(self.trainer, self.model), self.datamodule)
+            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule)
+
+
+def task_of(arguments: Sequence[str]) -> TaskSpec:
+    """The task that a command line names, itself or in a file of ``--config``; the last one counts.
+
+    Raises:
+        ExperimentError: there is no such task, or the file cannot be read.
+    """
+    words = [part for argument in arguments for part in argument.split("=", 1)]
+    name = CLASSIFICATION.name
+    for option, value in pairwise(words):
+        if option == "--task":
+            name = value
+        elif option == "--config" and Path(value).is_file():
+            name = str(read_yaml(Path(value)).get("task", name))
+    return task_named(name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand of LightningCLI; mistakes end with one line and status 2."""
     with readable_errors():
+        arguments = list(sys.argv[1:] if arguments is None else arguments)
+        task = task_of(arguments)
         TrainCLI(
-            TextClassifier,
-            TextDataModule,
-            args=list(arguments) if arguments is not None else None,
+            task.load("module"),
+            task.load("data"),
+            args=arguments,
             parser_class=OneLineParser,
             parser_kwargs={"allow_abbrev": False},
             seed_everything_default=0,

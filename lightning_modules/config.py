@@ -6,7 +6,7 @@ The attribute docstrings are the help text of ``python -m experiments.train fit 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
@@ -61,7 +61,7 @@ class ModelConfig:
     """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
     Biases start at zero, with ``random`` at PyTorch's own draw."""
 
-    embedding_std: float | None = None
+    embedding_std: float | None = field(default=None, metadata={"since": 1})
     """Standard deviation of the embeddings at the start; null for 0.02, or with ``random`` for PyTorch's 1."""
 
     initialisation_gain: float = 1.0
@@ -103,7 +103,7 @@ class ModelConfig:
     schedule_epochs: int | None = None
     """Epochs that the schedule spans; ``trainer.max_epochs`` by default."""
 
-    compile: bool = False
+    compile: bool = field(default=False, metadata={"since": 1})
     """Compile the blocks with ``torch.compile`` while training: a minute at the start, other rounding ever after."""
 
     seed: int = 0

@@ -259,7 +259,8 @@ def pair_section(rows: pd.DataFrame) -> PageSection:
         table.append([side, rounded(middle, 2), rounded(1000 * middle / first["steps"], 1), f"{speed:.0f}"])
     found = (
         f"{ours} takes {rounded(ratio.median)} times what {theirs} takes: median of "
-        f"{plural(len(seconds), 'interleaved pair')}, interval [{rounded(ratio.low)}, {rounded(ratio.high)}] (coverage {ratio.coverage:.1%})."
+        f"{plural(len(seconds), 'interleaved pair')}, interval [{rounded(ratio.low)}, {rounded(ratio.high)}] "
+        f"(coverage {ratio.coverage:.1%})."
     )
     notes = [f"{size_of(first)}, {first['steps']:.0f} steps a measurement. Training alone is timed.", where(rows)]
     grid = Grid(["side", "median seconds", "milliseconds per step", "real tokens per second"], table)

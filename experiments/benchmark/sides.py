@@ -28,7 +28,7 @@ from experiments.errors import ExperimentError
 from experiments.making.progress import ProgressReporter
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
-from experiments.runs.execute import section, speed
+from experiments.runs.conclude import speed
 from experiments.runs.training import build_trainer, prepare_process
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.losses import build_training_loss
@@ -58,7 +58,7 @@ def train_with_lightning(task: BenchmarkTask) -> Timing:
     with tempfile.TemporaryDirectory() as folder:
         settings = asdict(task.config.trainer) | {"limit_val_batches": 1}
         trainer = build_trainer(settings, Path(folder), [ProgressReporter(lambda progress: None)])
-        module = TextClassifier(**section(task.config.model))
+        module = TextClassifier.from_config(task.config.model)
         seed_everything(task.config.seed, verbose=False)
         trainer.fit(module, datamodule=task.data)
         measured = speed(trainer)

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from data_modules.labelled_text import TextDataModule
 from experiments.planning.run_config import RunConfig
-from experiments.runs.execute import section
 from lightning_modules.facts import TaskFacts
 from lightning_modules.network.counting import flops_per_token
 from lightning_modules.network.network import Network, build_network
@@ -71,7 +70,7 @@ class BenchmarkTask:
     @cached_property
     def data(self) -> TextDataModule:
         """The batches, tokenised before any clock runs."""
-        data = TextDataModule(**section(self.config.data))
+        data = TextDataModule.from_config(self.config.data)
         data.prepare_data()
         return data
 

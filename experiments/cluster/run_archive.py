@@ -17,10 +17,9 @@ from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.errors import RecordError
 from experiments.runs.failure import FAILURE_FILE
-from experiments.runs.files import RECORD_FILE, write_record
+from experiments.runs.files import RECORD_FILE, empty, write_record
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
-from experiments.runs.run_folder import empty
 
 KNOWN = re.compile(
     rf"metrics\.csv|hparams\.yaml|predictions\.parquet|timing\.csv|best\.ckpt|{re.escape(FAILURE_FILE)}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, median
+from types import SimpleNamespace
 
+from experiments.planning.run_config import planned_steps
 from experiments.runs.gradient_ratio import EXPLODING, VANISHING, log_gradient_ratios
 from experiments.runs.record import Record
 from experiments.statistics.censoring import Time
@@ -127,8 +129,11 @@ def budget(record: Record, unit: str) -> int:
     """Return how long a run was to train, in steps or tokens; one that diverged gets what it would have needed."""
     steps, tokens = record.progress["steps"], record.progress["tokens_seen"]
     if record.outcome.status == "diverged":
-        rows, config = record.data["rows"]["train"], record.config
-        planned = config["trainer"]["max_epochs"] * math.ceil(rows / config["data"]["batch_size"])
+        trainer, rows = record.config["trainer"], record.data["rows"]["train"]
+        batches = math.ceil(rows / record.config["data"]["batch_size"])
+        batches_trained = max(steps, 1) * trainer.get("accumulate_grad_batches", 1)
+        facts = SimpleNamespace(steps_per_epoch=batches, train_tokens=tokens * batches / batches_trained)
+        planned = planned_steps(trainer, facts)
         steps, tokens = planned, round(tokens * planned / max(steps, 1))
     return int(steps if unit == "step" else tokens)
 

@@ -16,7 +16,7 @@ from experiments.planning.runs import Run
 
 
 class Display:
-    """Live progress of a list of runs: run k of n, epoch, loss, validation macro-F1 and the time left."""
+    """Live progress of a list of runs: run k of n, epoch, loss, score on validation rows and the time left."""
 
     def __init__(self, total: int, what: str, console: Console | None = None) -> None:
         self.console = console or Console()
@@ -28,7 +28,7 @@ class Display:
         self.live = Live(console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
-        self.console.print(f"[dim]each {self.what} as it ends, with its macro-F1 on validation rows:[/dim]")
+        self.console.print(f"[dim]each {self.what} as it ends, with its score on validation rows:[/dim]")
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -57,9 +57,9 @@ class Display:
     def _line(self, event: Event) -> str:
         count = f"[dim]{self.what} {self.done:{len(str(self.total))}} of {self.total}[/dim]"
         match event.message:
-            case Finished(outcome, macro_f1):
+            case Finished(outcome, value, metric):
                 color = "green" if outcome.status == "trained" else "yellow"
-                score = "" if macro_f1 is None else f"macro-F1 {macro_f1:.3f}"
+                score = "" if value is None else f"{metric} {value:.3f}"
                 ending = f"[{color}]{outcome.status:9}[/{color}] {score:14}"
             case Failed(reason):
                 return f"{count} [red]failed[/red]    {event.run.name}: {escape(reason)}"

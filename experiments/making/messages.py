@@ -28,7 +28,10 @@ class Finished:
     """The run ended and its record is written."""
 
     outcome: Outcome
-    validation_macro_f1: float | None
+    score: float | None
+    """The task's primary metric on validation rows, if the run could be scored."""
+    metric: str = ""
+    """Title of that metric."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from data_modules.labelled_text import TextDataModule
 from experiments.making.display import duration
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
+from experiments.planning.run_config import steps_of
 from experiments.planning.runs import Run
-from experiments.runs.execute import TIMING_FILE, section
 from experiments.runs.finished import FinishedRuns
+from experiments.runs.timings import TIMING_FILE
 from lightning_modules.config import ModelConfig
 from lightning_modules.network.counting import Counts, count_configuration
 
@@ -70,7 +71,7 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     runs = [*tune_runs(grid, made), *final_runs(grid, made)]
     speeds = measured_speeds(results)
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
-    facts: dict[str, tuple[TextDataModule, float]] = {}
+    facts: dict[str, TextDataModule] = {}
     seconds, disk, measured = 0.0, 0, 0
     with console.status(f"preparing the corpus {grid.corpus}"):
         for run in runs:
@@ -91,9 +92,9 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     console.print(f"{together}, {disk / 2**20:.0f} MiB of disk ({source})", highlight=False)
 
 
-def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextDataModule, float]]) -> Estimate:
+def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, TextDataModule]) -> Estimate:
     """Return a run's size, counted from the built model, and its cost, from its real tokens."""
-    data, mean_tokens = text_of(run, facts)
+    data = text_of(run, facts)
     counts = counted(
         replace(run.config.model, **NOT_ARCHITECTURE),
         vocabulary_size=data.facts.vocabulary_size,
@@ -102,7 +103,7 @@ def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, tuple[TextData
     )
     if run.baseline:
         return Estimate(counts, BASELINE_SECONDS, LOG_BYTES, measured=False)
-    tokens = sum(data.facts.class_counts) * mean_tokens * run.config.trainer.max_epochs
+    tokens = data.facts.train_tokens * steps_of(run.config, data.facts) / data.facts.steps_per_epoch
     speed = speed_for(counts.flops_per_token, speeds)
     seconds = START_SECONDS + counts.flops_per_token * tokens / (speed or FLOPS_PER_SECOND)
     return Estimate(counts, seconds, LOG_BYTES + 4 * counts.parameters, measured=speed is not None)
@@ -119,13 +120,12 @@ def counted(config: ModelConfig, **sizes: int) -> Counts:
     return _counted(values, tuple(sizes.items()))
 
 
-def text_of(run: Run, facts: dict[str, tuple[TextDataModule, float]]) -> tuple[TextDataModule, float]:
-    """Return the data module of a run and its mean tokens per training row; equal settings share one."""
+def text_of(run: Run, facts: dict[str, TextDataModule]) -> TextDataModule:
+    """Return the data module of a run; equal settings share one."""
     config = run.config.data
     key = repr([getattr(config, name) for name in config.__dataclass_fields__ if name not in ("seed", "stage")])
     if key not in facts:
-        data = TextDataModule(**section(config))
-        facts[key] = (data, float(data.encoded.splits["train"].lengths.mean()))
+        facts[key] = TextDataModule.from_config(config)
     return facts[key]
 
 

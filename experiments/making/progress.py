@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from experiments.making.messages import Progress
+from lightning_modules.training.callbacks.attached import steps_of_fit
 
 INTERVAL = 0.5
 """Seconds between two messages."""
@@ -30,5 +32,9 @@ class ProgressReporter(Callback):
             return
         self.last = now
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        steps = int(trainer.num_training_batches) * (trainer.max_epochs or 1)
-        self.send(Progress(trainer.current_epoch + 1, trainer.global_step, steps, float(loss)))
+        steps = steps_of_fit(trainer, pl_module)
+        self.send(
+            Progress(
+                trainer.current_epoch + 1, trainer.global_step, 0 if steps == math.inf else int(steps), float(loss)
+            )
+        )

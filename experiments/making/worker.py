@@ -20,6 +20,7 @@ from experiments.planning.runs import Run
 from experiments.runs.errors import RecordError
 from experiments.runs.failure import write_failure
 from experiments.runs.locks import UNSEEN, Busy, Mark
+from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
 
 
@@ -69,7 +70,8 @@ def make(
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         write_failure(run, results, reason, traceback.format_exc())
         return Failed(reason, mistake=False)
-    return Finished(record.outcome, record.validation.metrics["macro_f1"] if record.validation else None)
+    metric = task_named(record.task).primary_metric
+    return Finished(record.outcome, record.score("validation", metric.name), metric.title)
 
 
 def is_mistake(error: Exception) -> bool:

@@ -15,11 +15,10 @@ from experiments.planning.run_config import RunConfig
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.runs.canonical import canonical_json
-from experiments.runs.naming import TFIDF
+from experiments.tasks import CLASSIFICATION, task_named
 from lightning_modules.schemes.variants import VARIANTS
 
 CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
-BASELINES = (TFIDF,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +51,9 @@ def build_conditions(
     if not entries:
         raise ExperimentError("the grid names no conditions")
     names = [entry["name"] for entry in entries]
+    task = task_named(str(content.get("task", CLASSIFICATION.name)))
     for name in names:
-        if names.count(name) > 1 or name in BASELINES:
+        if names.count(name) > 1 or name in task.baselines:
             raise ExperimentError(f"condition {name!r} is there twice; give each a name of its own")
     threads = whole_number("threads", content.get("threads", 1))
     cells = sweep_cells(mapping_of(content, "sweep"), dict(flatten(overrides)))
@@ -66,15 +66,18 @@ def build_conditions(
             refuse_hidden(entry["name"], own, swept, trials)
             variant = {"model": {"variant": entry["variant"]}}
             config = RunConfig(
-                **validated_sections(merge(*layers, own, variant, overrides, nest(swept))), threads=threads
+                **validated_sections(merge(*layers, own, variant, overrides, nest(swept))),
+                task=task.name,
+                threads=threads,
             )
             refuse_loaders(config)
             title = entry.get("title", "")
             built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
     for name in values_of(content, "baselines", optional=True):
-        reject_unknown("baseline", str(name), BASELINES)
+        reject_unknown("baseline", str(name), task.baselines)
         for swept, cell in data_cells(cells):
-            config = RunConfig(**validated_sections(merge(*layers, overrides, nest(cell))), threads=threads)
+            sections = validated_sections(merge(*layers, overrides, nest(cell)))
+            config = RunConfig(**sections, task=task.name, threads=threads)
             built.append(Condition(name=name, config=config, swept=swept, baseline=True))
     refuse_other_texts([(condition.name, condition.config.data) for condition in built])
     return built

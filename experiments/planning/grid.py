@@ -27,7 +27,19 @@ from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.runs.naming import path_safe, short_names, spell
 
-KEYS = ("title", "purpose", "conditions", "baselines", "sweep", "seeds", "threads", "tuning", "corpora", *SECTIONS)
+KEYS = (
+    "title",
+    "purpose",
+    "task",
+    "conditions",
+    "baselines",
+    "sweep",
+    "seeds",
+    "threads",
+    "tuning",
+    "corpora",
+    *SECTIONS,
+)
 REPLACED = ("seeds", "conditions", "sweep")
 CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
 """What a grid may set for one corpus; what :data:`REPLACED` names takes the place of the grid's own."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import PurePath
@@ -12,6 +13,7 @@ from typing import Any
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
+from experiments.tasks import CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
@@ -23,7 +25,13 @@ class TrainerConfig:
     """The flags of Lightning's ``Trainer`` that a grid may set, by Lightning's own names."""
 
     max_epochs: int = 4
-    """Passes over the training rows."""
+    """Passes over the training rows, unless ``max_steps`` or ``max_tokens`` is the budget."""
+
+    max_steps: int | None = field(default=None, metadata={"since": 2})
+    """Budget in optimiser steps, in place of ``max_epochs``; the schedule is as long."""
+
+    max_tokens: int | None = field(default=None, metadata={"since": 2})
+    """Budget in real training tokens, in place of ``max_epochs``: as many steps as have them on average."""
 
     gradient_clip_val: float | None = 1.0
     """Largest total gradient norm; null switches clipping off."""
@@ -50,6 +58,14 @@ class TrainerConfig:
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
+        for name in ("max_steps", "max_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for max_epochs")
+        if self.max_steps is not None and self.max_tokens is not None:
+            raise ExperimentError(
+                f"trainer.max_steps {self.max_steps} and trainer.max_tokens {self.max_tokens} are two budgets; give one"
+            )
         if not 0 < self.val_check_interval <= 1:
             raise ExperimentError(f"trainer.val_check_interval is {self.val_check_interval}; it must lie in (0, 1]")
 
@@ -79,6 +95,8 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     probes: ProbesConfig = field(default_factory=ProbesConfig)
+    task: str = field(default=CLASSIFICATION.name, metadata={"since": 2})
+    """What is trained for and measured: a task of :mod:`experiments.tasks`."""
     seed: int = 0
     """Seed of initialisation, dropout and batch order."""
     threads: int = 1
@@ -87,6 +105,7 @@ class RunConfig:
     """Other flags of Lightning's ``Trainer`` that ``experiments.train`` was given; a grid has none."""
 
     def __post_init__(self) -> None:
+        task_named(self.task)
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
@@ -108,8 +127,14 @@ class RunConfig:
         """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
         sections = json.loads(json.dumps(asdict(self)))
         seed = sections.pop("seed")
+        if "task" in newer_defaults(self):
+            del sections["task"]
         sections["trainer"] |= sections.pop("trainer_flags")
-        del sections["trainer"]["track_train_metrics"]  # decides no number, and is no flag of Lightning's
+        trainer = sections["trainer"]
+        del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
+        for name in ("max_steps", "max_tokens"):
+            if trainer[name] is None:  # which Lightning does not take
+                del trainer[name]
         for section in ("model", "data"):
             del sections[section]["seed"]
         return {"seed_everything": seed, **sections}
@@ -128,14 +153,9 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
-        for new in fields(DataConfig):  # so that runs from before a field keep their hash
-            if "since" in new.metadata and data[new.name] == new.default:
-                del data[new.name]
-        if data["augmentation"] == "none":
-            del data["augmentation"]  # so that runs from before the option keep their hash
-        for name in ("compile", "embedding_std"):
-            if not identity["model"][name]:
-                del identity["model"][name]  # for the same reason
+        for section in ("model", "data", "trainer"):
+            for name in newer_defaults(getattr(self, section)):
+                identity[section].pop(name, None)
         for corpus in EMBEDDED_CORPORA:
             if corpus != self.data.corpus:
                 del data[corpus]
@@ -145,6 +165,38 @@ class RunConfig:
         """Return a digest of :meth:`identity`, equal for all seeds of a condition."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def newer_defaults(config: Any) -> list[str]:
+    """Fields that were added after records had been written, at their defaults: no hash knows them.
+
+    Such a field says so: ``field(default=…, metadata={"since": 2})``, with the schema of the first records that may
+    have it. Records from before it keep their hash, and count as made with the default, as they were.
+    """
+    newer = [entry for entry in fields(config) if "since" in entry.metadata]
+    return [entry.name for entry in newer if getattr(config, entry.name) == entry.default]
+
+
+def steps_of(config: RunConfig, facts: Any) -> int:
+    """Optimiser steps of a run on a text, whose data module has ``facts``."""
+    return planned_steps(vars(config.trainer) | config.trainer_flags, facts)
+
+
+def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
+    """Optimiser steps that a run's budget of steps, tokens or epochs allows.
+
+    Batches differ in tokens, so a budget of tokens takes as many steps as have them on average, rounded up.
+
+    Args:
+        trainer: settings by name, as in a configuration or in the ``config`` of a record.
+        facts: of the text: ``steps_per_epoch`` (batches) and ``train_tokens`` (real ones, of an epoch).
+    """
+    if trainer.get("max_steps") is not None:
+        return int(trainer["max_steps"])
+    steps_per_epoch = math.ceil(facts.steps_per_epoch / trainer.get("accumulate_grad_batches", 1))
+    if trainer.get("max_tokens") is not None:
+        return math.ceil(trainer["max_tokens"] * steps_per_epoch / facts.train_tokens)
+    return int(trainer["max_epochs"]) * steps_per_epoch
 
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:

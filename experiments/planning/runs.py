@@ -50,6 +50,7 @@ class Run:
             "seed": self.seed,
             "config": self.config.identity(),
             "config_hash": self.config.hash(),
+            "task": self.config.task,
         }
 
     def folder(self, results: Path) -> Path:

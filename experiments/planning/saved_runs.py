@@ -13,6 +13,7 @@ from experiments.planning.parser import validated_sections
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.yaml_files import read_yaml
 from experiments.runs.files import RECORD_FILE
+from experiments.tasks import CLASSIFICATION
 
 CONFIG_FILE = "config.yaml"
 LISTED = 8
@@ -45,14 +46,16 @@ def run_config_of(settings: Mapping[str, Any]) -> RunConfig:
     known = {entry.name for entry in fields(TrainerConfig)}
     trainer = {name: value for name, value in section(settings, "trainer").items() if name in known}
     trainer = {name: value for name, value in trainer.items() if value is not None or name == "gradient_clip_val"}
+    if trainer.get("max_steps") == -1:  # Lightning's word for no limit
+        del trainer["max_steps"]
     sections = {
         "model": without_seed(section(settings, "model")),
         "data": without_seed(section(settings, "data")),
         "trainer": trainer | {"devices": device_count(trainer.get("devices", 1))},
         "probes": section(settings, "probes"),
     }
-    seed = settings.get("seed_everything", 0)
-    config = RunConfig(**validated_sections(sections), threads=int(settings.get("threads", 1)))
+    seed, task = settings.get("seed_everything", 0), str(settings.get("task", CLASSIFICATION.name))
+    config = RunConfig(**validated_sections(sections), task=task, threads=int(settings.get("threads", 1)))
     return config.with_seed(0 if seed is True else int(seed))
 
 

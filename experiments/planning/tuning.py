@@ -14,6 +14,7 @@ from experiments.planning.parser import checked_value
 from experiments.planning.widening import is_ladder
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from experiments.runs.record import Record
+from experiments.tasks import task_named
 from lightning_modules.schemes.variants import VARIANTS
 
 FIRST_TUNING_SEED = 1000
@@ -95,19 +96,24 @@ def checked_space(spaces: Mapping[str, Any], variant: str) -> dict[str, list[Any
 def choose(
     trials: Sequence[dict[str, Any]], records: Sequence[Record], seeds: Sequence[int] = (FIRST_TUNING_SEED,)
 ) -> dict[str, Any] | None:
-    """Return the trial with the best mean validation macro-F1 over the tuning seeds; the first one wins a tie.
+    """The trial with the best mean of the task's primary metric on validation over the tuning seeds.
 
-    A diverged run counts as 0. None while a trial lacks the record of a seed, or an error stopped it: a choice among
-    some of the trials could be another one than that among all.
+    The first one wins a tie. A run without a score, such as one that diverged, counts as the metric's worst value.
+    None while a trial lacks the record of a seed, or an error stopped it: a choice among some of the trials could be
+    another one than that among all.
     """
+    if not records:
+        return None
+    metric = task_named(records[0].task).primary_metric
     means = []
     for trial in trials:
         scores = {
-            record.seed: record.score("validation", "macro_f1") or 0.0
+            record.seed: metric.worst if score is None else score
             for record in records
             if record.tuned == trial and record.outcome.status != "failed"
+            for score in [record.score("validation", metric.name)]
         }
         if any(seed not in scores for seed in seeds):
             return None
         means.append(fmean(scores[seed] for seed in seeds))
-    return dict(trials[means.index(max(means))])
+    return dict(trials[means.index(metric.best(means))])

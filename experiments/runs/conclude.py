@@ -1,159 +1,194 @@
-"""The end of a run: score the chosen and the last weights, judge the outcome, and make the record."""
+"""The end of a run: score the chosen and the last weights, judge them, and leave record, predictions and timing."""
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
-from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.ending import Ending
-from experiments.runs.outcome import judge
+from experiments.runs.files import write_record
+from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.timings import TIMING_FILE
+from experiments.runs.training import find
+from experiments.tasks import TaskSpec, task_named
 from lightning_modules.network.counting import count
-from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.evaluation import Predictions, predict, score
+from lightning_modules.tasks.base import Evaluation, TaskModule
+from lightning_modules.training.callbacks.divergence import DivergenceGuard
+from lightning_modules.training.callbacks.history import History
+from lightning_modules.training.callbacks.throughput import Throughput
+
+Timing = Mapping[str, float | None]
+SHOWN = ("layers", "learning_rate")
+"""Settings of the model that the HPARAMS tab shows; TensorBoard ticks only the first few columns."""
+SCORES_GROUP = "with_best_weights"
+"""Group of the final scores among the curves: its name comes after all others, so that it is shown below them."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What training leaves besides the last weights."""
+
+    steps: int
+    """Optimiser steps taken."""
+    epochs: int
+    """Epochs completed."""
+    tokens: int
+    """Real tokens trained on."""
+    history: dict[str, Any]
+    """Curves, as a record holds them; a value of the step that diverged may not be finite."""
+    device: str
+    """Kind of device, with the model where it is a GPU."""
+    divergence: Outcome | None = None
+    """The outcome if a loss or gradient was not finite."""
+    checkpoint: Path | None = None
+    """The checkpoint that validation chose, if one was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Concluded:
     """What a run leaves behind."""
 
     record: Record
-    predictions: Predictions | None
-    """Of the chosen weights on the test split (final runs) or the validation split (tune runs)."""
+    predictions: Any = None
+    """Of the chosen weights on the test split (final runs) or the validation split (tune runs); None if the run could
+    not be scored or its task keeps no answers."""
     groups: list[str] | None = None
-    """Group of every predicted row, where the corpus has groups."""
+    """Group of every predicted row, if the corpus has groups."""
 
 
-def conclude(run: Run, ending: Ending, module: TextClassifier, data: TextDataModule) -> Concluded:
+def close_run(
+    run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any, timing: Callable[[], Timing]
+) -> Record:
+    """Score a fitted model and leave timing, predictions and, last, the record in the run's folder.
+
+    ``timing`` is asked when the scores are there, and adds to the speed of the training.
+    """
+    concluded = conclude(run, ending_of(trainer, run), module, data)
+    log_hyperparameters(trainer.loggers, concluded.record)
+    leave(folder, run, concluded, {**speed(trainer), **timing()})
+    return concluded.record
+
+
+def ending_of(trainer: Trainer, run: Run) -> Ending:
+    """How a fit ended."""
+    guard: DivergenceGuard = find(trainer, DivergenceGuard)
+    history: History = find(trainer, History)
+    steps, device = trainer.global_step, trainer.strategy.root_device
+    diverged = Outcome(status="diverged", step=guard.step or steps, reason=guard.reason) if guard.has_diverged else None
+    steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    return Ending(
+        steps=steps,
+        epochs=min(trainer.current_epoch, steps // steps_per_epoch),  # Lightning counts one that a budget cut short
+        tokens=history.tokens,
+        history=history.as_record(trainer),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        divergence=diverged,
+        checkpoint=best_checkpoint(trainer, task_named(run.config.task)),
+    )
+
+
+def best_checkpoint(trainer: Trainer, task: TaskSpec) -> Path | None:
+    """The checkpoint that the task's primary metric chose on validation, if one was written."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor == task.monitor and callback.best_model_path:
+            return Path(callback.best_model_path)
+    return None
+
+
+def speed(trainer: Trainer) -> dict[str, float]:
+    """How long training took and how fast it was."""
+    throughput: Throughput = find(trainer, Throughput)
+    return {"training_seconds": throughput.seconds, "tokens_per_second": throughput.tokens_per_second}
+
+
+def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Concluded:
     """Score a trained run and make its record.
 
     A final run reads the test split here, once: one pass for the chosen and one for the last checkpoint, or a single
-    pass where they are the same.
+    pass if they are the same.
     """
-    steps, checkpoint = ending.steps, ending.checkpoint
-    progress = {
-        "steps": steps,
-        "epochs": ending.epochs,
-        "tokens_seen": ending.tokens,
-        "best_step": None,
-        "best_epoch": None,
-    }
+    steps, is_final = ending.steps, run.stage == "final"
+    progress: dict[str, Any] = {"steps": steps, "epochs": ending.epochs, "tokens_seen": ending.tokens}
+    progress |= {"best_step": None, "best_epoch": None}
     if ending.divergence is not None:
-        return Concluded(make_record(run, ending, module, data, progress, ending.divergence), None)
-    scorer = Scorer(module, data)
-    last = scorer.score_all(final=False, splits=("train", "validation"))
+        return Concluded(record=make_record(run, ending, module, data, progress, ending.divergence))
+    last = evaluated(module, data, ("train", "validation"))
     spoilt = not_finite(last)
     if spoilt:
         outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} after step {steps}, the last one.")
-        return Concluded(make_record(run, ending, module, data, progress, outcome), None)
-    if run.stage == "final":
-        last.add(scorer.score_all(final=True, splits=("test",)))
+        return Concluded(record=make_record(run, ending, module, data, progress, outcome))
+    nothing_learned = task_named(run.config.task).load("collapse")(last, data.facts)
+    outcome = Outcome(status="collapsed" if nothing_learned else "trained", step=steps, reason=nothing_learned)
+    if is_final:
+        last |= evaluated(module, data, ("test",))
     chosen = last
-    if checkpoint is not None:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if ending.checkpoint is not None:
+        saved = torch.load(ending.checkpoint, map_location="cpu", weights_only=True)
         progress |= {"best_step": saved["global_step"], "best_epoch": saved["epoch"] + 1}
         if saved["global_step"] != steps:
             module.load_state_dict(saved["state_dict"])
-            chosen = scorer.score_all(final=run.stage == "final", splits=("train", "validation", "test"))
-    outcome = judge(
-        step=steps,
-        divergence=None,
-        validation_macro_f1=last.scores["validation"].metrics["macro_f1"] or 0.0,
-        train_cross_entropy=cross_entropy(last.predictions["train"]),
-        validation_counts=np.bincount(last.predictions["validation"].labels).tolist(),
-        train_counts=data.facts.class_counts,
-    )
+            chosen = evaluated(module, data, tuple(last))
     record = make_record(run, ending, module, data, progress, outcome)
-    record.scores = dict(chosen.scores)
-    if "test" in last.scores:
-        record.scores["test_last"] = last.scores["test"]
-    split = "test" if run.stage == "final" else "validation"
-    return Concluded(record, chosen.predictions[split], groups_of(data, split, chosen.predictions[split]))
+    record.scores = {split: scores_of(evaluation) for split, evaluation in chosen.items()}
+    if is_final:
+        record.scores["test_last"] = scores_of(last["test"])
+    predicted = "test" if is_final else "validation"
+    predictions = chosen[predicted].predictions
+    return Concluded(record=record, predictions=predictions, groups=groups_of(data, predicted, predictions))
 
 
-@dataclass
-class Scored:
-    """Predictions and scores of one set of weights, by split."""
-
-    predictions: dict[str, Predictions]
-    scores: dict[str, Scores]
-
-    def add(self, other: Scored) -> None:
-        """Take in what another pass scored."""
-        self.predictions |= other.predictions
-        self.scores |= other.scores
+def evaluated(module: TaskModule, data: Any, splits: tuple[str, ...]) -> dict[str, Evaluation]:
+    """Evaluate the module's present weights on splits of a data module; ``train`` is its fixed sample of rows."""
+    loaders = {
+        "train": data.train_sample_dataloader,
+        "validation": data.val_dataloader,
+        "test": data.test_dataloader,
+    }
+    return {split: module.evaluate(loaders[split]()) for split in splits}
 
 
-def scores_of(predictions: Predictions, classes: Sequence[str]) -> Scores:
-    """Score predictions, in the shape of a record."""
-    values = score(predictions, classes)
-    details = {name: values.pop(name) for name in ("per_class", "confusion")}
-    return Scores(metrics=values, details=details)
-
-
-def not_finite(scored: Scored) -> str:
-    """Return which loss is not finite, as the beginning of a sentence; nothing where all are.
+def not_finite(evaluations: dict[str, Evaluation]) -> str:
+    """Say which loss is not finite, as the beginning of a sentence; nothing if all are.
 
     The last step can spoil weights although its own loss and gradient were finite.
     """
-    for split, scores in scored.scores.items():
-        loss = scores.metrics["loss"]
-        if loss is not None and not math.isfinite(loss):
-            return f"The {split} loss became {loss}"
+    for split, evaluation in evaluations.items():
+        if not math.isfinite(evaluation.metrics["loss"]):
+            return f"The {split} loss became {evaluation.metrics['loss']}"
     return ""
 
 
-class Scorer:
-    """Scores the module's present weights on the splits of a data module."""
-
-    def __init__(self, module: TextClassifier, data: TextDataModule) -> None:
-        self.module = module
-        self.data = data
-
-    def score_all(self, *, final: bool, splits: tuple[str, ...]) -> Scored:
-        """Return predictions and scores by split; the test split is read in final runs only."""
-        loaders = {
-            "train": self.data.train_sample_dataloader,
-            "validation": self.data.val_dataloader,
-            "test": self.data.test_dataloader,
-        }
-        names = [name for name in splits if final or name != "test"]
-        predictions = {name: predict(self.module, loaders[name]()) for name in names}
-        classes = self.data.facts.class_names
-        return Scored(predictions, {name: scores_of(predictions[name], classes) for name in names})
+def scores_of(evaluation: Evaluation) -> Scores:
+    """An evaluation in the shape of a record."""
+    return Scores(metrics=dict(evaluation.metrics), details=evaluation.details)
 
 
-def groups_of(data: TextDataModule, split: str, predictions: Predictions) -> list[str] | None:
-    """Return the group of every predicted row; None where the corpus has no groups."""
-    groups = data.groups(split)
+def groups_of(data: Any, split: str, predictions: Any) -> list[str] | None:
+    """Group of every predicted row; None if the corpus has no groups or nothing was predicted."""
+    groups = None if predictions is None else data.groups(split)
     return None if groups is None else [groups[int(row)] for row in predictions.rows]
 
 
-def cross_entropy(predictions: Predictions) -> float:
-    """Return the mean cross-entropy in nats, whatever loss was trained."""
-    chosen = predictions.probabilities[np.arange(len(predictions.labels)), predictions.labels]
-    return float(-np.log(np.clip(chosen.astype(np.float64), 1e-38, None)).mean())
-
-
 def make_record(
-    run: Run,
-    ending: Ending,
-    module: TextClassifier,
-    data: TextDataModule,
-    progress: dict[str, Any],
-    outcome: Outcome,
+    run: Run, ending: Ending, module: TaskModule, data: Any, progress: dict[str, Any], outcome: Outcome
 ) -> Record:
-    """Return the record of a run, without scores."""
+    """Make the record of a run, without scores."""
     size = count(module.network, data.facts.max_length)
+    config = run.config
     return Record(
         **run.record_fields(),
         data=describe_data(data),
@@ -163,19 +198,15 @@ def make_record(
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
         },
-        environment=environment(
-            device=ending.device,
-            precision=run.config.trainer.precision,
-            threads=run.config.threads,
-        ),
+        environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
         history=five_digits(finite_or_none(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
 
 
-def describe_data(data: TextDataModule) -> dict[str, Any]:
-    """Return what a record says about the text."""
+def describe_data(data: Any) -> dict[str, Any]:
+    """What a record says about the text."""
     corpus = data.corpus
     return {
         "slug": corpus.slug,
@@ -190,8 +221,63 @@ def describe_data(data: TextDataModule) -> dict[str, Any]:
 
 
 def removed_rows(report: dict[str, Any]) -> dict[str, int]:
-    """Return how many training rows cleaning and the search for duplicates took away, by reason."""
+    """How many training rows cleaning and the search for duplicates took away, by reason."""
     empty = report.get("cleaning", {}).get("train", {}).get("empty_rows_removed", 0)
     counts = {**report.get("duplicates", {}), **report.get("near_duplicates", {})}
     reasons = {name.removeprefix("train_"): count for name, count in counts.items() if name.startswith("train_")}
     return {"empty": empty, **reasons}
+
+
+def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
+    """Show settings that conditions differ in and the final scores in TensorBoard's HPARAMS tab.
+
+    Every run names the same columns, scores or not: TensorBoard takes them from the first run that it finds, and
+    Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The complete
+    configuration is in ``config.yaml``.
+    """
+    settings = {
+        "condition": record.condition,
+        **{name: record.config_as_built["model"][name] for name in SHOWN},
+        "outcome": record.outcome.status,
+        "seed": record.seed,
+        "stage": record.stage,
+    }
+    columns = {
+        f"{SCORES_GROUP}/{split}_{metric.name}": record.score(split, metric.name)
+        for metric in task_named(record.task).shown
+        for split in ("test", "validation")
+    }
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            present = {name: value for name, value in columns.items() if value is not None}
+            logger.log_metrics(present, record.progress["steps"])
+            writer = logger.experiment._get_file_writer()  # the public ``add_hparams`` makes a run of its own
+            for summary in hparams(settings, columns):
+                writer.add_summary(summary)
+            logger.finalize("success")
+
+
+def leave(folder: Path, run: Run, concluded: Concluded, timing: Timing) -> None:
+    """Write timing, predictions and, last, the record. What could not be measured stays an empty cell."""
+    row = {
+        "stage": run.stage,
+        "config_hash": concluded.record.config_hash,
+        "device": concluded.record.environment["device"],
+        **{name: "" if value is None else f"{value:.3f}" for name, value in timing.items()},
+    }
+    with (folder / TIMING_FILE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        writer.writeheader()
+        writer.writerow(row)
+    if concluded.predictions is not None:
+        write_predictions(folder, concluded.predictions, concluded.groups)
+    write_record(folder, concluded.record)
+
+
+def write_predictions(folder: Path, predictions: Any, groups: list[str] | None) -> None:
+    """Write a line for each predicted row: ``row, group`` and what the task answers (``Predictions.columns``)."""
+    group = [None] * len(predictions.rows) if groups is None else groups
+    table = pd.DataFrame({"row": predictions.rows, "group": group, **predictions.columns()})
+    table.astype({"group": "string"}).sort_values("row").to_parquet(
+        folder / PREDICTIONS_FILE, index=False, compression="zstd"
+    )

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import csv
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch import Trainer
-
-from data_modules.labelled_text import TextDataModule
 from experiments.errors import explained
 from experiments.making.messages import Progress
 from experiments.making.progress import ProgressReporter
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.conclude import Concluded, conclude
-from experiments.runs.ending import ending_of
-from experiments.runs.files import write_record
-from experiments.runs.leftovers import log_hyperparameters, write_predictions
+from experiments.runs.conclude import Concluded, Timing, close_run, leave
+from experiments.runs.files import empty
 from experiments.runs.locks import UNSEEN, Mark, locked
-from experiments.runs.memory import forget_peak_memory, peak_memory_mib
 from experiments.runs.record import Record
-from experiments.runs.run_folder import empty
-from experiments.runs.tfidf import fit_tfidf
-from experiments.runs.training import build_trainer, find, prepare_process, probing_callbacks
-from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.callbacks.throughput import Throughput
+from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
+from experiments.tasks import task_named
 
-TIMING_FILE = "timing.csv"
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 
 
 def execute(
@@ -46,58 +37,63 @@ def execute(
         seen: mark of the record that the run replaces.
 
     Raises:
-        Busy: where another process is making this run, or has written a record since ``seen``.
-        ExperimentError: where the folder cannot be written, or access to a file is refused.
+        Busy: another process is making this run, or has written a record since ``seen``.
+        ExperimentError: the folder cannot be written, or access to a file is refused.
     """
     folder = run.folder(results)
     with explained(folder), locked(folder, seen):
         empty(folder)
         write_yaml(folder / CONFIG_FILE, run.config.as_dict())
-        started = time.perf_counter()
-        is_measured = forget_peak_memory()
-        concluded, timing = fit_tfidf(run) if run.baseline else train(run, folder, send)
-        timing["seconds"] = time.perf_counter() - started
-        timing["peak_memory_mib"] = peak_memory_mib() if is_measured else None
-        leave(folder, run, concluded, timing)
-        return concluded.record
+        started, is_measured = time.perf_counter(), forget_peak_memory()
+
+        def timing() -> Timing:
+            seconds = time.perf_counter() - started
+            return {"seconds": seconds, "peak_memory_mib": peak_memory_mib() if is_measured else None}
+
+        return fit_baseline(run, folder, timing) if run.baseline else train(run, folder, send, timing)
 
 
-def train(run: Run, folder: Path, send: Callable[[Progress], None]) -> tuple[Concluded, dict[str, Any]]:
-    """Train the run's model and score it; return what it leaves behind and how fast it was."""
+def fit_baseline(run: Run, folder: Path, timing: Callable[[], Timing]) -> Record:
+    """Fit and score a baseline without a network, which its condition names."""
+    concluded: Concluded = task_named(run.config.task).load(run.condition)(run)
+    leave(folder, run, concluded, timing())
+    return concluded.record
+
+
+def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Callable[[], Timing]) -> Record:
+    """Train the run's model and score it."""
+    task = task_named(run.config.task)
     prepare_process(run.config.threads)
-    data = TextDataModule(**section(run.config.data))
-    module = TextClassifier(**section(run.config.model))
-    callbacks = [*probing_callbacks(run.config.probes), ProgressReporter(send)]
-    trainer = build_trainer(asdict(run.config.trainer), folder, callbacks)
+    data = task.load("data").from_config(run.config.data)
+    module = task.load("module").from_config(run.config.model)
+    trainer = build_trainer(
+        asdict(run.config.trainer),
+        folder,
+        [*probing_callbacks(run.config.probes), ProgressReporter(send)],
+        task=task,
+        steps=step_budget(run.config, data),
+    )
     trainer.fit(module, datamodule=data)
-    concluded = conclude(run, ending_of(trainer), module, data)
-    log_hyperparameters(trainer.loggers, concluded.record)
-    return concluded, speed(trainer)
+    return close_run(run, folder, trainer, module, data, timing)
 
 
-def speed(trainer: Trainer) -> dict[str, Any]:
-    """Return how long training took and how fast it was."""
-    throughput: Throughput = find(trainer, Throughput)
-    return {"training_seconds": throughput.seconds, "tokens_per_second": throughput.tokens_per_second}
+def forget_peak_memory() -> bool:
+    """Let the peak begin anew at what the process holds now; return whether the system can do that.
+
+    ``ru_maxrss`` never falls, so it would give a run the peak of the largest one before it. Linux has a peak that can
+    be set back (``man 5 proc``: writing 5 to ``/proc/self/clear_refs`` resets ``VmHWM``).
+    """
+    try:
+        RESET.write_text("5")
+    except OSError:
+        return False
+    return True
 
 
-def section(config: Any) -> dict[str, Any]:
-    """Return the fields of a configuration as keyword arguments, nested options as they are."""
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
-
-
-def leave(folder: Path, run: Run, concluded: Concluded, timing: dict[str, Any]) -> None:
-    """Write timing, predictions and, last, the record. What could not be measured stays an empty cell."""
-    row = {
-        "stage": run.stage,
-        "config_hash": concluded.record.config_hash,
-        "device": concluded.record.environment["device"],
-        **{name: "" if value is None else f"{value:.3f}" for name, value in timing.items()},
-    }
-    with (folder / TIMING_FILE).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
-    if concluded.predictions is not None:
-        write_predictions(folder, concluded.predictions, concluded.groups)
-    write_record(folder, concluded.record)
+def peak_memory_mib() -> float | None:
+    """The most memory that the process has held since the peak began, in MiB; None where the system does not say."""
+    try:
+        found = PEAK.search(STATUS.read_text())
+    except OSError:
+        return None
+    return int(found[1]) / 1024 if found else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,3 +78,11 @@ def read_record(folder: Path) -> Record:
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror or error}") from None
     return Record.from_json(text, origin=str(path))
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished."""
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.execute import section
 from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
@@ -59,7 +58,7 @@ class TrainedModel:
         checkpoint = checkpoint_of(folder, record)
         prepare_process(config.threads)
         module = read_checkpoint(checkpoint)
-        data = TextDataModule(**section(config.data))
+        data = TextDataModule.from_config(config.data)
         check_same_text(folder, record, module, data)
         return cls(module.to(device()).eval(), data)
 

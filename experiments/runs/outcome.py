@@ -1,11 +1,13 @@
-"""Whether a run trained, collapsed or diverged. Both failures of training are results, counted in every table."""
+"""When a classifier counts as collapsed: it answers no better than one that never read the text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from experiments.runs.record import Outcome
+if TYPE_CHECKING:
+    from lightning_modules.tasks.base import Evaluation
 
 MARGIN = 0.02
 """A model whose macro-F1 exceeds the majority class's by no more than this has learned nothing."""
@@ -27,36 +29,37 @@ def prior_entropy(class_counts: Sequence[int]) -> float:
     return -sum(count / total * math.log(count / total) for count in class_counts if count)
 
 
-def judge(
+def classification_collapse(evaluations: Mapping[str, Evaluation], facts: Any) -> str:
+    """Say why the last weights classify no better than guessing; nothing if they do.
+
+    Args:
+        evaluations: of the last weights, on ``train`` and ``validation``.
+        facts: of the data module, with ``class_counts`` (training rows per class).
+    """
+    return nothing_learned(
+        validation_macro_f1=evaluations["validation"].metrics["macro_f1"],
+        train_cross_entropy=evaluations["train"].predictions.cross_entropy(),
+        validation_counts=[of_class["support"] for of_class in evaluations["validation"].details["per_class"]],
+        train_counts=facts.class_counts,
+    )
+
+
+def nothing_learned(
     *,
-    step: int,
-    divergence: str | None,
     validation_macro_f1: float,
     train_cross_entropy: float,
     validation_counts: Sequence[int],
     train_counts: Sequence[int],
-) -> Outcome:
-    """Return how training ended.
+) -> str:
+    """Say in which way a model is no better than guessing; nothing if it is better.
 
-    ``diverged``: the loss or the gradient was not finite. ``collapsed``: the last validation macro-F1 is no better than
-    the majority class's + 0.02, or the last train cross-entropy (evaluation mode) no lower than the class shares'.
-
-    Args:
-        step: optimiser step at which training ended.
-        divergence: what was not finite, if anything.
-        validation_macro_f1: of the last weights.
-        train_cross_entropy: of the last weights, in nats.
-        validation_counts: validation rows per class.
-        train_counts: training rows per class.
+    The last validation macro-F1 is no better than the majority class's + 0.02, or the last train cross-entropy
+    (evaluation mode, in nats) no lower than that of the class shares. Counts are rows per class.
     """
-    if divergence:
-        return Outcome(status="diverged", step=step, reason=divergence)
     floor = majority_macro_f1(validation_counts) + MARGIN
     if validation_macro_f1 <= floor:
-        reason = f"validation macro-F1 {validation_macro_f1:.4f} is not above {floor:.4f} (majority class + {MARGIN})"
-        return Outcome(status="collapsed", step=step, reason=reason)
+        return f"validation macro-F1 {validation_macro_f1:.4f} is not above {floor:.4f} (majority class + {MARGIN})"
     entropy = prior_entropy(train_counts)
     if train_cross_entropy >= entropy:
-        reason = f"train cross-entropy {train_cross_entropy:.4f} is not below {entropy:.4f}, that of the class shares"
-        return Outcome(status="collapsed", step=step, reason=reason)
-    return Outcome(status="trained", step=step)
+        return f"train cross-entropy {train_cross_entropy:.4f} is not below {entropy:.4f}, that of the class shares"
+    return ""

@@ -1,18 +1,20 @@
-"""One run outside a grid: ``experiments.train`` gives it a folder and a record as a grid would."""
+"""One run outside a grid: ``experiments.train`` gives it a folder and a record, and may go on from a checkpoint."""
 
 from __future__ import annotations
 
+import csv
 import inspect
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
-from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError, explained
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
@@ -20,20 +22,21 @@ from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.conclude import conclude
-from experiments.runs.ending import ending_of
+from experiments.runs.conclude import close_run
 from experiments.runs.errors import RecordError
-from experiments.runs.execute import leave, speed
-from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.execute import peak_memory_mib
+from experiments.runs.files import RECORD_FILE, empty, read_record, write_atomically
 from experiments.runs.finished import refuse_other_records
-from experiments.runs.leftovers import log_hyperparameters
 from experiments.runs.locks import Busy, locked
-from experiments.runs.memory import peak_memory_mib
-from experiments.runs.run_folder import empty
-from experiments.runs.training import FIXED_FLAGS
-from lightning_modules.tasks.classification import TextClassifier
+from experiments.runs.training import BEST, FIXED_FLAGS, LAST
+from experiments.tasks import task_named
+from lightning_modules.tasks.base import TaskModule
 
 STARTED = time.perf_counter()
+CURVES_FILE = "metrics.csv"
+EARLIER_FILE = "metrics.earlier.csv"
+"""Curves from before a run went on, while it trains."""
+NAMED = {"last": LAST, "best": BEST}
 DISPLAY_FLAGS = {"enable_progress_bar", "profiler"}
 """Flags of Lightning's ``Trainer`` that decide no number."""
 
@@ -114,17 +117,111 @@ def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -
     write_yaml(folder / CONFIG_FILE, run.config.as_dict())
 
 
-def finish(run: Run, folder: Path, trainer: Trainer, module: TextClassifier, data: TextDataModule) -> None:
-    """Score a fitted model, leave record, predictions and timing, and say where they are."""
-    concluded = conclude(run, ending_of(trainer), module, data)
-    log_hyperparameters(trainer.loggers, concluded.record)
-    seconds = time.perf_counter() - STARTED
-    # This process makes one run only, so its peak is the run's.
-    leave(folder, run, concluded, speed(trainer) | {"seconds": seconds, "peak_memory_mib": peak_memory_mib()})
-    record = concluded.record
+def finish(run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any) -> None:
+    """Score a fitted model, leave what a run leaves, and say where it is. This process makes one run only."""
+
+    def timing() -> dict[str, float | None]:
+        return {"seconds": time.perf_counter() - STARTED, "peak_memory_mib": peak_memory_mib()}
+
+    record = close_run(run, folder, trainer, module, data, timing)
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):
-        scores = getattr(record, split)
-        if scores is not None:
-            print(f"{split}: accuracy {scores.metrics['accuracy']:.4f}, macro-F1 {scores.metrics['macro_f1']:.4f}")
+        scores = [
+            f"{metric.title} {value:.4f}"
+            for metric in task_named(record.task).shown
+            if (value := record.score(split, metric.name)) is not None
+        ]
+        if scores:
+            print(f"{split}: {', '.join(scores)}")
     print(f"run folder: {folder}")
+
+
+# Going on from a checkpoint: only from one that is whole and of the same model, and without losing earlier curves.
+
+
+def find_checkpoint(given: str, folder: Path) -> Path:
+    """Return the checkpoint that ``--ckpt_path`` names; ``last`` and ``best`` are those of the run's own folder.
+
+    Raises:
+        ExperimentError: where there is none.
+    """
+    path = folder / NAMED[given] if given in NAMED else Path(given).expanduser()
+    if not path.is_file():
+        raise ExperimentError(f"ckpt_path: there is no checkpoint {path}")
+    return path
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint of ``experiments.train`` or of a grid.
+
+    Raises:
+        ExperimentError: where it is truncated or is no checkpoint of a classifier.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything, depending on where a file was cut
+        raise ExperimentError(f"{path} is damaged or is no checkpoint ({type(error).__name__})") from error
+    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters", "global_step"} <= content.keys():
+        raise ExperimentError(f"{path} is no checkpoint of a classifier")
+    return content
+
+
+def refuse_other_model(path: Path, saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuse to train on with other settings of the model than those of the checkpoint.
+
+    Raises:
+        ExperimentError: naming the first setting that differs.
+    """
+    for name, value in saved.items():
+        if name in wanted and wanted[name] != value:
+            raise ExperimentError(
+                f"{path} was trained with model.{name} {value}, and this command asks for {wanted[name]}; "
+                "to go on, repeat its settings (--config <its folder>/config.yaml)"
+            )
+
+
+def refuse_weights_only(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse to train on from weights without the optimiser's state.
+
+    Raises:
+        ExperimentError: for such a checkpoint.
+    """
+    if not content.get("optimizer_states"):
+        raise ExperimentError(f"{path} holds weights only; training goes on from {LAST}")
+
+
+def is_inside(path: str | Path, folder: Path) -> bool:
+    """Tell whether a file stands in a folder itself."""
+    return Path(path).resolve().parent == folder.resolve()
+
+
+def set_curves_aside(folder: Path, step: int) -> None:
+    """Keep the rows of ``metrics.csv`` before an optimiser step in a file of their own; Lightning deletes it."""
+    rows = [row for row in joined_curves(folder) if row.get("step") and int(row["step"]) < step]
+    write_curves(folder / EARLIER_FILE, rows)
+
+
+def prepend_curves(folder: Path) -> None:
+    """Put the rows that were set aside before those that training wrote to ``metrics.csv`` since it went on."""
+    if (folder / EARLIER_FILE).is_file():
+        write_curves(folder / CURVES_FILE, joined_curves(folder))
+        (folder / EARLIER_FILE).unlink()
+
+
+def joined_curves(folder: Path) -> list[dict[str, str]]:
+    """Return what was set aside and then the present curves, each row once, however an earlier process was ended."""
+    rows: dict[frozenset[tuple[str, str]], dict[str, str]] = {}
+    for name in (EARLIER_FILE, CURVES_FILE):
+        if (folder / name).is_file():
+            with (folder / name).open(newline="", encoding="utf-8") as file:
+                rows |= {frozenset(cell for cell in row.items() if cell[1]): row for row in csv.DictReader(file)}
+    return list(rows.values())
+
+
+def write_curves(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as CSV with the columns of all of them, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, sorted({name for row in rows for name in row}), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from experiments.planning.runs import Run
 from experiments.runs.conclude import Concluded, describe_data, groups_of, scores_of
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record
+from lightning_modules.tasks.classification import evaluation_of
 from lightning_modules.training.evaluation import Predictions
 
 INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -23,14 +25,14 @@ INVERSE_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 Texts = dict[str, tuple[list[str], np.ndarray]]
 
 
-def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
+def fit_tfidf(run: Run) -> Concluded:
     """Fit the baseline on the training rows and score it; it has no seed and no history.
 
     Words and word pairs for corpora that are split into words, characters and character pairs for those that are
     split into characters; terms in at least two training rows (in one, where none is in two); sublinear
     term frequency.
     """
-    data = TextDataModule(**{name: getattr(run.config.data, name) for name in run.config.data.__dataclass_fields__})
+    data = TextDataModule.from_config(run.config.data)
     texts = read_texts(data, final=run.stage == "final")
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
@@ -47,7 +49,7 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
         for split, (_, labels) in texts.items()
     }
     classes = data.facts.class_names
-    scores = {split: scores_of(predicted, classes) for split, predicted in predictions.items()}
+    scores = {split: scores_of(evaluation_of(predicted, classes)) for split, predicted in predictions.items()}
     record = Record(
         **run.record_fields() | {"tuned": {"C": inverse_penalty}},
         data=describe_data(data),
@@ -59,7 +61,8 @@ def fit_tfidf(run: Run) -> tuple[Concluded, dict[str, Any]]:
         scores=scores | ({"test_last": scores["test"]} if "test" in scores else {}),
     )
     split = "test" if run.stage == "final" else "validation"
-    return Concluded(record, predictions[split], groups_of(data, split, predictions[split])), {}
+    groups = groups_of(data, split, predictions[split])
+    return Concluded(record=record, predictions=predictions[split], groups=groups)
 
 
 def fit_terms(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:
@@ -92,6 +95,5 @@ def as_predictions(model: LogisticRegression, features: Any, labels: np.ndarray,
     """Return the model's predictions, with probability 0 for a class that the training rows lack."""
     probabilities = np.zeros((len(labels), classes), dtype=np.float32)
     probabilities[:, model.classes_] = model.predict_proba(features)
-    chosen = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    loss = float(-np.log(np.clip(chosen, 1e-38, None)).mean())
-    return Predictions(rows=np.arange(len(labels)), labels=labels, probabilities=probabilities, loss=loss)
+    predictions = Predictions(rows=np.arange(len(labels)), labels=labels, probabilities=probabilities, loss=None)
+    return replace(predictions, loss=predictions.cross_entropy())

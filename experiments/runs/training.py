@@ -19,13 +19,14 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, St
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from experiments.errors import ExperimentError
-from experiments.planning.run_config import ProbesConfig
+from experiments.planning.run_config import ProbesConfig, RunConfig, steps_of
+from experiments.tasks import CLASSIFICATION, TaskSpec, resolved
 from lightning_modules.training.callbacks.attached import callbacks_of
-from lightning_modules.training.callbacks.confusion_matrix import ConfusionMatrixPicture
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.gradient_norms import GradientNorms
-from lightning_modules.training.callbacks.history import History, HistoryWithTrainScores
+from lightning_modules.training.callbacks.history import History
 from lightning_modules.training.callbacks.probes import Probes
+from lightning_modules.training.callbacks.step_budget import StepBudget
 from lightning_modules.training.callbacks.throughput import Throughput
 from lightning_modules.training.processes import FullyShardedStrategy
 
@@ -35,16 +36,21 @@ FIXED_FLAGS = frozenset(
     | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
 )
 """Flags of the trainer that every run sets alike."""
-OUR_SETTINGS = frozenset({"track_train_metrics"})
-"""Settings of a run's trainer that choose callbacks of ours, and that Lightning does not know."""
+OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens"})
+"""Settings of a run's trainer that callbacks of ours heed, and Lightning does not."""
 FULLY_SHARDED = "fsdp2"
 """Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
 OTHER_SHARDS = f"trainer.strategy: to spread the weights choose {FULLY_SHARDED}, which measures gradients as a whole"
-CHOSEN_BY = "validation/macro_f1"
 
 
 def build_trainer(
-    settings: dict[str, Any], folder: Path, extra: Iterable[Callback] = (), *, resumed_step: int | None = None
+    settings: dict[str, Any],
+    folder: Path,
+    extra: Iterable[Callback] = (),
+    *,
+    task: TaskSpec = CLASSIFICATION,
+    steps: int | None = None,
+    resumed_step: int | None = None,
 ) -> Trainer:
     """Return the trainer of one run: curves, histories and the best checkpoint go to ``folder``.
 
@@ -53,21 +59,33 @@ def build_trainer(
             (``FIXED_FLAGS``) are set here.
         folder: the run's folder.
         extra: callbacks of the caller.
+        task: names the metrics whose curves are kept, and the one that chooses the best checkpoint.
+        steps: a budget in place of ``max_epochs``.
         resumed_step: the step from which training goes on; curves in the folder are cut there.
 
     Raises:
         ExperimentError: where Lightning refuses the settings.
     """
     tracks = settings.get("track_train_metrics", False)
+    callbacks = standard_callbacks(folder, task, track_train_metrics=tracks)
+    if steps is not None:
+        settings = settings | {"max_epochs": -1, "max_steps": -1}
+        callbacks.append(StepBudget(steps))
     fixed = {
         "default_root_dir": folder,
         "logger": curve_loggers(folder, resumed_step),
-        "callbacks": [*standard_callbacks(folder, track_train_metrics=tracks), *extra],
+        "callbacks": [*callbacks, *extra],
         "deterministic": True,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
     }
     return checked_trainer({"enable_progress_bar": False, **settings, **fixed})
+
+
+def step_budget(config: RunConfig, data: Any) -> int | None:
+    """Steps of a budget in steps or tokens; None for one in epochs, which Lightning has by itself."""
+    trainer = config.trainer
+    return None if trainer.max_steps is None and trainer.max_tokens is None else steps_of(config, data.facts)
 
 
 def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ()) -> Trainer:
@@ -93,6 +111,8 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
         ExperimentError: with the first sentence of Lightning's message.
     """
     given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    if given.get("max_steps") is None:  # Lightning's word for no limit is -1
+        given["max_steps"] = -1
     # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.
     settings = given | {"use_distributed_sampler": False, "strategy": strategy_of(given.get("strategy", "auto"))}
     try:
@@ -148,19 +168,19 @@ class CurvesLogger(TensorBoardLogger):
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
-def standard_callbacks(folder: Path, *, track_train_metrics: bool = False) -> list[Callback]:
+def standard_callbacks(folder: Path, task: TaskSpec, *, track_train_metrics: bool = False) -> list[Callback]:
     """Return what every run records: histories, gradients, throughput, divergence, the best checkpoint."""
     return [
         DivergenceGuard(),
-        HistoryWithTrainScores() if track_train_metrics else History(),
+        History(task.curves, (task.primary,) if track_train_metrics else ()),
         GradientNorms(),
         Throughput(),
-        ConfusionMatrixPicture(),
+        *(resolved(callback)() for callback in task.callbacks),
         ModelCheckpoint(
             dirpath=folder,
             filename=Path(BEST).stem,
-            monitor=CHOSEN_BY,
-            mode="max",
+            monitor=task.monitor,
+            mode="max" if task.primary_metric.higher_is_better else "min",
             save_weights_only=True,
             enable_version_counter=False,
         ),

@@ -12,14 +12,13 @@ from rich.table import Table
 
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
-from experiments.planning.run_config import RunConfig
+from experiments.planning.run_config import RunConfig, steps_of
 from experiments.planning.saved_runs import load_run_config
 from experiments.reporting.render import EMPTY, Grid, to_csv
 from experiments.runs.canonical import finite_or_none
-from experiments.runs.execute import section
 from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.inference import TrainedModel, device
-from experiments.runs.training import build_bare_trainer, prepare_process
+from experiments.runs.training import build_bare_trainer, prepare_process, step_budget
 from lightning_modules.probes.measures import measure
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
@@ -69,20 +68,22 @@ def probe_variant(config: RunConfig, steps: int) -> tuple[list[DepthProfile], st
         ExperimentError: if the configured training is shorter than ``steps``.
     """
     prepare_process(config.threads)
-    data = TextDataModule(**section(config.data))
-    module = TextClassifier(**section(config.model))
+    data = TextDataModule.from_config(config.data)
+    module = TextClassifier.from_config(config.model)
     names = {"name": config.model.variant, "condition": config.model.variant, "corpus": config.data.slug}
     if steps == 0:
         module.build(data.facts)
         measures = measure_module(module.to(device()), data, config.probes.rows)
         return [DepthProfile(**names, step=0, measures=measures)], ""
-    longest = data.facts.steps_per_epoch * config.trainer.max_epochs
+    longest, module.step_budget = steps_of(config, data.facts), step_budget(config, data)
     if steps > longest:
         raise ExperimentError(
             f"--steps is {steps}, and training ends after {longest} (trainer.max_epochs {config.trainer.max_epochs})"
         )
     probes, guard = Probes(config.probes.every_n_steps or steps, config.probes.rows, steps), DivergenceGuard()
     settings = asdict(config.trainer) | {"max_steps": steps, "limit_val_batches": 0, "enable_progress_bar": False}
+    if module.step_budget is not None:
+        settings["max_epochs"] = -1
     build_bare_trainer(settings, [guard, probes]).fit(module, datamodule=data)
     found = profiles_of(probes.as_record(), names)
     return found, f"{config.model.variant} diverged: {guard.reason}" if guard.has_diverged else ""

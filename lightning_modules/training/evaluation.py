@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torchmetrics import MetricCollection
 from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
     multiclass_f1_score,
@@ -18,7 +18,8 @@ from torchmetrics.functional.classification import (
     multiclass_stat_scores,
 )
 
-from lightning_modules.tasks.classification import Batch, TextClassifier
+from lightning_modules.tasks.base import Batch, TaskModule
+from lightning_modules.training.metrics import classification_metrics
 
 
 @dataclass(frozen=True)
@@ -37,59 +38,56 @@ class Predictions:
     loss: float | None
     """Mean evaluation loss per row (see ``losses.build_evaluation_loss``)."""
 
+    def cross_entropy(self) -> float:
+        """Mean cross-entropy in nats, whatever loss was trained."""
+        chosen = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return float(-np.log(np.clip(chosen.astype(np.float64), 1e-38, None)).mean())
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What a table of the rows holds: ``label``, ``predicted`` and ``probability_<class index>``."""
+        probabilities = {f"probability_{index}": column for index, column in enumerate(self.probabilities.T)}
+        return {"label": self.labels, "predicted": self.predicted, **probabilities}
+
     @property
     def predicted(self) -> NDArray[np.int64]:
         """Most probable classes, ``(N,)``."""
         return self.probabilities.argmax(axis=1)
 
 
-@torch.inference_mode()
-def predict(module: TextClassifier, dataloader: Iterable[Batch]) -> Predictions:
-    """Run ``module`` over ``dataloader`` in evaluation mode, in float32, on the module's device.
-
-    The module is left in the mode in which it came.
+def predict(module: TaskModule, batches: Iterable[Batch]) -> Predictions:
+    """Run a classifier over batches in evaluation mode, in float32, on its device.
 
     Raises:
-        ValueError: the loader is empty.
+        ValueError: there is no batch.
     """
-    was_training = module.training
-    module.eval()
     rows, labels, probabilities, loss = [], [], [], 0.0
-    try:
-        for batch in dataloader:
-            on_device = {name: value.to(module.device) for name, value in batch.items()}
-            logits = module(on_device).float()
-            loss += float(module.evaluation_loss(logits, on_device["labels"])) * len(logits)
-            rows.append(batch["rows"].cpu())
-            labels.append(batch["labels"].cpu())
-            probabilities.append(logits.softmax(dim=-1).cpu())
-    finally:
-        module.train(was_training)
-    if not rows:
-        raise ValueError("there is nothing to predict: the data loader is empty")
+    for batch, observed in module.observations(batches):
+        loss += float(observed["loss"]) * observed["rows"]
+        rows.append(batch["rows"].cpu())
+        labels.append(observed["target"].cpu())
+        probabilities.append(observed["logits"].softmax(dim=-1).cpu())
     all_rows = torch.cat(rows).numpy()
     return Predictions(all_rows, torch.cat(labels).numpy(), torch.cat(probabilities).numpy(), loss / len(all_rows))
 
 
 def score(predictions: Predictions, class_names: Sequence[str]) -> dict[str, Any]:
-    """Score predictions: the fields of a record's scores, as plain values.
+    """Score predictions, as plain values.
 
-    ``loss``, ``accuracy`` (share of right rows), ``macro_precision``, ``macro_recall``, ``macro_f1``, ``per_class``
+    ``loss``, the metrics of :func:`~lightning_modules.training.metrics.classification_metrics` by name, ``per_class``
     (``class, support, accuracy, precision, recall, f1``; the accuracy is one-vs-rest, (TP + TN)/N) and ``confusion``
-    (rows are true classes). A class that stands neither among labels nor among predictions is left out of macro
-    averages; a ratio with a zero denominator counts as zero.
+    (rows are true classes). A ratio with a zero denominator counts as zero.
     """
-    number_of_classes = len(class_names)
+    number_of_classes, rows = len(class_names), len(predictions.rows)
     predicted, labels = torch.from_numpy(predictions.predicted), torch.from_numpy(predictions.labels)
     arguments = (predicted, labels, number_of_classes)
-
-    def both(metric: Any) -> tuple[float, list[float]]:
-        return float(metric(*arguments, average="macro")), metric(*arguments, average="none").tolist()
-
-    (macro_precision, precision), (macro_recall, recall) = both(multiclass_precision), both(multiclass_recall)
-    macro_f1, f1 = both(multiclass_f1_score)
-    true_positives, _, true_negatives, _, support = _columns(multiclass_stat_scores(*arguments, average="none"))
-    rows = len(labels)
+    metrics = MetricCollection(cast(Any, classification_metrics(number_of_classes)))
+    metrics.update(predicted, labels)
+    precision, recall, f1 = (
+        metric(*arguments, average="none").tolist()
+        for metric in (multiclass_precision, multiclass_recall, multiclass_f1_score)
+    )
+    # each a list over classes
+    true_positives, _, true_negatives, _, support = multiclass_stat_scores(*arguments, average="none").T.tolist()
     per_class = [
         {
             "class": name,
@@ -103,15 +101,8 @@ def score(predictions: Predictions, class_names: Sequence[str]) -> dict[str, Any
     ]
     return {
         "loss": predictions.loss,
-        "accuracy": sum(true_positives) / rows,
-        "macro_precision": macro_precision,
-        "macro_recall": macro_recall,
-        "macro_f1": macro_f1,
+        **{name: float(value) for name, value in metrics.compute().items()},
+        "accuracy": sum(true_positives) / rows,  # in double precision, which torchmetrics does not divide in
         "per_class": per_class,
         "confusion": multiclass_confusion_matrix(*arguments).tolist(),
     }
-
-
-def _columns(statistics: Tensor) -> list[list[int]]:
-    """Return TP, FP, TN, FN and support as lists over classes."""
-    return statistics.T.tolist()

@@ -26,17 +26,8 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of logits ``(B, K)`` and labels ``(B,)``."""
-        return F.cross_entropy(logits, labels, self._weight(logits), label_smoothing=self.label_smoothing)
-
-    def by_row(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weighted losses and weights of the rows, ``(B,)`` each: Σ losses / Σ weights is the batch's loss."""
-        weight = self._weight(logits)
-        losses = F.cross_entropy(logits, labels, weight, reduction="none", label_smoothing=self.label_smoothing)
-        return losses, torch.ones_like(losses) if weight is None else weight[labels]
-
-    def _weight(self, logits: Tensor) -> Tensor | None:
-        """Return the class weights in the logits' precision: double where a network is probed."""
-        return None if self.weight is None else self.weight.to(logits.dtype)
+        weight = None if self.weight is None else self.weight.to(logits.dtype)  # double where a network is probed
+        return F.cross_entropy(logits, labels, weight, label_smoothing=self.label_smoothing)
 
 
 class MeanSquaredError(nn.Module):
@@ -55,21 +46,12 @@ class MeanSquaredError(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of logits ``(B, K)`` and labels ``(B,)``."""
-        if self.weight is None:
-            return self._errors(logits, labels).mean()
-        losses, weights = self.by_row(logits, labels)
-        return losses.sum() / weights.sum()
-
-    def by_row(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weighted losses and weights of the rows, ``(B,)`` each: Σ losses / Σ weights is the batch's loss."""
-        errors = self._errors(logits, labels)
-        weights = torch.ones_like(errors) if self.weight is None else self.weight[labels]
-        return errors * weights, weights
-
-    @staticmethod
-    def _errors(logits: Tensor, labels: Tensor) -> Tensor:
         target = F.one_hot(labels, logits.shape[-1]).to(logits.dtype)
-        return (logits.softmax(dim=-1) - target).square().mean(dim=-1)
+        errors = (logits.softmax(dim=-1) - target).square().mean(dim=-1)
+        if self.weight is None:
+            return errors.mean()
+        weights = self.weight[labels]
+        return (errors * weights).sum() / weights.sum()
 
 
 def balanced_weights(class_counts: Sequence[int]) -> Tensor:

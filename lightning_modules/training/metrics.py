@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from torchmetrics import Metric
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 
 
-def build_metrics(number_of_classes: int, prefix: str) -> MetricCollection:
-    """Build accuracy (the share of right rows) and macro-averaged precision, recall and F1, named ``prefix``/....
+def classification_metrics(number_of_classes: int) -> dict[str, Metric]:
+    """Accuracy (the share of right rows) and macro-averaged precision, recall and F1.
 
-    States are summed over an epoch's rows, never averaged over batches. A class that stands neither among labels nor
-    among predictions is left out of macro averages, as scikit-learn does by default.
+    States are summed over an epoch's rows, never averaged over batches. Macro averages leave out a class that is
+    neither among labels nor among predictions, as scikit-learn does by default.
     """
-    settings = {"num_classes": number_of_classes, "validate_args": False}
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(average="micro", **settings),
-            "macro_precision": MulticlassPrecision(average="macro", **settings),
-            "macro_recall": MulticlassRecall(average="macro", **settings),
-            "macro_f1": MulticlassF1Score(average="macro", **settings),
-        },
-        prefix=f"{prefix}/",
-    )
+    settings: dict[str, Any] = {"num_classes": number_of_classes, "validate_args": False}
+    return {
+        "accuracy": MulticlassAccuracy(average="micro", **settings),
+        "macro_precision": MulticlassPrecision(average="macro", **settings),
+        "macro_recall": MulticlassRecall(average="macro", **settings),
+        "macro_f1": MulticlassF1Score(average="macro", **settings),
+    }
 
 
 class MeanLoss(Metric):

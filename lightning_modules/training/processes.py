@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-
-if TYPE_CHECKING:
-    from lightning_modules.tasks.classification import TextClassifier
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
@@ -77,14 +74,3 @@ def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
     """Return the L2 norm of the gradients of all processes' parts of the parameters."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     return whole(torch.nn.utils.get_total_norm(gradients))
-
-
-def whole_module(trainer: Trainer, module: TextClassifier) -> TextClassifier:
-    """Return the trained module with all weights in this process, after training; all processes must call it.
-
-    Only the first process's result counts where the weights were spread.
-    """
-    if not isinstance(trainer.strategy, FullyShardedStrategy):
-        return module
-    state = trainer.strategy.lightning_module_state_dict()
-    return module.with_weights(state) if is_first_process() else module

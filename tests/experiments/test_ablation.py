@@ -90,7 +90,7 @@ def test_a_full_disk_while_a_run_writes_its_record_is_one_message(
     def full(folder: Path, record: Record) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "run.json"))
 
-    monkeypatch.setattr("experiments.runs.execute.write_record", full)
+    monkeypatch.setattr("experiments.runs.conclude.write_record", full)
     with pytest.raises(SystemExit) as ended, readable_errors():
         make(tiny_run(tmp_path / "cache", seed=1), tmp_path)
     assert ended.value.code == 2

@@ -25,7 +25,7 @@ def shown(run: Run, *, terminal: bool) -> str:
     """Return what a display of three runs prints, on a terminal or in a file, both 80 columns wide."""
     console = Console(file=StringIO(), width=80, force_terminal=terminal, color_system=None)
     display = Display(3, "run", console)
-    display.show(Event(run, Finished(Outcome(status="trained", step=9), 0.5), 0))
+    display.show(Event(run, Finished(Outcome(status="trained", step=9), 0.5, "macro F1"), 0))
     display.show(Event(run, Skipped(), 1))
     display.show(Event(run, Failed(REASON.strip(), mistake=False), 0))
     assert isinstance(console.file, StringIO)
@@ -34,7 +34,7 @@ def shown(run: Run, *, terminal: bool) -> str:
 
 def test_a_file_gets_one_whole_line_a_run(run: Run) -> None:
     finished, skipped, failed = shown(run, terminal=False).splitlines()
-    assert finished.startswith("run 1 of 3 trained") and "macro-F1 0.500" in finished and finished.endswith(run.name)
+    assert finished.startswith("run 1 of 3 trained") and "macro F1 0.500" in finished and finished.endswith(run.name)
     assert skipped.startswith("run 2 of 3 made by another process") and skipped.endswith(run.name)
     assert failed.startswith("run 3 of 3 failed") and failed.endswith(f"{run.name}: {REASON.strip()}")
 
@@ -50,7 +50,7 @@ def test_a_list_of_runs_begins_by_saying_which_rows_its_scores_come_from() -> No
     with Display(3, "trial", console):
         pass
     assert isinstance(console.file, StringIO)
-    assert console.file.getvalue() == "each trial as it ends, with its macro-F1 on validation rows:\n"
+    assert console.file.getvalue() == "each trial as it ends, with its score on validation rows:\n"
 
 
 def test_a_run_under_way_shows_where_it_is(run: Run) -> None:

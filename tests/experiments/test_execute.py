@@ -15,13 +15,12 @@ from tiny_runs import make, tiny_run
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
-from experiments.runs.conclude import conclude
-from experiments.runs.ending import Ending
+from experiments.runs import outcome
+from experiments.runs.conclude import Ending, conclude
 from experiments.runs.execute import execute
 from experiments.runs.failure import write_failure
 from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.locks import Busy, locked, record_mark
-from experiments.runs.outcome import judge
 from experiments.runs.tfidf import fit_terms
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.evaluation import predict, score
@@ -95,7 +94,8 @@ def test_the_chosen_weights_are_scored_and_the_last_ones_judged(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: dict[str, object] = {}
-    monkeypatch.setattr("experiments.runs.conclude.judge", lambda **facts: judged.update(facts) or judge(**facts))
+    nothing_learned = outcome.nothing_learned
+    monkeypatch.setattr(outcome, "nothing_learned", lambda **facts: judged.update(facts) or nothing_learned(**facts))
     run = tiny_run(cache)
     data = TextDataModule(**vars(run.config.data))
     chosen, last = (TextClassifier(**{**vars(run.config.model), "seed": seed}) for seed in (1, 2))

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from tiny_runs import make, tiny_run
 
-from experiments.runs import memory
-from experiments.runs.memory import forget_peak_memory, peak_memory_mib
+from experiments.runs import execute
+from experiments.runs.execute import forget_peak_memory, peak_memory_mib
 
-needs_linux = pytest.mark.skipif(not memory.RESET.exists(), reason="the system cannot set a peak back")
+needs_linux = pytest.mark.skipif(not execute.RESET.exists(), reason="the system cannot set a peak back")
 
 
 def hold(mebibytes: int) -> None:
@@ -41,8 +41,8 @@ def test_a_run_does_not_inherit_the_peak_of_what_came_before(tmp_path: Path) -> 
 
 
 def test_where_it_cannot_be_measured_the_cell_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "RESET", tmp_path / "absent" / "clear_refs")
+    monkeypatch.setattr(execute, "RESET", tmp_path / "absent" / "clear_refs")
     timing = pd.read_csv(make(tiny_run(tmp_path / "cache"), tmp_path) / "timing.csv")
     assert timing["peak_memory_mib"].isna().all() and timing["seconds"].item() > 0
-    monkeypatch.setattr(memory, "STATUS", tmp_path / "absent")
+    monkeypatch.setattr(execute, "STATUS", tmp_path / "absent")
     assert peak_memory_mib() is None

@@ -8,8 +8,8 @@ import pytest
 from synthetic_records import make_record
 
 from experiments.making.overview import Speed, measured_speeds, speed_for
-from experiments.runs.execute import TIMING_FILE
 from experiments.runs.files import write_record
+from experiments.runs.timings import TIMING_FILE
 
 
 def test_only_runs_of_like_size_tell_a_speed() -> None:

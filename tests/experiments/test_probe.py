@@ -16,7 +16,6 @@ from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
 from experiments.reporting.probe_panels import PANELS
-from experiments.runs.execute import section
 from experiments.runs.files import read_record
 from experiments.runs.inference import TrainedModel
 from experiments.studies.depth_profile import DepthProfile, shown_depths, terminal_table
@@ -158,7 +157,7 @@ def test_a_divergence_is_said(cache: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_the_training_sample_is_one_batch_of_fixed_rows(cache: Path) -> None:
     run = tiny_run(cache)
-    data, other = (TextDataModule(**section(r.config.data)) for r in (run, tiny_run(cache, seed=5)))
+    data, other = (TextDataModule.from_config(r.config.data) for r in (run, tiny_run(cache, seed=5)))
     state = torch.get_rng_state()
     rows = data.train_sample(8)["rows"].tolist()
     assert torch.equal(torch.get_rng_state(), state)

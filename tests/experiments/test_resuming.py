@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runs.resuming import prepend_curves, set_curves_aside
+from experiments.runs.single import prepend_curves, set_curves_aside
 
 
 def write_curves(folder: Path, *steps: int) -> None:

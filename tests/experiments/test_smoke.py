@@ -103,7 +103,7 @@ def test_two_commands_at_once_share_the_runs(undisturbed: Path, tmp_path: Path) 
     second = start(tmp_path)
     ended = [finish(process) for process in (first, second)]
     assert [code for code, _, _ in ended] == [0, 0], ended
-    made = [stdout.count("macro-F1 0.") for _, stdout, _ in ended]
+    made = [stdout.count("macro F1 0.") for _, stdout, _ in ended]
     assert made[0] > 0
     assert tables(tmp_path) == tables(undisturbed)
 

@@ -132,5 +132,5 @@ def test_two_commands_that_start_at_once_make_every_run_once(tmp_path: Path) -> 
     ]
     ended = [process.communicate(timeout=600) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
-    made = sorted(line.split()[-1] for output, _ in ended for line in output.splitlines() if "macro-F1 0." in line)
+    made = sorted(line.split()[-1] for output, _ in ended for line in output.splitlines() if "macro F1 0." in line)
     assert made == sorted(run.name for run in final_runs(grid))

@@ -24,7 +24,6 @@ from lightning_modules.training.callbacks import (
 )
 from lightning_modules.training.callbacks.confusion_matrix import draw_confusion_matrix
 from lightning_modules.training.callbacks.divergence import divergence_reason
-from lightning_modules.training.callbacks.history import HistoryWithTrainScores
 from lightning_modules.training.evaluation import predict, score
 
 
@@ -77,7 +76,7 @@ class TextWithSample(SyntheticText):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_scoring_training_rows_changes_no_number_of_the_training(precision):
     weights, histories = [], []
-    for history in (History(), HistoryWithTrainScores()):
+    for history in (History(), History(train_metrics=["macro_f1"])):
         trainer = make_trainer(max_epochs=3, callbacks=[history], precision=precision)
         module = make_classifier(dropout=0.2)
         torch.manual_seed(0)

@@ -14,7 +14,14 @@ from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier,
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.callbacks import DivergenceGuard, GradientNorms, History, Probes, Throughput
+from lightning_modules.training.callbacks import (
+    DivergenceGuard,
+    GradientNorms,
+    History,
+    Probes,
+    StepBudget,
+    Throughput,
+)
 
 
 def fit(module: TextClassifier, *, ckpt_path: Path | None = None, **settings: Any) -> History:
@@ -168,8 +175,26 @@ def test_the_schedule_counts_optimiser_steps_where_batches_share_them():
 
 
 def test_a_schedule_without_an_end_is_refused():
-    with pytest.raises(ConfigurationError, match=r"model\.schedule_epochs must be set"):
-        fit(make_classifier(), max_epochs=-1, max_steps=3)
+    with pytest.raises(
+        ConfigurationError, match=r"set model\.schedule_epochs, trainer\.max_epochs or trainer\.max_steps"
+    ):
+        fit(make_classifier(), max_epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "spanned"),
+    [
+        ({"max_steps": 9}, 9),
+        ({"max_epochs": 5, "max_steps": 9}, 30),
+        ({"callbacks": [StepBudget(9)]}, 9),
+    ],
+    ids=["max_steps", "max_epochs and max_steps", "StepBudget"],
+)
+def test_a_schedule_is_as_long_as_the_training_that_is_configured(settings, spanned):
+    module = make_classifier(learning_rate=0.8, warmup_fraction=0.0)
+    rates = fit(module, log_every_n_steps=1, **{"max_epochs": -1, **settings}).train
+    assert rates["step"] == list(range(1, 10))
+    assert rates["learning_rate"] == pytest.approx([0.8 * (spanned - step) / spanned for step in range(9)])
 
 
 @pytest.mark.parametrize("algorithm", ["norm", "value"])

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+)
 from synthetic_batches import SyntheticText, make_classifier, make_trainer
 
 from lightning_modules.training.evaluation import Predictions, predict, score
@@ -90,5 +97,5 @@ def test_predicting_uses_evaluation_mode_and_leaves_the_module_as_it_came(traini
 def test_an_empty_loader_is_an_error():
     module = make_classifier()
     module.build(SyntheticText().facts)
-    with pytest.raises(ValueError, match="nothing to predict"):
+    with pytest.raises(ValueError, match="nothing to evaluate"):
         predict(module, [])

@@ -68,13 +68,3 @@ def test_the_evaluation_loss_has_neither_weights_nor_smoothing(logits_and_labels
     logits, labels = logits_and_labels
     loss = build_evaluation_loss(ModelConfig(class_weights="balanced", label_smoothing=0.2))
     assert loss(logits, labels).item() == pytest.approx(log_loss(labels, logits.softmax(-1), labels=[0, 1, 2]))
-
-
-@pytest.mark.parametrize("settings", [
-    {}, {"label_smoothing": 0.2}, {"class_weights": "balanced", "label_smoothing": 0.2},
-    {"loss": "mean_squared_error"}, {"loss": "mean_squared_error", "class_weights": "balanced"},
-])  # fmt: skip
-def test_losses_by_row_sum_to_the_loss_of_the_batch(logits_and_labels, settings):
-    loss = build_training_loss(ModelConfig(**settings), COUNTS).double()
-    losses, weights = loss.by_row(*logits_and_labels)
-    assert (losses.sum() / weights.sum()).item() == pytest.approx(loss(*logits_and_labels).item())

@@ -5,6 +5,15 @@ from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.gradient_norms import GradientNorms
 from lightning_modules.training.callbacks.history import History
 from lightning_modules.training.callbacks.probes import Probes
+from lightning_modules.training.callbacks.step_budget import StepBudget
 from lightning_modules.training.callbacks.throughput import Throughput
 
-__all__ = ["ConfusionMatrixPicture", "DivergenceGuard", "GradientNorms", "History", "Probes", "Throughput"]
+__all__ = [
+    "ConfusionMatrixPicture",
+    "DivergenceGuard",
+    "GradientNorms",
+    "History",
+    "Probes",
+    "StepBudget",
+    "Throughput",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 
 from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.training.callbacks.attached import steps_of_fit
 from lightning_modules.training.processes import total_counts
 
 MOST_COUNTED, MOST_NUMBERED = 5, 14
@@ -37,8 +39,8 @@ class ConfusionMatrixPicture(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with an empty matrix."""
-        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None
-        number_of_classes = len(pl_module.facts.class_names)
+        assert isinstance(pl_module, TextClassifier)
+        number_of_classes = len(pl_module.class_names)
         self._counts = np.zeros((number_of_classes, number_of_classes), dtype=np.int64)
 
     def on_validation_batch_end(
@@ -52,26 +54,26 @@ class ConfusionMatrixPicture(Callback):
     ) -> None:
         """Count the batch's pairs of true and predicted class."""
         assert self._counts is not None
-        np.add.at(self._counts, (batch["labels"].cpu().numpy(), outputs["predicted"].cpu().numpy()), 1)
+        np.add.at(self._counts, (outputs["target"].cpu().numpy(), outputs["preds"].cpu().numpy()), 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the matrix."""
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if trainer.sanity_checking or not self._is_due(trainer) or not loggers:
+        if trainer.sanity_checking or not self._is_due(trainer, pl_module) or not loggers:
             return
-        assert isinstance(pl_module, TextClassifier) and pl_module.facts is not None and self._counts is not None
+        assert isinstance(pl_module, TextClassifier) and self._counts is not None
         counts = total_counts(trainer, self._counts)
         title = f"Validation, after step {trainer.global_step}"
-        image = draw_confusion_matrix(counts, pl_module.facts.class_names, title)
+        image = draw_confusion_matrix(counts, pl_module.class_names, title)
         for logger in loggers:
             logger.experiment.add_image(
                 "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"
             )
 
-    def _is_due(self, trainer: Trainer) -> bool:
+    def _is_due(self, trainer: Trainer, module: LightningModule) -> bool:
         """Tell whether a validation is to be drawn: the first in each tenth of the fit's steps that are done."""
-        steps = trainer.estimated_stepping_batches if trainer.state.fn == TrainerFn.FITTING else 0
-        if not 0 < steps < float("inf"):  # no fit, or one without an end
+        steps = steps_of_fit(trainer, module) if trainer.state.fn == TrainerFn.FITTING else math.inf
+        if steps == math.inf:  # no fit, or one without an end
             return True
         before, self._tenths = self._tenths, int(trainer.global_step * PICTURES / steps)
         return self._tenths > before

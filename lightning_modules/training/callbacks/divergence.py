@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.tasks.base import TaskModule
 from lightning_modules.training.processes import mean
 
 
@@ -36,7 +36,7 @@ class DivergenceGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at loss and gradient of the step that was just taken; all processes see the same and stop together."""
-        assert isinstance(pl_module, TextClassifier)
+        assert isinstance(pl_module, TaskModule)
         loss = mean(trainer, outputs["loss"])
         norm = 0.0 if pl_module.gradient_norm is None else float(pl_module.gradient_norm)
         reason = divergence_reason(loss, norm, trainer.global_step)

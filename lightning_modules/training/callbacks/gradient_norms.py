@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.tasks.base import TaskModule
 from lightning_modules.training.processes import gradient_norm
 
 
@@ -36,7 +36,7 @@ class GradientNorms(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Measure the gradient before it is clipped."""
-        assert isinstance(pl_module, TextClassifier)
+        assert isinstance(pl_module, TaskModule)
         if not (pl_module.is_logged_step or trainer.global_step == 0):
             return
         norms = {part: gradient_norm(parameters) for part, parameters in pl_module.network.parts().items()}

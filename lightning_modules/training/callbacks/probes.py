@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.probes.measures import Measures, measure
-from lightning_modules.tasks.classification import Batch, TextClassifier
+from lightning_modules.tasks.base import Batch, TaskModule
 from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.throughput import Throughput
 
@@ -65,7 +65,7 @@ class Probes(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Keep the weights of the blocks where this step's update will be measured."""
-        assert isinstance(pl_module, TextClassifier)
+        assert isinstance(pl_module, TaskModule)
         if self._is_due(trainer.global_step + 1):
             weights = pl_module.network.blocks.parameters()
             self._weights_before = {parameter: parameter.detach().clone() for parameter in weights}
@@ -88,12 +88,12 @@ class Probes(Callback):
         return step % self.every_n_steps == 0 or step == self.last_step
 
     def _probe(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, TextClassifier)
+        assert isinstance(pl_module, TaskModule)
         measures = measure(
             pl_module.network,
             self._batch["input_ids"],
             self._batch["attention_mask"],
-            lambda logits: pl_module.training_loss(logits, self._batch["labels"]),
+            lambda outputs: pl_module.loss(outputs, self._batch),
             weights_before=self._weights_before,
         )
         self._weights_before = None

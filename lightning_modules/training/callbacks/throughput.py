@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_modules.tasks.classification import TextClassifier
+from lightning_modules.tasks.base import TaskModule
 from lightning_modules.training.processes import total
 
 
@@ -58,8 +58,8 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count a batch; at logged steps, log the speed since the last one."""
-        assert isinstance(pl_module, TextClassifier)
-        self.tokens += total(trainer, int(batch["attention_mask"].sum()))
+        assert isinstance(pl_module, TaskModule)
+        self.tokens += total(trainer, pl_module.tokens_in(batch))
         if pl_module.was_logged_step:
             self.pause()
             self.resume()

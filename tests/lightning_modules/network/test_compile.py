@@ -10,7 +10,7 @@ from synthetic_batches import SyntheticText, make_batch, make_classifier, make_n
 
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.network import Network
-from lightning_modules.tasks import classification as classifier
+from lightning_modules.tasks import base
 from lightning_modules.training import compilers
 from lightning_modules.training.compilers import missing_compiler
 
@@ -64,19 +64,19 @@ def test_one_translation_serves_all_blocks_and_all_lengths() -> None:
 
 def test_blocks_are_compiled_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(classifier, "missing_compiler", lambda device: "")
+    monkeypatch.setattr(base, "missing_compiler", lambda device: "")
     monkeypatch.setattr(Network, "compile_blocks", lambda network: asked.append(len(network.blocks)))
     module = make_classifier(layers=2, compile=True)
     make_trainer(max_epochs=1).fit(module, datamodule=SyntheticText())
     assert asked == [2]
-    module.with_weights(module.state_dict())
+    module.from_config(module.config, module.facts)
     make_trainer().test(module, datamodule=SyntheticText(), verbose=False)
     make_trainer(max_epochs=1).fit(make_classifier(layers=2), datamodule=SyntheticText())
     assert asked == [2]
 
 
 def test_a_missing_compiler_is_said_before_training_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "missing_compiler", lambda device: "no C++ compiler is found")
+    monkeypatch.setattr(base, "missing_compiler", lambda device: "no C++ compiler is found")
     with pytest.raises(ConfigurationError, match=r"model\.compile is true, but no C\+\+ compiler is found"):
         make_trainer(max_epochs=1).fit(make_classifier(compile=True), datamodule=SyntheticText())
 

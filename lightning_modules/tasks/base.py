@@ -1,0 +1,345 @@
+"""What every task shares: a LightningModule over a network, with its seeds, optimiser, schedule and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics import Metric, MetricCollection
+
+from lightning_modules.config import ModelConfig
+from lightning_modules.errors import ConfigurationError
+from lightning_modules.facts import TaskFacts
+from lightning_modules.network.dropout import batch_seed
+from lightning_modules.network.network import Network, build_network
+from lightning_modules.training.compilers import missing_compiler
+from lightning_modules.training.optimization import build_optimizer, build_schedule
+from lightning_modules.training.processes import (
+    FullyShardedStrategy,
+    gradient_norm,
+    is_first_process,
+    weighted_by_rows,
+)
+
+Batch = dict[str, Tensor]
+"""``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a task says of its present weights on one split."""
+
+    metrics: dict[str, float]
+    """Value by name, over all rows of the split."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Plain values that the task adds for its own tables, such as a confusion matrix."""
+    predictions: Any = None
+    """What was answered for each row, with ``rows`` (N,) and ``columns()``; None for a task that keeps no answers."""
+
+
+class TaskModule(LightningModule):
+    """A network that is trained for a task.
+
+    A task is a subclass that says what its network answers (:meth:`outputs`), what training minimises (:meth:`loss`),
+    what evaluation looks at (:meth:`observe`) and what it measures (:meth:`metrics`). The network is built when the
+    trainer calls :meth:`configure_model`, from the facts of its data module; outside a trainer, call :meth:`build`
+    with facts. Checkpoints carry both settings and facts.
+
+    Args:
+        settings: fields of :class:`~lightning_modules.config.ModelConfig`.
+
+    Attributes:
+        network: the built network.
+        gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
+        step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
+
+    Raises:
+        ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
+    """
+
+    network: Network
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.config = ModelConfig(**settings)
+        self.facts: TaskFacts | None = None
+        self.gradient_norm: Tensor | None = None
+        self.step_budget: int | None = None
+        self.save_hyperparameters(asdict(self.config), logger=False)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, facts: Any = None) -> Self:
+        """Make the module of a configuration; with the facts of a text, its network is built too."""
+        module = cls(**vars(config))
+        if facts is not None:
+            module.build(facts)
+        return module
+
+    # What a task says of itself.
+
+    def outputs(self) -> int:
+        """Numbers that the network answers for a row; called once the facts are known."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Training loss, a scalar, of what a network answered for a batch."""
+        raise NotImplementedError
+
+    def observe(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+        """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
+
+        ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
+        """
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, Metric]:
+        """Fresh metrics by name; ``loss`` is one of them, a :class:`~lightning_modules.training.metrics.MeanLoss`."""
+        raise NotImplementedError
+
+    # What all tasks share.
+
+    def build(self, facts: Any) -> None:
+        """Build network and metrics for a text with these facts (:class:`~lightning_modules.facts.TaskFacts`)."""
+        self.facts = TaskFacts.of(facts)
+        self.network = build_network(
+            self.config,
+            vocabulary_size=self.facts.vocabulary_size,
+            outputs=self.outputs(),
+            max_length=self.facts.max_length,
+            padding_id=self.facts.padding_id,
+        )
+        self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
+        self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
+
+    def configure_model(self) -> None:
+        """Build the network from the data module's facts, once."""
+        if self.facts is None:
+            datamodule = getattr(self.trainer, "datamodule", None)
+            if datamodule is None:
+                raise ConfigurationError("the task needs a data module with facts, or a call of build(facts)")
+            self.build(datamodule.facts)
+            if self.device_mesh is not None:
+                self._shard()
+        if self.config.compile and self.trainer.state.fn == TrainerFn.FITTING:
+            self._compile()
+
+    def _compile(self) -> None:
+        missing = missing_compiler(self.trainer.strategy.root_device)
+        if missing:
+            raise ConfigurationError(f"model.compile is true, but {missing}; set it to false or install one")
+        self.network.compile_blocks()
+
+    def _shard(self) -> None:
+        """Spread the weights of every block, and of the rest, over the processes of the strategy."""
+        from torch.distributed.fsdp import fully_shard
+
+        assert self.device_mesh is not None
+        for module in (*self.network.blocks.children(), self.network):
+            fully_shard(module, mesh=self.device_mesh["data_parallel"])
+
+    def gathered(self) -> Self:
+        """The trained module with all weights in this process, after training; all processes must call it.
+
+        Where the weights were spread, only the first process has them afterwards, on the CPU.
+        """
+        if not isinstance(self.trainer.strategy, FullyShardedStrategy):
+            return self
+        state = self.trainer.strategy.lightning_module_state_dict()
+        if not is_first_process():
+            return self
+        whole = self.from_config(self.config, self.facts)
+        whole.load_state_dict(state)
+        return whole
+
+    def forward(self, batch: Batch) -> Tensor:
+        """What the network answers for a batch."""
+        return self.network(batch["input_ids"], batch["attention_mask"])
+
+    def metric_names(self) -> list[str]:
+        """Names of the task's metrics, as they are logged behind ``validation/``."""
+        return [str(name) for name in self.validation_metrics.keys(keep_base=True)]
+
+    def tokens_in(self, batch: Batch) -> int:
+        """Number of real tokens of a batch, without padding."""
+        return int(batch["attention_mask"].sum())
+
+    @property
+    def is_logged_step(self) -> bool:
+        """Whether the trainer logs the step that is being taken; asking is cheaper than logging in vain."""
+        return self._logs_at(self.trainer.global_step + 1)
+
+    @property
+    def was_logged_step(self) -> bool:
+        """Whether the trainer logs the step that was just taken, for hooks at a batch's end."""
+        return self._logs_at(self.trainer.global_step)
+
+    def _logs_at(self, step: int) -> bool:
+        interval = cast(Any, self.trainer).log_every_n_steps  # set by a connector, so its class does not declare it
+        return interval > 0 and step % interval == 0
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
+
+        Before the first step of a new run the scheme's recipes see the first batch; a resumed one is prepared already.
+        The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
+        """
+        seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
+        else:
+            torch.manual_seed(seed)
+        if batch_idx == 0 and int(self.network.backbone.step) == 0:
+            self.network.prepare(batch["input_ids"], batch["attention_mask"])
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take an optimiser step, count it, and let the scheme's recipes change the weights after it."""
+        super().optimizer_step(*arguments, **named)
+        self.network.after_step()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Compute the training loss of a batch."""
+        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), len(batch["input_ids"]))
+        if self.is_logged_step:
+            self.log("train/loss", loss.detach(), prog_bar=True)
+            self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Add a batch to the validation metrics; callbacks get what :meth:`observe` saw."""
+        return self._evaluation_step(batch, self.validation_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Add a batch to the test metrics; callbacks get what :meth:`observe` saw."""
+        return self._evaluation_step(batch, self.test_metrics)
+
+    def _evaluation_step(self, batch: Batch, metrics: MetricCollection) -> dict[str, Any]:
+        observed = self.observe(self(batch), batch)
+        metrics.update(**observed)
+        self.log_dict(cast(Any, metrics), on_epoch=True, batch_size=observed["rows"])
+        return observed
+
+    def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
+        """Measure the present weights over batches, as :meth:`observations` runs them."""
+        metrics = MetricCollection(cast(Any, self.metrics())).to(self.device)
+        for _, observed in self.observations(batches):
+            metrics.update(**observed)
+        return Evaluation(metrics={name: float(value) for name, value in metrics.compute().items()})
+
+    @torch.inference_mode()
+    def observations(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, dict[str, Any]]]:
+        """Yield each batch, on the module's device, and what :meth:`observe` sees of it in evaluation mode.
+
+        The module is left in the mode in which it came.
+
+        Raises:
+            ValueError: there is no batch.
+        """
+        was_training, batch = self.training, None
+        self.eval()
+        try:
+            for batch in batches:
+                on_device = {name: value.to(self.device) for name, value in batch.items()}
+                yield on_device, self.observe(self(on_device), on_device)
+        finally:
+            self.train(was_training)
+        if batch is None:
+            raise ValueError("there is nothing to evaluate: the data loader is empty")
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Measure the gradient once, then clip it where the trainer asks for that."""
+        updated = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        parameters = [parameter for parameter in updated if parameter.grad is not None]  # walking modules costs more
+        self.gradient_norm = gradient_norm(parameters)
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Build the optimiser and its schedule, whose length is configuration and not what is left to do."""
+        optimizer = build_optimizer(self.config, self.network)
+        schedule = build_schedule(self.config, optimizer, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps that the schedule spans.
+
+        They are those of ``model.schedule_epochs``, else of the step budget, of ``trainer.max_epochs``, or
+        ``trainer.max_steps``, whichever is the first to be set.
+
+        Raises:
+            ConfigurationError: none of them is set.
+        """
+        assert self.facts is not None, "configure_model() builds the network before the optimiser"
+        steps_per_epoch = math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+        if self.config.schedule_epochs:
+            return self.config.schedule_epochs * steps_per_epoch
+        if self.step_budget is not None:
+            return self.step_budget
+        if self.trainer.max_epochs is not None and self.trainer.max_epochs > 0:
+            return self.trainer.max_epochs * steps_per_epoch
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the facts, so that the checkpoint can be loaded without data."""
+        if self.facts is not None:
+            checkpoint["facts"] = self.facts.as_dict()
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Load settings, facts and weights; the module is in evaluation mode.
+
+        Args:
+            checkpoint_path: a checkpoint of a run, or an open file of one.
+            map_location: where the weights go; by default to the CPU.
+            hparams_file: not taken, since a checkpoint holds its settings.
+            strict: whether the weights must be exactly the network's; by default they must.
+            weights_only: nothing but tensors and plain values is unpickled, whatever is asked for.
+            settings: fields of :class:`ModelConfig` to take instead of the checkpoint's.
+
+        Raises:
+            ConfigurationError: the file is damaged or is no checkpoint of this task, or ``hparams_file`` is given.
+        """
+        if hparams_file is not None:
+            raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
+        try:
+            checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
+            weights = checkpoint["state_dict"]
+            module = cls(**{**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY], **settings})
+            module.build(TaskFacts(**checkpoint["facts"]))
+            module.load_state_dict(weights, strict=strict is not False)
+            module.to(next(iter(weights.values())).device)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{checkpoint_path} is not a readable checkpoint of a {cls.__name__}: {error}"
+            ) from error
+        return module.eval()
