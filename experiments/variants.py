@@ -106,7 +106,7 @@ def counts_of(variant: Variant) -> dict[str, str]:
     with torch.device("meta"):
         backbone = build_backbone(variant.name, layers=LAYERS, width=WIDTH)
     modules = list(backbone.modules())
-    usual = [part for part in modules if isinstance(part, nn.Embedding)]
+    usual: list[nn.Module] = [part for part in modules if isinstance(part, nn.Embedding)]
     usual += [p for _, function in backbone.functions() for p in function.children() if isinstance(p, nn.Linear)]
     added = sum(parameter.numel() for parameter in backbone.parameters())
     added -= sum(parameter.numel() for part in usual for parameter in part.parameters())
