@@ -174,8 +174,8 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
     from experiments.reporting.grid_report import report_grid
-    from experiments.runs.files import one_at_a_time
     from experiments.runs.finished import refuse_other_files
+    from experiments.runs.locks import one_at_a_time
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
@@ -185,7 +185,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 def publish(grid: Grid, results: Path, console: Console) -> None:
     """Check a person's own tables and put them in place of the committed ones."""
     from experiments.reporting.grid_report import publish_grid
-    from experiments.runs.files import one_at_a_time
+    from experiments.runs.locks import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)

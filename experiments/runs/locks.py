@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from experiments.errors import ExperimentError
 from experiments.runs.files import RECORD_FILE
 
+LOCK_FILE = ".lock"
+"""Name of the file that is locked; it stays, since removing it would let two processes hold one lock."""
 Mark = tuple[int, int] | None
 """What tells a record from a later one in the same folder; none where there is no record."""
 UNSEEN: Mark = (-1, -1)
@@ -38,31 +41,48 @@ def locked(folder: Path, seen: Mark = UNSEEN) -> Iterator[None]:
         seen: mark of the record from before it was decided that the run is to be made.
 
     Raises:
-        Busy: where another process holds it, or has written a record since.
-        ExperimentError: where the folder cannot be made or written.
+        Busy: another process holds it, or has written a record since.
+        ExperimentError: the folder cannot be made or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        opened = (folder / ".lock").open("w")
+        held = FileLock(folder / LOCK_FILE).acquire(blocking=False)
+    except Timeout:
+        raise Busy(folder) from None
     except OSError as error:
         raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
-    with opened as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(folder) from None
+    with held:
         if seen != UNSEEN and record_mark(folder) != seen:
             raise Busy(folder)
         yield
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a process is making this run now."""
-    if not (folder / ".lock").exists():
+    """Tell whether a process is making this run now; a lock that may not be asked counts as free."""
+    path = folder / LOCK_FILE
+    if not path.exists():
         return False
-    with (folder / ".lock").open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
         return False
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep every other process that asks for the same folder waiting; the system lets go even of a killed one.
+
+    A folder that is missing, or cannot be written or locked (some network file systems), keeps nobody waiting.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    with suppress(OSError):
+        if folder.is_dir():
+            lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            lock.release()

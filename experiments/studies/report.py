@@ -20,7 +20,8 @@ from rich.table import Table
 
 from experiments.reporting.render import EMPTY, Grid, escape_markdown, to_csv, to_markdown
 from experiments.reporting.style import save_png, settings
-from experiments.runs.files import one_at_a_time, write_atomically
+from experiments.runs.files import write_atomically
+from experiments.runs.locks import one_at_a_time
 from experiments.statistics.seeds import Spread, spread
 from experiments.studies.measurements import (
     MEASUREMENTS_FILE,

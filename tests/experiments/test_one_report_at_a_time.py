@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 
 from experiments import ablation, claims
 from experiments.evidence import tables
 from experiments.reporting import grid_report
 from experiments.runs.files import write_record
+from experiments.runs.locks import LOCK_FILE
 from experiments.runs.store import Evidence
 from experiments.studies import __main__ as studies
 from experiments.studies import report as studies_report
@@ -21,14 +21,11 @@ from tests.experiments.synthetic_records import make_record
 
 
 def is_taken(folder: Path) -> bool:
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(folder / LOCK_FILE, blocking=False):
+            return False
+    except Timeout:
         return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 @pytest.mark.parametrize(
