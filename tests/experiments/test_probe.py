@@ -65,8 +65,13 @@ def test_variants_are_shown_side_by_side(cache: Path, tmp_path: Path, capsys: py
     assert "pre_ln, step 0" in printed and "rank_one_distance" in printed and "…" not in printed
 
 
+def kept(cell: str) -> float:
+    """A number of the CSV as a record keeps it."""
+    return float(f"{float(cell):.5g}")
+
+
 def test_training_first_shows_the_probes_of_a_run(cache: Path, tmp_path: Path) -> None:
-    """The same numbers as a probed run of a grid with the same settings."""
+    """The same numbers as a probed run of a grid with the same settings, whose record keeps five significant digits."""
     _, rows = look(cache, tmp_path / "probe", "pre_ln", *tiny(cache), "--model.layers", "1", "--steps", "6",
                    "--model.learning_rate", "0.01")  # fmt: skip
     run = tiny_run(cache)
@@ -75,8 +80,8 @@ def test_training_first_shows_the_probes_of_a_run(cache: Path, tmp_path: Path) -
     assert probes["step"] == [0, 6]
     assert [row["step"] for row in rows] == ["0", "0", "6", "6"]
     for name in ("stream_rms", "stream_gradient_norm", "kurtosis"):
-        assert [float(row[name]) for row in rows] == [value for by_depth in probes[name] for value in by_depth]
-    assert float(rows[3]["update_ratio_attention_key"]) == probes["update_ratio_attention_key"][1][0] > 0
+        assert [kept(row[name]) for row in rows] == [value for by_depth in probes[name] for value in by_depth]
+    assert kept(rows[3]["update_ratio_attention_key"]) == probes["update_ratio_attention_key"][1][0] > 0
 
 
 def test_the_last_step_is_shown_whatever_lies_between(cache: Path, tmp_path: Path) -> None:
