@@ -22,7 +22,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from experiments.benchmark.peers import bert
-from experiments.benchmark.task import BenchmarkTask, Timing, Work
+from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 Collator = Callable[[list[dict[str, Any]]], dict[str, Any]]
@@ -47,12 +47,12 @@ class Clock(TrainerCallback):
         self.seconds = time.perf_counter() - self.started
 
 
-def train_with_random_batches(task: BenchmarkTask) -> Timing:
+def train_with_random_batches(task: BenchmarkTask) -> SideTiming:
     """Train in the ``Trainer`` on random batches, each padded to its longest row."""
     return train_in_trainer(task, bert_from_seed(task), rows(task), DataCollatorWithPadding(tokenizer(task)))
 
 
-def train_with_fixed_padding(task: BenchmarkTask) -> Timing:
+def train_with_fixed_padding(task: BenchmarkTask) -> SideTiming:
     """Train in the ``Trainer`` on random batches of rows padded to ``data.max_length``, 128 by default.
 
     So does the example script ``run_glue.py`` of ``transformers`` unless told otherwise (``pad_to_max_length``): the
@@ -87,7 +87,7 @@ def tokenizer(task: BenchmarkTask) -> PreTrainedTokenizerFast:
     )
 
 
-def train_in_trainer(task: BenchmarkTask, network: Any, dataset: Dataset, collator: Collator) -> Timing:
+def train_in_trainer(task: BenchmarkTask, network: Any, dataset: Dataset, collator: Collator) -> SideTiming:
     """Train a network for one epoch in the ``Trainer``, with the task's optimiser, schedule and clipping.
 
     Args:
@@ -117,7 +117,7 @@ def train_in_trainer(task: BenchmarkTask, network: Any, dataset: Dataset, collat
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return Timing(
+    return SideTiming(
         seconds=clock.seconds,
         rows=work.rows,
         tokens=work.tokens,

@@ -31,7 +31,7 @@ from experiments.benchmark.table import (
     measurement,
     setting_of,
 )
-from experiments.benchmark.task import BenchmarkTask, GeneratedTask, Timing
+from experiments.benchmark.task import BenchmarkTask, GeneratedTask, SideTiming
 from experiments.benchmark.whole_runs import runs_per_hour, seconds_of_runs
 from experiments.errors import ExperimentError
 from experiments.making.pool import default_workers
@@ -54,7 +54,7 @@ def announced_machine(config: RunConfig, console: Console) -> dict[str, str]:
     return about
 
 
-def counts(timing: Timing) -> dict[str, float]:
+def counts(timing: SideTiming) -> dict[str, float]:
     """Return what a timing gives to a row of the table."""
     return {name: getattr(timing, name) for name in ("seconds", "steps", "rows", "tokens", "positions")}
 
@@ -127,7 +127,7 @@ def side_rounds(
     rounds: int,
     console: Console,
     measure_machine: Callable[[], Mapping[str, float]] = dict,
-) -> Iterator[Round[str, Timing]]:
+) -> Iterator[Round[str, SideTiming]]:
     """Yield rounds over sides, printed as they come.
 
     Raises:

@@ -23,13 +23,14 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import nn
 
-from experiments.benchmark.task import BenchmarkTask, Timing, Work
+from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from experiments.errors import ExperimentError
 from experiments.making.progress import ProgressReporter
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.runs.conclude import speed
 from experiments.runs.training import build_trainer, prepare_process
+from lightning_modules.network.network import Network
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.losses import build_training_loss
 from lightning_modules.training.optimization import build_optimizer, build_schedule
@@ -49,7 +50,7 @@ _together: Any = None
 """In a worker process: what all of them wait at, so that they train at the same time."""
 
 
-def train_with_lightning(task: BenchmarkTask) -> Timing:
+def train_with_lightning(task: BenchmarkTask) -> SideTiming:
     """Train as every run of a grid does: loggers, curves, gradient norms, divergence guard, checkpoint.
 
     The seconds are those of the callback that times every run. One batch of validation follows the last step, because
@@ -63,7 +64,7 @@ def train_with_lightning(task: BenchmarkTask) -> Timing:
         trainer.fit(module, datamodule=task.data)
         measured = speed(trainer)
     work = task.work()
-    return Timing(
+    return SideTiming(
         seconds=measured["training_seconds"],
         rows=work.rows,
         tokens=round(measured["tokens_per_second"] * measured["training_seconds"]),
@@ -73,7 +74,7 @@ def train_with_lightning(task: BenchmarkTask) -> Timing:
     )
 
 
-def train_with_workers(task: BenchmarkTask) -> Timing:
+def train_with_workers(task: BenchmarkTask) -> SideTiming:
     """Train the task once per thread of the configuration, each time in a process of its own with one thread.
 
     The processes are kept for the next measurement. Seconds are those of the slowest; rows and tokens are counted over
@@ -88,7 +89,7 @@ def train_with_workers(task: BenchmarkTask) -> Timing:
         timings = list(worker_processes(count).map(train_together, [config] * count))
     except BrokenBarrierError:
         raise ExperimentError(f"{count} processes of the benchmark did not start together") from None
-    return Timing(
+    return SideTiming(
         seconds=max(timing.seconds for timing in timings),
         rows=sum(timing.rows for timing in timings),
         tokens=sum(timing.tokens for timing in timings),
@@ -113,7 +114,7 @@ def prepare_worker(together: Any) -> None:
     prepare_process(1)
 
 
-def train_together(config: RunConfig) -> Timing:
+def train_together(config: RunConfig) -> SideTiming:
     """Train in this process when all others are ready too."""
     task = BenchmarkTask(config)
     _ = task.data  # read before the clocks run
@@ -121,12 +122,12 @@ def train_together(config: RunConfig) -> Timing:
     return train_with_lightning(task)
 
 
-def train_with_a_plain_loop(task: BenchmarkTask) -> Timing:
+def train_with_a_plain_loop(task: BenchmarkTask) -> SideTiming:
     """Train the same network in the bare loop, in the configured precision."""
     return train_in_a_bare_loop(task, task.network(), task.config.trainer.precision)
 
 
-def train_in_a_bare_loop(task: BenchmarkTask, network: nn.Module, precision: str = "32-true") -> Timing:
+def train_in_a_bare_loop(task: BenchmarkTask, network: nn.Module, precision: str = "32-true") -> SideTiming:
     """Train a network on the task's length-grouped batches in the shortest loop: no curve, no guard, no file.
 
     Args:
@@ -146,10 +147,13 @@ def train_in_a_bare_loop(task: BenchmarkTask, network: nn.Module, precision: str
     clip = task.config.trainer.gradient_clip_val
     updated = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     arithmetic = forward_arithmetic(precision)
+    ours = network if isinstance(network, Network) else None  # whose scheme may have recipes
     batches = task.data.train_dataloader()
     work, steps = Work(), 0
     started = time.perf_counter()
     for batch in batches:
+        if ours and not steps:
+            ours.prepare(batch["input_ids"], batch["attention_mask"])
         with arithmetic:
             loss = loss_function(network(batch["input_ids"], batch["attention_mask"]), batch["labels"])
         optimizer.zero_grad()
@@ -157,10 +161,12 @@ def train_in_a_bare_loop(task: BenchmarkTask, network: nn.Module, precision: str
         if clip:
             torch.nn.utils.clip_grad_norm_(updated, clip)
         optimizer.step()
+        if ours:
+            ours.after_step()
         schedule.step()
         work.add(batch["attention_mask"])
         steps += 1
-    return Timing(
+    return SideTiming(
         seconds=time.perf_counter() - started,
         rows=work.rows,
         tokens=work.tokens,
@@ -184,7 +190,7 @@ def forward_arithmetic(precision: str) -> AbstractContextManager[object]:
     raise ExperimentError(f"the plain loop trains in 32-true or bf16-mixed, not in {precision}")
 
 
-def train_peer(name: str, task: BenchmarkTask) -> Timing:
+def train_peer(name: str, task: BenchmarkTask) -> SideTiming:
     """Train a network of others in the bare loop.
 
     Raises:
@@ -196,7 +202,7 @@ def train_peer(name: str, task: BenchmarkTask) -> Timing:
     return train_in_a_bare_loop(task, build_peer(name, task))
 
 
-def train_hugging_face(name: str, task: BenchmarkTask) -> Timing:
+def train_hugging_face(name: str, task: BenchmarkTask) -> SideTiming:
     """Train BERT in the ``Trainer`` of ``transformers``, which draws and pads its own batches.
 
     Raises:
@@ -210,7 +216,7 @@ def train_hugging_face(name: str, task: BenchmarkTask) -> Timing:
     return hugging_face_trainer.train_with_random_batches(task)
 
 
-SIDES: dict[str, Callable[[BenchmarkTask], Timing]] = {
+SIDES: dict[str, Callable[[BenchmarkTask], SideTiming]] = {
     "lightning": train_with_lightning,
     "workers": train_with_workers,
     "plain": train_with_a_plain_loop,
@@ -221,7 +227,7 @@ SIDES: dict[str, Callable[[BenchmarkTask], Timing]] = {
 """What trains the task once, by the name of its side."""
 
 
-def named_side(name: str) -> Callable[[BenchmarkTask], Timing]:
+def named_side(name: str) -> Callable[[BenchmarkTask], SideTiming]:
     """Return a side by its name.
 
     Raises:

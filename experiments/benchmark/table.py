@@ -93,7 +93,7 @@ def setting_of(config: RunConfig, series: str, **other: str) -> dict[str, str]:
     model, data = config.model, config.data
     return {
         "series": series,
-        "task": "classification",
+        "task": config.task,
         "variant": model.variant,
         "layers": str(model.depth),
         "width": str(model.width),

@@ -39,7 +39,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
+class SideTiming:
     """What one side took for the task."""
 
     seconds: float

@@ -13,7 +13,7 @@ from tiny_runs import tiny_run
 
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import measure
-from experiments.benchmark.task import BenchmarkTask, Timing
+from experiments.benchmark.task import BenchmarkTask, SideTiming
 from experiments.planning.run_config import RunConfig
 from lightning_modules.config import ModelConfig
 
@@ -96,10 +96,10 @@ def test_variants_end_in_the_table_and_on_the_page(
 def test_a_variant_that_did_not_train_to_the_end_is_no_measurement(
     config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stops_early(task: BenchmarkTask) -> Timing:
+    def stops_early(task: BenchmarkTask) -> SideTiming:
         planned = task.data.facts.steps_per_epoch
         steps = planned - 1 if task.config.model.variant == "plain" else planned
-        return Timing(seconds=1.0, rows=40, tokens=1_000, positions=1_250, steps=steps, parameters={})
+        return SideTiming(seconds=1.0, rows=40, tokens=1_000, positions=1_250, steps=steps, parameters={})
 
     monkeypatch.setattr(measure, "train_with_lightning", stops_early)
     with pytest.raises(SystemExit):

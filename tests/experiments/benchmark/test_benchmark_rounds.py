@@ -17,7 +17,7 @@ from experiments.benchmark import measure, sides
 from experiments.benchmark.measure import measure_pool, side_rounds
 from experiments.benchmark.rounds import matrix_product_rate, measured_rounds, order_of
 from experiments.benchmark.sides import SIDES
-from experiments.benchmark.task import BenchmarkTask, Timing
+from experiments.benchmark.task import BenchmarkTask, SideTiming
 from experiments.benchmark.whole_runs import note_finish, seconds_of_runs
 from experiments.errors import ExperimentError
 from experiments.making.messages import Event, Failed, Finished
@@ -33,8 +33,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
     return tiny_run(tmp_path_factory.mktemp("rounds"), stage="tune").config
 
 
-def timing(seconds: float) -> Timing:
-    return Timing(seconds=seconds, rows=40, tokens=1_000, positions=1_250, steps=8, parameters={})
+def timing(seconds: float) -> SideTiming:
+    return SideTiming(seconds=seconds, rows=40, tokens=1_000, positions=1_250, steps=8, parameters={})
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
@@ -51,7 +51,7 @@ def test_every_side_stands_twice_at_every_position(count: int) -> None:
 def test_a_round_measures_every_side_once_after_a_warm_up() -> None:
     measured: list[str] = []
 
-    def measuring(name: str) -> Timing:
+    def measuring(name: str) -> SideTiming:
         measured.append(name)
         return timing(float(len(measured)))
 
@@ -102,7 +102,7 @@ def test_sides_without_their_package_are_left_out_unless_they_are_asked_for(
 
 
 def test_sides_that_did_different_work_are_not_compared(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Timing(seconds=1.0, rows=40, tokens=999, positions=1_250, steps=8, parameters={})
+    other = SideTiming(seconds=1.0, rows=40, tokens=999, positions=1_250, steps=8, parameters={})
     monkeypatch.setitem(SIDES, "plain", lambda task: timing(1.0))
     monkeypatch.setitem(SIDES, "hf_bert", lambda task: other)
     with pytest.raises(ExperimentError, match="plain on 1000, hf_bert on 999"):

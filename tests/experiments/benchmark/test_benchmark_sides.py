@@ -14,7 +14,7 @@ from experiments.benchmark import sides
 from experiments.benchmark.peers import PEERS, build_peer
 from experiments.benchmark.sides import PACKAGES, SIDES
 from experiments.benchmark.table import OWN_SIDES
-from experiments.benchmark.task import BenchmarkTask, Timing, Work
+from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from lightning_modules.network.counting import flops_per_token
@@ -66,7 +66,7 @@ def test_both_our_sides_do_the_same_work_to_the_bit(config: RunConfig, precision
     plain = timings["plain"]
     assert plain.steps == task.data.facts.steps_per_epoch
     assert plain.tokens == int(task.data.encoded.splits["train"].lengths.sum())
-    assert not torch.equal(plain.parameters["head.weight"], untrained["head.weight"])
+    assert not torch.equal(plain.parameters["head.linear.weight"], untrained["head.linear.weight"])
     for name, timing in timings.items():
         assert (timing.steps, timing.rows, timing.tokens, timing.positions) == (
             plain.steps,
@@ -113,7 +113,7 @@ def test_work_is_counted_by_the_masks_of_the_batches() -> None:
     work.add(torch.tensor([[True, True, True], [True, False, False]]))
     work.add(torch.tensor([[1, 0], [1, 1]]))
     assert (work.rows, work.tokens, work.positions) == (4, 7, 10)
-    timing = Timing(seconds=2.0, rows=4, tokens=7, positions=10, steps=2, parameters={})
+    timing = SideTiming(seconds=2.0, rows=4, tokens=7, positions=10, steps=2, parameters={})
     assert timing.tokens_per_second == 3.5
 
 
