@@ -44,7 +44,7 @@ def build_conditions(
     Args:
         content: the grid file.
         layers: settings under every condition's own, the first one lowest.
-        overrides: settings above every condition's own; one of a swept value takes the place of all its values.
+        overrides: settings above every condition's own; one of a swept setting replaces all its values.
         tuning: the grid's trials.
     """
     entries = [parse_condition(entry) for entry in values_of(content, "conditions", optional=True)]
@@ -102,7 +102,7 @@ def parse_condition(entry: Any) -> dict[str, Any]:
 
 
 def sweep_cells(sweep: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every combination of the swept values, each checked for its type; an override leaves only itself."""
+    """Every combination of the swept values, each checked for its type. An override leaves only itself."""
     checked = {
         name: [checked_value(name, value) for value in values_of(sweep, name, "sweep.")]
         if name not in overrides

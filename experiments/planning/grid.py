@@ -1,12 +1,13 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
 A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``), among them ``seeds``,
-``conditions`` and a ``sweep`` in place of the general ones. Later layers win: base, corpus, condition, command line.
-What is swept or tuned has no other value: a condition that sets it is refused, the command line replaces a sweep, and
-it cannot set what is tuned. ``tuning.widen: N`` gives every tuned condition N trials beside the listed ones, beyond a
+of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). A corpus may have
+``seeds``, ``conditions`` and a ``sweep`` of its own. Later layers win: base, corpus, condition, command line.
+
+What is swept or tuned has no other value. A condition that sets it is refused. The command line may replace a sweep and
+cannot set what is tuned. ``tuning.widen: N`` gives every tuned condition N trials more than the listed ones, beyond a
 choice at the edge (:mod:`experiments.planning.widening`); the default is 0. A condition with ``sweep: false`` or
-``tune: false`` stays out: a bag of embeddings has no depth, so it is one row and one line in a figure.
+``tune: false`` stays out of it: a bag of embeddings has no depth, so it is one row and one line in a figure.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Grid:
 
     @property
     def is_widened(self) -> bool:
-        """Whether every tuned condition gets further trials beside the listed ones."""
+        """Whether every tuned condition gets more trials than the listed ones."""
         return self.tuning is not None and self.tuning.widen > 0
 
     @classmethod
@@ -133,7 +134,7 @@ class Grid:
 
 
 def grid_path(name: str) -> Path:
-    """Return the file of a named grid, or the path itself where it is a file."""
+    """The file of a named grid, or the path itself if it is a file."""
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise ExperimentError(f"grid file {name} does not exist")
@@ -145,7 +146,7 @@ def grid_path(name: str) -> Path:
 def corpus_arguments(
     base: Mapping[str, Any], special: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield the options that name the corpus: its Hub id where the grid knows one, else what was given."""
+    """Yield the options that name the corpus: its Hub id if the grid knows one, else what was given."""
     default = {"corpus": DataConfig.corpus} | mapping_of(base, "data")
     chosen = default | mapping_of(overrides, "data")
     if slug_of(PurePath(default["corpus"]).name) == slug_of(PurePath(chosen["corpus"]).name):

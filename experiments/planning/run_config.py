@@ -1,4 +1,4 @@
-"""The complete configuration of one run, as it stands in ``config.yaml`` and as ``experiments.train`` reads it."""
+"""The complete configuration of one run, as ``config.yaml`` holds it and ``experiments.train`` reads it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ProbesConfig:
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """Everything that decides the numbers of a run, and what is measured meanwhile."""
+    """Everything that decides the numbers of a run, and what is measured while it trains."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -119,7 +119,7 @@ class RunConfig:
         """Return this configuration with some values changed, by dotted names such as ``model.layers``.
 
         Raises:
-            ConfigurationError, DataError, ExperimentError: where the values together are out of range.
+            ConfigurationError, DataError, ExperimentError: if the values together are out of range.
         """
         return replaced(self, nest(values))
 
@@ -140,7 +140,7 @@ class RunConfig:
         return {"seed_everything": seed, **sections}
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that decides the numbers but the seed: no path, no probes, no other corpus's options.
+        """Everything that decides the numbers except the seed: no path, no probes, no other corpus's options.
 
         Records carry this; a corpus is named by its slug and known by its fingerprint, wherever it was read from.
         """

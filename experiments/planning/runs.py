@@ -1,4 +1,4 @@
-"""One run of a grid: what is trained, with which seed, and where its folder stands."""
+"""One run of a grid: what is trained, with which seed, in which folder."""
 
 from __future__ import annotations
 

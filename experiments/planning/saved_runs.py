@@ -24,8 +24,8 @@ def load_run_config(folder: Path) -> RunConfig:
     """Return the configuration in a run folder, whether a grid or LightningCLI wrote it.
 
     Raises:
-        ExperimentError: where the file is missing, unreadable or holds an unknown option.
-        ConfigurationError, DataError: where a value is out of range.
+        ExperimentError: if the file is missing, is unreadable or holds an unknown option.
+        ConfigurationError, DataError: if a value is out of range.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
@@ -36,12 +36,12 @@ def load_run_config(folder: Path) -> RunConfig:
 def run_config_of(settings: Mapping[str, Any]) -> RunConfig:
     """Return the configuration that the options of ``experiments.train`` describe.
 
-    Of the trainer's flags those count that decide a run's numbers. What LightningCLI adds (``ckpt_path``,
-    ``weights_only``, folders, the linked seeds) is left aside.
+    Of the trainer's flags, only those count that decide a run's numbers. What LightningCLI adds (``ckpt_path``,
+    ``weights_only``, folders, the linked seeds) is ignored.
 
     Raises:
-        ExperimentError: where an option of the model or the data is not known.
-        ConfigurationError, DataError: where a value is out of range.
+        ExperimentError: if an option of the model or the data is unknown.
+        ConfigurationError, DataError: if a value is out of range.
     """
     known = {entry.name for entry in fields(TrainerConfig)}
     trainer = {name: value for name, value in section(settings, "trainer").items() if name in known}
@@ -63,7 +63,7 @@ def section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a section of the settings; an absent one is empty.
 
     Raises:
-        ExperimentError: where it holds anything but names and values.
+        ExperimentError: if it holds anything but names and values.
     """
     values = settings.get(name) or {}
     if not isinstance(values, Mapping):
@@ -90,7 +90,7 @@ def run_folder(name: str) -> Path:
     """Return the run folder that a person named.
 
     Raises:
-        ExperimentError: where there is none; the message names the nearest sibling or the runs below.
+        ExperimentError: if it does not exist; the message names the nearest sibling or the runs below.
     """
     folder = existing_folder(name)
     if is_run_folder(folder):
@@ -102,7 +102,7 @@ def existing_folder(name: str) -> Path:
     """Return a folder that a person named.
 
     Raises:
-        ExperimentError: where it does not exist; the message names the nearest sibling.
+        ExperimentError: if it does not exist; the message names the nearest sibling.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
