@@ -50,8 +50,8 @@ def test_a_report_keeps_other_reports_waiting_until_its_last_file(
     taken = []
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            done = function(*given)
+        def call(*given: Any, **options: Any) -> Any:
+            done = function(*given, **options)
             taken.append(is_taken(tmp_path))
             return done
 
