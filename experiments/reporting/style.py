@@ -125,15 +125,21 @@ def headline(figure: Figure, text: str) -> None:
 
 
 def save_png(figure: Figure, path: Path) -> Path:
-    """Write a PNG whose bytes depend on the picture alone: no date, no version of the software."""
+    """Write a PNG whose bytes depend on the picture alone: no date, no version of the software.
+
+    Its colours are a palette of 256, which takes a third of the space.
+    """
     import io
 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
     from experiments.runs.files import write_atomically
 
-    buffer = io.BytesIO()
+    drawn, small = io.BytesIO(), io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+    figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    with Image.open(drawn) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    write_atomically(path, small.getvalue())
     return path

@@ -200,7 +200,7 @@ def make_record(
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
-        history=five_digits(finite_or_none(ending.history)),  # the step that diverged may have been kept
+        history=finite_or_none(five_digits(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from synthetic_records import make_record
 
 from experiments.paths import RESULTS
-from experiments.runs.canonical import finite_or_none
+from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.errors import RecordError
 from experiments.runs.files import read_record, write_record
 from experiments.runs.naming import cell_name, order_conditions, run_name
@@ -238,3 +238,21 @@ def test_conditions_stand_in_the_order_of_the_grid_with_baselines_last() -> None
         "bag_of_embeddings",
         "tfidf_logistic_regression",
     ]
+
+
+@given(st.floats(-1e300, 1e300, allow_subnormal=False))
+def test_a_number_of_a_curve_keeps_five_significant_digits(value: float) -> None:
+    short = five_digits(value)
+    assert short == pytest.approx(value, rel=5e-5, abs=0)
+    assert five_digits(short) == short
+    assert len(repr(abs(short)).partition("e")[0].replace(".", "").strip("0")) <= 5
+
+
+def test_steps_and_what_is_missing_stay_as_they_are() -> None:
+    curves = {"step": [1234567, 2**40], "loss": [1.23456789, None, 0.0], "blocks": [[1e-12, 123456.0]], "on": True}
+    assert five_digits(curves) == {
+        "step": [1234567, 2**40],
+        "loss": [1.2346, None, 0.0],
+        "blocks": [[1e-12, 123460.0]],
+        "on": True,
+    }
