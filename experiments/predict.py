@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_modules.config import FILE_FORMATS
+from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.parser import StrictParser
@@ -71,7 +71,7 @@ def format_of(path: Path) -> str:
     Raises:
         ExperimentError: where it names none that is known.
     """
-    ending = path.suffix.removeprefix(".").lower()
+    ending = file_format_of(path.name)
     if ending not in FILE_FORMATS:
         raise ExperimentError(
             f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"

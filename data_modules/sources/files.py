@@ -19,7 +19,7 @@ from data_modules.mapped import PIECE
 from data_modules.sources.opened import located, plain_file, refuse_long_lines
 from data_modules.sources.separated import MOST_COLUMNS, separated_pieces
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
-from data_modules.sources.tables import raw_corpus, require_columns
+from data_modules.sources.tables import HALF_CHARACTER, raw_corpus, require_columns
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 UNNAMED_INDEX = "__index_level_"
@@ -29,8 +29,11 @@ UNNAMED_INDEX = "__index_level_"
 def read_table(
     path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Read a file as :func:`read_pieces` does, as one table."""
-    return pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
+    """Read a file as :func:`read_pieces` does, as one table, which any format can hold: without half characters."""
+    table = pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
+    if file_format == "jsonl":
+        table = table.map(lambda cell: HALF_CHARACTER.sub("", cell) if isinstance(cell, str) else cell)
+    return table
 
 
 def read_pieces(

@@ -17,7 +17,7 @@ from data_modules.config import FILE_FORMATS, DataConfig, file_format_of
 from data_modules.errors import DataError
 from data_modules.mapped import PIECE
 from data_modules.sources.files import class_labels, selected_pieces
-from data_modules.sources.network import offline
+from data_modules.sources.network import offline, reason_of
 from data_modules.sources.opened import located, plain_file
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
 from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
@@ -138,10 +138,9 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
             if any((folder / mark).is_file() for mark in SAVED_MARKS):
                 loaded = load_from_disk(str(folder))
             else:
-                loaded = load_dataset(str(folder), cache_dir=scratch)
+                loaded = load_dataset(str(folder), config.configuration, cache_dir=scratch)
         except Exception as error:  # what the many readers behind it raise has no common base
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"the folder {folder.name} cannot be read as a data set: {reason}") from error
+            raise DataError(f"the folder {folder.name} cannot be read as a data set: {reason_of(error)}") from error
         splits = DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
         columns = columns_of(config)
         if config.group_column is None and all("group" in rows.column_names for rows in splits.values()):
@@ -252,6 +251,6 @@ def source(config: DataConfig) -> Source:
     return Source(
         slug=config.slug,
         description=f"folder:{folder.name}",
-        key=digest("folder", content, columns_of(config), config.encoding),
+        key=digest("folder", content, columns_of(config), config.encoding, config.configuration),
         load=partial(_load, folder, config),
     )
