@@ -140,6 +140,17 @@ def test_files_named_after_splits_are_read_as_single_files_are(separator: str, t
     assert classes(corpus, "validation") == {f'"{text}': name for text, name in TEST.items()} | {"NA": "pos"}
 
 
+def test_several_files_of_a_split_with_marks_in_their_texts_are_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        lines = ["text,label", *(f"{text} of {number},{name}" for text, name in TRAIN.items())]
+        (tmp_path / f"train-{number}.csv").write_text("\n".join(lines))
+    corpus = prepared(tmp_path)
+    assert sum(len(rows) for rows in corpus.splits.values()) == 80
+    (tmp_path / "train-2.csv").write_text("\n".join(["text,label", '"a,neg', "b,pos", '"c,pos']))
+    with pytest.raises(DataError, match=r"train-2\.csv has texts with quotation marks"):
+        prepared(tmp_path)
+
+
 def test_one_of_several_configurations_is_chosen_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "both"
     folder.mkdir()
