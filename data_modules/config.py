@@ -21,7 +21,7 @@ ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_j
 TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
 TEXT_SETTINGS = (
     "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
-    "encoding", "revision", "docstrings", "listops",
+    "encoding", "configuration", "revision", "docstrings", "listops",
 )  # fmt: skip
 """Fields that decide which text is read."""
 SPLIT_SETTINGS = (
@@ -103,6 +103,9 @@ class DataConfig:
 
     encoding: str = field(default="utf-8", metadata={"since": 2})
     """Encoding of csv, tsv, jsonl and text files, such as ``latin-1`` or ``gb18030``."""
+
+    configuration: str | None = field(default=None, metadata={"since": 2})
+    """Configuration of a data set that has several, such as ``sst2`` of the Hub's ``nyu-mll/glue``."""
 
     revision: str | None = None
     """Git revision of a Hub data set."""
@@ -223,7 +226,8 @@ class DataConfig:
         """Short name of the corpus in folders and tables: the last part of a path or Hub id, or a file's name."""
         if self.corpus in FILE_FORMATS and self.train_file:
             return slug_of(PurePath(without_compression(self.train_file)).stem)
-        return slug_of(PurePath(self.corpus.rstrip("/")).name)
+        name = PurePath(self.corpus.rstrip("/")).name
+        return slug_of(name if self.configuration is None else f"{name}_{self.configuration}")
 
 
 def without_compression(name: str) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from data_modules.batches.augmentation import AugmentedBatches, EpochOrder
 from data_modules.batches.batching import Batch, BatchDataset, BatchOrder, EvaluationOrder
 from data_modules.batches.sharing import ALONE, Share
+from data_modules.errors import DataError
 from data_modules.mapped import mapped_permutation
 from data_modules.text_base import TextBase
 from data_modules.tokens.encoding import EncodedSplit, pack
@@ -67,6 +68,7 @@ class TextDataModule(TextBase):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, in an order that depends on ``data.seed`` and the epoch alone."""
+        self._refuse_overfitting()
         config = self.config
         split = self.encoded.splits["train"]
         plain, padding_id = config.augmentation == "none", self.encoded.tokenizer.padding_id
@@ -95,6 +97,11 @@ class TextDataModule(TextBase):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the test batches in stage ``final``, the validation batches in stage ``tune``."""
         return self.test_dataloader() if self.config.stage == "final" else self.val_dataloader()
+
+    def _refuse_overfitting(self) -> None:
+        """Refuse a flag of Lightning's trainer that would put single rows in place of batches."""
+        if getattr(self.trainer, "overfit_batches", 0):
+            raise DataError("trainer.overfit_batches is not supported; use data.max_train_rows for a few training rows")
 
     def train_sample_dataloader(self) -> DataLoader[Batch]:
         """Return a fixed sample of at most 2,000 training rows, the same for every seed, as evaluation batches."""

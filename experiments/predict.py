@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_modules.config import FILE_FORMATS
+from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.parser import StrictParser
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if parsed.text:
             answer_texts(folder, parsed.text)
         else:
-            answer_file(folder, Path(parsed.file).expanduser(), parsed.text_column, parsed.output)
+            answer_file(folder, Path(parsed.file).expanduser(), parsed.text_column, parsed.output, parsed.encoding)
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
@@ -49,6 +49,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--text", type=str, action="append", help="a text to classify; may be repeated")
     parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
+    parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
     parser.add_argument("--output", type=str, help="file to write (default: CSV on standard output)")
     return parser.parse_args(list(arguments))
 
@@ -71,7 +72,7 @@ def format_of(path: Path) -> str:
     Raises:
         ExperimentError: where it names none that is known.
     """
-    ending = path.suffix.removeprefix(".").lower()
+    ending = file_format_of(path.name)
     if ending not in FILE_FORMATS:
         raise ExperimentError(
             f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"
@@ -90,7 +91,7 @@ def answer_texts(folder: Path, texts: list[str]) -> None:
     Console().print(table)
 
 
-def answer_file(folder: Path, path: Path, text_column: str, output: str | None) -> None:
+def answer_file(folder: Path, path: Path, text_column: str, output: str | None, encoding: str = "utf-8") -> None:
     """Write the rows of a file with their classes and probabilities.
 
     Raises:
@@ -99,7 +100,7 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None) 
     from data_modules.sources.files import read_table
     from data_modules.sources.tables import require_columns
 
-    table = read_table(path, format_of(path))
+    table = read_table(path, format_of(path), encoding)
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
     from experiments.runs.inference import add_answers, texts_of, write_table  # torch and Lightning take seconds
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from data_modules.batches.sharing import ALONE, Share
 from data_modules.mapped import mapped_permutation
@@ -52,7 +52,22 @@ class BatchDataset(Dataset[Batch]):
         return batch
 
 
-class BatchOrder(Sampler[NDArray[np.int64]]):
+class WholeBatches(DistributedSampler[NDArray[np.int64]]):
+    """A sampler whose items are the rows of whole batches, which processes share by :class:`Share`.
+
+    Lightning puts a sampler of its own, of single rows, in place of one that is not distributed already; hence the base
+    class, of which nothing is used.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is yielded next."""
+        self.epoch = epoch
+
+
+class BatchOrder(WholeBatches):
     """Yields the row indices of each training batch; every row once per epoch.
 
     Lightning calls :meth:`set_epoch` on a loader's ``sampler`` before every epoch, after a resume too, so epoch k has
@@ -75,16 +90,12 @@ class BatchOrder(Sampler[NDArray[np.int64]]):
         length_grouped: bool = True,
         share: Share = ALONE,
     ) -> None:
+        super().__init__()
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
         self.length_grouped = length_grouped
         self.share = share
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is yielded next."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
@@ -104,7 +115,7 @@ class BatchOrder(Sampler[NDArray[np.int64]]):
             yield order[index * self.batch_size : (index + 1) * self.batch_size]
 
 
-class EvaluationOrder(Sampler[NDArray[np.int64]]):
+class EvaluationOrder(WholeBatches):
     """Yields the given rows in batches, shortest first, which wastes least on padding; the same order every time.
 
     Args:
@@ -124,6 +135,7 @@ class EvaluationOrder(Sampler[NDArray[np.int64]]):
         rows: NDArray[np.int64] | None = None,
         share: Share = ALONE,
     ) -> None:
+        super().__init__()
         rows = np.arange(len(lengths)) if rows is None else rows
         order = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
         self.batches = [share.of(batch) for batch in share.batches(order, batch_size)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 from pyarrow import parquet
 
 from data_modules.cache import digest, file_digest
@@ -20,7 +19,7 @@ from data_modules.mapped import PIECE
 from data_modules.sources.opened import located, plain_file, refuse_long_lines
 from data_modules.sources.separated import MOST_COLUMNS, separated_pieces
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
-from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
+from data_modules.sources.tables import HALF_CHARACTER, raw_corpus, require_columns
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 UNNAMED_INDEX = "__index_level_"
@@ -30,12 +29,19 @@ UNNAMED_INDEX = "__index_level_"
 def read_table(
     path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Read a file as :func:`read_pieces` does, as one table."""
-    return pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
+    """Read a file as :func:`read_pieces` does, as one table, which any format can hold: without half characters."""
+    table = pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
+    if file_format == "jsonl":
+        table = table.map(lambda cell: HALF_CHARACTER.sub("", cell) if isinstance(cell, str) else cell)
+    return table
 
 
 def read_pieces(
-    path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
+    path: Path,
+    file_format: str,
+    encoding: str = "utf-8",
+    names: Sequence[str] | None = None,
+    by_name: str | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Read a file, ``PIECE`` rows at a time; cells of text formats stay text, so ``NA`` and ``007`` are what they are.
 
@@ -44,6 +50,7 @@ def read_pieces(
         file_format: one of ``csv``, ``tsv``, ``jsonl``, ``parquet``.
         encoding: encoding of its text.
         names: names of the columns of a csv or tsv file without a header.
+        by_name: a column whose class indices are to be replaced by the names that ``datasets`` noted in a Parquet file.
 
     Raises:
         DataError: it is missing, empty, in another encoding or not in its format, or a line or row is out of bounds.
@@ -53,7 +60,7 @@ def read_pieces(
     rows = 0
     try:
         with plain_file(path, None if file_format == "parquet" else encoding) as plain:
-            for piece in _pieces(plain, file_format, names):
+            for piece in _pieces(plain, file_format, names, by_name):
                 rows += len(piece)
                 yield piece
     except DataError:
@@ -76,27 +83,27 @@ def _missing(path: Path) -> str:
     return f"the file {path} does not exist{near if 'did you mean' in near else ''}"
 
 
-def _pieces(path: Path, file_format: str, names: Sequence[str] | None) -> Iterator[pd.DataFrame]:
+def _pieces(path: Path, file_format: str, names: Sequence[str] | None, by_name: str | None) -> Iterator[pd.DataFrame]:
     if file_format == "parquet":
-        return _parquet_pieces(path)
+        return _parquet_pieces(path, by_name)
     refuse_long_lines(path)
     return _jsonl_pieces(path) if file_format == "jsonl" else separated_pieces(path, SEPARATORS[file_format], names)
 
 
-def _parquet_pieces(path: Path) -> Iterator[pd.DataFrame]:
-    """Read a Parquet file; what pandas kept as an index is a column, and ClassLabels are the names they stand for."""
+def _parquet_pieces(path: Path, by_name: str | None) -> Iterator[pd.DataFrame]:
+    """Read a Parquet file; what pandas kept as a named index is a column, whole numbers stay whole in spite of gaps."""
     with parquet.ParquetFile(path) as file:
-        columns = [column for column in file.schema_arrow if not column.name.startswith(UNNAMED_INDEX)]
+        columns = [name for name in file.schema_arrow.names if not name.startswith(UNNAMED_INDEX)]
         if len(columns) > MOST_COLUMNS:
             raise DataError(f"{path.name} has {len(columns):,} columns; at most {MOST_COLUMNS:,} are read")
-        whole = [column.name for column in columns if pa.types.is_integer(column.type)]
-        gaps = [name for name in whole if file.read([name]).column(0).null_count]
-        classes = class_labels(file.schema_arrow.metadata)
-        for batch in file.iter_batches(PIECE, columns=[column.name for column in columns]):
-            piece = with_gaps(batch.to_pandas(ignore_metadata=True), gaps)
-            for name in classes.keys() & set(whole):
-                piece[name] = [_class_name(value, classes[name], path.name) for value in piece[name]]
-            yield piece
+        classes = class_labels(file.schema_arrow.metadata).get(by_name or "")
+        for batch in file.iter_batches(PIECE, columns=columns):
+            piece = batch.to_pandas(integer_object_nulls=True)
+            if any(name is not None for name in piece.index.names):
+                piece = piece.reset_index()
+            if classes is not None:
+                piece[by_name] = [_class_name(value, classes, path.name) for value in piece[by_name]]
+            yield piece[columns]
 
 
 def class_labels(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
@@ -155,7 +162,7 @@ def selected_pieces(
     sparse = file_format == "jsonl"
     in_every_piece = {field: named[field] for field in named if not sparse or field == "data.group_column"}
     present: dict[str, None] = {}
-    for piece in read_pieces(path, file_format, config.encoding, config.columns):
+    for piece in read_pieces(path, file_format, config.encoding, config.columns, columns.get("label")):
         present |= dict.fromkeys(piece.columns)
         require_columns(path.name, list(piece.columns), in_every_piece)
         yield piece.reindex(columns=list(dict.fromkeys(columns.values())))

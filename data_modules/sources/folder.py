@@ -16,9 +16,10 @@ from data_modules.cache import digest, file_digest
 from data_modules.config import FILE_FORMATS, DataConfig, file_format_of
 from data_modules.errors import DataError
 from data_modules.mapped import PIECE
-from data_modules.sources.files import class_labels, selected_pieces
-from data_modules.sources.network import offline
+from data_modules.sources.files import SEPARATORS, class_labels, selected_pieces
+from data_modules.sources.network import offline, reason_of
 from data_modules.sources.opened import located, plain_file
+from data_modules.sources.separated import marks_hold_cells_together
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
 from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 SAVED_MARKS = ("dataset_dict.json", "state.json")
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("dev", "valid", "val"), "validation")
 """What folders and files call a split."""
-SEPARATED = ("csv", "tsv")
 WITHOUT_CLASS = ("unsup",)
 """Folders of texts without a class beside those of the classes, as in the corpus aclImdb."""
 
@@ -129,6 +129,7 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
     if (files := separated_files(folder)) is not None:
         return _read_separated(files, config)
     _refuse_other_orders(folder, config.label_column)
+    _refuse_marks_that_are_text(folder)
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
     from datasets.utils.logging import disable_progress_bar
 
@@ -138,10 +139,9 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
             if any((folder / mark).is_file() for mark in SAVED_MARKS):
                 loaded = load_from_disk(str(folder))
             else:
-                loaded = load_dataset(str(folder), cache_dir=scratch)
+                loaded = load_dataset(str(folder), config.configuration, cache_dir=scratch)
         except Exception as error:  # what the many readers behind it raise has no common base
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"the folder {folder.name} cannot be read as a data set: {reason}") from error
+            raise DataError(f"the folder {folder.name} cannot be read as a data set: {reason_of(error)}") from error
         splits = DatasetDict({"train": loaded}) if isinstance(loaded, Dataset) else loaded
         columns = columns_of(config)
         if config.group_column is None and all("group" in rows.column_names for rows in splits.values()):
@@ -170,12 +170,27 @@ def _refuse_other_orders(folder: Path, label: str | None) -> None:
             )
 
 
+def _refuse_marks_that_are_text(folder: Path) -> None:
+    """Refuse csv and tsv files in which ``datasets`` would take quotation marks of the texts for ends of cells.
+
+    Raises:
+        DataError: a file has such marks.
+    """
+    for path in sorted(path for path in folder.rglob("*.?sv") if file_format_of(path.name) in SEPARATORS):
+        with plain_file(path, "utf-8") as plain:
+            if not marks_hold_cells_together(plain, SEPARATORS[file_format_of(path.name)]):
+                raise DataError(
+                    f"{path.name} has texts with quotation marks, which a folder of several files cannot be read with; "
+                    "keep one file for each split (train.csv, test.csv), or name them with data.train_file"
+                )
+
+
 def separated_files(folder: Path) -> dict[str, Path] | None:
     """Return the csv or tsv file of each split, where the folder holds such files alone, named after the splits."""
     paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     tables = [path for path in paths if file_format_of(path.name) in (*FILE_FORMATS, "json", "arrow", "txt")]
     named = {SPLIT_NAMES.get(path.name.split(".")[0].lower(), ""): path for path in tables}
-    fits = all(file_format_of(path.name) in SEPARATED for path in tables) and len(named) == len(tables)
+    fits = all(file_format_of(path.name) in SEPARATORS for path in tables) and len(named) == len(tables)
     return named if fits and "train" in named and "" not in named else None
 
 
@@ -252,6 +267,6 @@ def source(config: DataConfig) -> Source:
     return Source(
         slug=config.slug,
         description=f"folder:{folder.name}",
-        key=digest("folder", content, columns_of(config), config.encoding),
+        key=digest("folder", content, columns_of(config), config.encoding, config.configuration),
         load=partial(_load, folder, config),
     )

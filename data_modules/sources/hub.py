@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_modules.cache import digest
-from data_modules.config import FILE_FORMATS, DataConfig, file_format_of, slug_of
+from data_modules.config import FILE_FORMATS, DataConfig, file_format_of
 from data_modules.errors import DataError, nearest
-from data_modules.sources.network import is_cached, is_reachable, offline
+from data_modules.sources.network import is_cached, is_reachable, offline, reason_of
 from data_modules.sources.source import Source, columns_of
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def _fetch(known: KnownDataset) -> DatasetDict:
         try:
             return load_dataset(known.id, known.configuration, revision=known.revision)
         except (DatasetNotFoundError, ValueError, OSError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"the Hub data set {known.id!r} cannot be loaded: {reason}") from error
+            raise DataError(f"the Hub data set {known.id!r} cannot be loaded: {reason_of(error)}") from error
     disable_progress_bar()
     try:
         with offline():
@@ -97,10 +96,10 @@ def _identify(config: DataConfig, embedded: Sequence[str]) -> tuple[str, KnownDa
         kind = ending if ending in FILE_FORMATS else "csv"
         raise DataError(f"data.corpus is a file; pass --data.corpus {kind} --data.train_file {name}")
     if name in KNOWN:
-        return name, KNOWN[name]
+        return config.slug, KNOWN[name]
     if HUB_ID.fullmatch(name):
         known = next((item for item in KNOWN.values() if item.id == name), KnownDataset(name))
-        return slug_of(name.split("/")[1]), known
+        return config.slug, known
     hint = nearest(name, [*embedded, *FILE_FORMATS, *KNOWN])
     raise DataError(
         f"data.corpus is {name!r}, which is no known corpus, no folder that exists and no Hub id (owner/name){hint}"
@@ -114,7 +113,11 @@ def source(config: DataConfig, embedded: Sequence[str]) -> Source:
         DataError: it is not known, cannot be reached, or lacks a column.
     """
     slug, known = _identify(config, embedded)
-    known = replace(known, revision=config.revision or known.revision)
+    known = replace(
+        known,
+        revision=config.revision or known.revision,
+        configuration=config.configuration or known.configuration,
+    )
     fetched = _fetch(known)
     from data_modules.sources.folder import corpus_of
 

@@ -70,3 +70,11 @@ def offline() -> Iterator[None]:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE = before
+
+
+def reason_of(error: Exception) -> str:
+    """Return why ``datasets`` could not load a data set, in one line; one of several configurations is asked for."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    if lines[0].startswith("Config name is missing"):
+        return f"it has several configurations; choose one with data.configuration ({' '.join(lines[1:2]).strip()})"
+    return lines[0]

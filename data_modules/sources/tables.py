@@ -221,4 +221,4 @@ def _indices(labels: pd.Series, index: dict[str, int]) -> NDArray[np.int64]:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)

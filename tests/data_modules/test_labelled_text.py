@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
 
 from data_modules.config import ListOpsOptions
 from data_modules.errors import DataError
@@ -56,6 +62,78 @@ def test_lightning_sets_the_epoch_of_the_order() -> None:
     _set_sampler_epoch(loader, 0)
     assert first != second
     assert [batch["rows"].tolist() for batch in loader] == first
+
+
+class RowsSeen(LightningModule):
+    """Notes the rows of every batch, by what the trainer does with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[str, list[int]] = {"train": [], "validation": []}
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        self.seen["train"] += batch["rows"].tolist()
+        return self.weight * 0
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.seen["validation"] += batch["rows"].tolist()
+
+    def predict_step(self, batch: Any, index: int) -> list[int]:
+        return batch["rows"].tolist()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(**flags: Any) -> Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "barebones": False}
+    return Trainer(accelerator="cpu", max_epochs=1, enable_model_summary=False, num_sanity_val_steps=0, **quiet | flags)
+
+
+def test_a_plain_trainer_sees_every_row_once() -> None:
+    model, data = RowsSeen(), module(stage="final")
+    trainer().fit(model, datamodule=data)
+    assert sorted(model.seen["train"]) == list(range(2_100)) and sorted(model.seen["validation"]) == list(range(100))
+
+
+@pytest.mark.parametrize("stage", ["tune", "final"])
+def test_a_plain_trainer_predicts_the_split_that_the_stage_may_see(stage: str) -> None:
+    data = module(stage=stage)
+    batches = trainer().predict(RowsSeen(), datamodule=data)
+    expected = data.test_dataloader() if stage == "final" else data.val_dataloader()
+    assert batches == [batch["rows"].tolist() for batch in expected]
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+import test_labelled_text as tests
+
+class Told(tests.RowsSeen):
+    def on_train_end(self):
+        Path(sys.argv[2], str(self.global_rank)).write_text(str(self.seen))
+
+tests.trainer(devices=2, strategy="ddp_fork").fit(Told(), datamodule=tests.module())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes by forking")
+def test_two_processes_of_a_plain_trainer_share_every_row(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWO_PROCESSES, __file__, str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."})
+    parts = [ast.literal_eval(path.read_text()) for path in sorted(tmp_path.glob("[01]"))]
+    assert len(parts) == 2
+    for split, rows in {"train": 2_100, "validation": 100}.items():
+        assert sorted(parts[0][split] + parts[1][split]) == list(range(rows))
+        assert min(len(part[split]) for part in parts) >= 0.4 * rows
+
+
+def test_overfitting_batches_is_refused_with_another_way() -> None:
+    with pytest.raises(DataError, match=r"trainer\.overfit_batches is not supported; use data\.max_train_rows"):
+        trainer(overfit_batches=1).fit(RowsSeen(), datamodule=module())
 
 
 def test_new_texts_are_encoded_as_the_corpus_was() -> None:

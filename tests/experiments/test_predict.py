@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from tiny_runs import make, tiny_run
 
 from data_modules.cleaning.prepared import prepare
+from data_modules.sources.files import read_table
 from experiments.planning.saved_runs import load_run_config
 from experiments.predict import main
 from experiments.runs.inference import TrainedModel
@@ -104,6 +106,15 @@ def test_a_file_comes_back_with_its_columns_and_the_answers(
     assert read["review"].tolist() == texts
     assert read["predicted"].tolist() == [CLASSES[index] for index in stored["predicted"]]
     np.testing.assert_allclose(read["probability_3"], stored["probability_3"], atol=1e-5)
+
+
+def test_a_compressed_file_in_another_encoding_comes_back_with_its_marks(run: Path, tmp_path: Path) -> None:
+    rows = ['"naïve" MAX 1 2 ]', "plain MIN 3 4 ]", 'MAX 5 ] "end"']
+    source, output = tmp_path / "rows.tsv.gz", tmp_path / "answers.tsv"
+    source.write_bytes(gzip.compress("\n".join(["id\ttext", *(f"00\t{text}" for text in rows)]).encode("latin-1")))
+    main([str(run), "--file", str(source), "--encoding", "latin-1", "--output", str(output)])
+    assert read_table(output, "tsv")["text"].tolist() == rows
+    assert read_table(output, "tsv")["id"].tolist() == ["00"] * 3
 
 
 def test_without_an_output_file_the_answers_are_csv_on_standard_output(

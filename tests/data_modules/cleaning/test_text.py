@@ -19,6 +19,7 @@ from data_modules.cleaning.text import clean_text, without_spans
         ("a\x00b\u200bc", "abc"),
         ("👩\u200d🔬 می\u200cخواهم", "👩\u200d🔬 می\u200cخواهم"),
         ("cafe\u0301 x² ½ Ａ", "café x² ½ Ａ"),
+        ("\u202bمرحبا\u202c \u200eabc\u200f \u2067x\u2069", "مرحبا abc x"),
         (" many\t\n spaces ", "many spaces"),
         ("<script>var x = 1;</script>text<!-- hidden -->", "text"),
         ("<SCRIPT src='x'>a</script >b<style>c</STYLE>d", "b d"),

@@ -12,6 +12,7 @@ import pytest
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
+from data_modules.sources.files import read_table
 from data_modules.sources.source import SPLITS
 from data_modules.sources.tables import one_spelling, raw_corpus
 
@@ -71,6 +72,15 @@ def test_half_a_character_goes_and_is_counted(tmp_path: Path) -> None:
     corpus = load(write(tmp_path, "jsonl", texts, ["p\ud83dos", "neg\udc00"] * 30))
     assert labels_of(corpus) == {f"{text} end": ("pos", "neg")[n % 2] for n, text in enumerate(TEXTS)}
     assert corpus.report["cleaning"]["train"]["control_characters"] == 60
+
+
+def test_a_table_that_was_read_can_be_written_in_any_format(tmp_path: Path) -> None:
+    table = read_table(Path(write(tmp_path, "jsonl", ["a \ud83d b", "c"], [["x"], 1.5])), "jsonl")
+    table.to_json(tmp_path / "again.jsonl", orient="records", lines=True, force_ascii=False)
+    assert read_table(tmp_path / "again.jsonl", "jsonl").to_dict("records") == [
+        {"text": "a  b", "label": ["x"]},
+        {"text": "c", "label": 1.5},
+    ]
 
 
 def test_a_whole_number_that_is_written_in_two_ways_is_one_class(tmp_path: Path) -> None:

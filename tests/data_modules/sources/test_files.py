@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pandas as pd
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from data_modules import cache
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
 from data_modules.labelled_text import TextDataModule
+from data_modules.sources.files import read_table
 from data_modules.sources.source import SPLITS
 
 CLASSES = ("red", "green", "blue")
@@ -245,6 +248,101 @@ def test_unfit_settings_get_one_clear_sentence(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(DataError, match=message):
             load(path, **settings)
+
+
+@pytest.mark.parametrize(("first", "second"), [("validation", "test"), ("train", "test"), ("train", "validation")])
+def test_two_splits_of_the_same_rows_are_refused(first: str, second: str, tmp_path: Path) -> None:
+    path, copy = write(tmp_path / "a.csv", table()), write(tmp_path / "b.csv", table())
+    other = write(tmp_path / "c.csv", table(30, start=100))
+    files = {"train_file": other, f"{first}_file": path, f"{second}_file": path}
+    with pytest.raises(DataError, match=rf"data\.{first}_file and data\.{second}_file are the same file, a\.csv"):
+        prepare(DataConfig(corpus="csv", **files))
+    with pytest.raises(DataError, match=r"hold the same, a\.csv and b\.csv"):
+        prepare(DataConfig(corpus="csv", **files | {f"{second}_file": copy}))
+
+
+def test_rows_that_validation_and_test_share_are_counted(tmp_path: Path) -> None:
+    starts = {"validation_file": 100, "test_file": 108}
+    files = {name: write(tmp_path / f"{name}.csv", table(12, start=start)) for name, start in starts.items()}
+    corpus = load(write(tmp_path / "a.csv", table()), **files)
+    assert corpus.report["duplicates"]["validation_rows_that_are_in_test"] == 4
+
+
+def test_a_folder_as_a_file_and_a_file_as_a_corpus_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder; pass a data set's folder as data.corpus"):
+        prepare(DataConfig(corpus="csv", train_file=str(tmp_path)))
+    for name, kind in {"a.json": "jsonl", "a.csv.gz": "csv", "a.tab": "tsv", "a.parquet": "parquet"}.items():
+        (tmp_path / name).write_text("x")
+        with pytest.raises(DataError, match=f"pass --data.corpus {kind} --data.train_file"):
+            prepare(DataConfig(corpus=str(tmp_path / name)))
+
+
+def test_a_file_is_named_once_in_a_message(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        load(file_of(tmp_path, b"text,label\na, b,red\nc, d,blue\n"))
+    assert str(raised.value).count("a.csv") == 1
+
+
+def test_columns_of_a_parquet_file_are_what_they_were(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"number": pd.array([1, None, 3], "Int64"), "text": ["a", None, "c"], "kind": [0, 1, 0]})
+    features = Features(number=Value("int64"), text=Value("string"), kind=ClassLabel(names=["x", "y"]))
+    Dataset.from_pandas(frame, features=features).to_parquet(tmp_path / "a.parquet")
+    frame.set_index("text").to_parquet(tmp_path / "b.parquet")
+    frame.iloc[[2, 0, 1]].to_parquet(tmp_path / "c.parquet")
+    for name in "abc":
+        rows = read_table(tmp_path / f"{name}.parquet", "parquet").sort_values("number")
+        assert {column: [None if pd.isna(value) else value for value in rows[column]] for column in rows} == {
+            "number": [1, 3, None], "text": ["a", "c", None], "kind": [0, 0, 1]
+        }  # fmt: skip
+
+
+def test_classes_with_few_rows_are_named_and_can_be_dropped(tmp_path: Path) -> None:
+    rare = pd.DataFrame({"text": ["one of a kind", "another", "a third", "a third"], "label": ["a", "zz", "m", "m"]})
+    path = write(tmp_path / "a.csv", pd.concat([table(), rare]))
+    with pytest.raises(DataError, match=r"3 of 6 classes have 1 training row each.*\('a', 'm', 'zz'\)"):
+        load(path)
+    corpus = load(path, minimum_class_rows=2)
+    assert corpus.class_names == ("blue", "green", "red")
+    assert corpus.report["rare_classes_dropped"] == {"a": 1, "m": 1, "zz": 1}
+    assert all_rows(corpus) == set(table().itertuples(index=False, name=None))
+    test = write(tmp_path / "test.csv", rare)
+    with pytest.raises(DataError, match=r"the test rows have classes with fewer than 2 training rows.*such as 'a'"):
+        load(path, minimum_class_rows=2, test_file=test, deduplicate=False)
+
+
+def test_rows_that_all_go_say_why(tmp_path: Path) -> None:
+    same = pd.DataFrame({"text": [f"same text {n // 2}" for n in range(40)], "label": ["a", "b"] * 20})
+    with pytest.raises(DataError, match=r"of 40, 40 have a text with two labels \(data.deduplicate false keeps them"):
+        load(write(tmp_path / "a.csv", same))
+    words = "the quick brown river runs over the old stone bridge near town number"
+    near = pd.DataFrame({"text": [f"{words} {n}" for n in range(40)], "label": ["a", "b"] * 20})
+    with pytest.raises(DataError, match=r"all 32 training rows nearly repeat.*near_duplicate_threshold 0.7; null"):
+        load(write(tmp_path / "b.csv", near), near_duplicate_threshold=0.7)
+
+
+def test_a_damaged_text_in_the_cache_is_built_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "a.csv", table())
+    corpus = load(path)
+    before = {name: rows[:] for name, rows in corpus.splits.items()}
+    arrow = next((corpus.folder / "rows" / "train").glob("*.arrow"))
+    arrow.write_bytes(arrow.read_bytes()[:-100])
+    cache._checked.clear()  # as in another process
+    assert {name: rows[:] for name, rows in load(path).splits.items()} == before
+    assert [record.levelname for record in caplog.records if "is damaged" in record.getMessage()] == ["WARNING"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+def test_another_user_can_read_what_is_in_the_cache(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = write(tmp_path / "a.csv", table())
+        data = TextDataModule(corpus="csv", train_file=path, near_duplicate_threshold=None)
+        data.prepare_data()
+    finally:
+        os.umask(before)
+    for entry in (data.corpus.folder, data.encoded.folder):
+        for path in (entry, *entry.rglob("*")):
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_a_broken_line_of_jsonl_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -137,6 +138,33 @@ def test_files_named_after_splits_are_read_as_single_files_are(separator: str, t
         (tmp_path / f"{split}.{separator}").write_text("\n".join(lines))
     corpus = prepared(tmp_path)
     assert classes(corpus, "validation") == {f'"{text}': name for text, name in TEST.items()} | {"NA": "pos"}
+
+
+def test_several_files_of_a_split_with_marks_in_their_texts_are_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        lines = ["text,label", *(f"{text} of {number},{name}" for text, name in TRAIN.items())]
+        (tmp_path / f"train-{number}.csv").write_text("\n".join(lines))
+    corpus = prepared(tmp_path)
+    assert sum(len(rows) for rows in corpus.splits.values()) == 80
+    (tmp_path / "train-2.csv").write_text("\n".join(["text,label", '"a,neg', "b,pos", '"c,pos']))
+    with pytest.raises(DataError, match=r"train-2\.csv has texts with quotation marks"):
+        prepared(tmp_path)
+
+
+def test_one_of_several_configurations_is_chosen_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name, rows in {"long": TRAIN, "short": TEST}.items():
+        lines = [json.dumps({"text": text, "label": label}) for text, label in rows.items()]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    configurations = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("long", "short"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configurations}---\n")
+    for name, rows in {"long": TRAIN, "short": TEST}.items():
+        corpus = prepared(folder, configuration=name)
+        assert {text: kind for split in corpus.splits for text, kind in classes(corpus, split).items()} == rows
+        assert corpus.slug == f"both_{name}"
+    with pytest.raises(DataError, match=r"several configurations; choose one with data\.configuration .*long.*short"):
+        prepared(folder)
 
 
 def test_group_and_label_columns_of_a_folder_have_their_own_names(tmp_path: Path) -> None:
