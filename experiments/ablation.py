@@ -31,6 +31,7 @@ from experiments.planning.parser import (
     given_options,
     refuse_both_precisions,
 )
+from experiments.planning.schemes import add_schemes_option, take_schemes
 
 VERBS = ("plan", "run", "status", "report", "publish", "clean")
 
@@ -38,7 +39,7 @@ VERBS = ("plan", "run", "status", "report", "publish", "clean")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; mistakes end with one line and status 2, failed runs with status 1."""
     with readable_errors():
-        parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         console = Console(force_jupyter=False)  # a notebook shows plain text
         grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
         match parsed.verb:
@@ -75,6 +76,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
         "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"
     )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
+    add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
 

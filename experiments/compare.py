@@ -19,6 +19,7 @@ from rich.table import Table
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.parser import StrictParser
+from experiments.planning.schemes import add_schemes_option, take_schemes
 from lightning_modules.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ LONGEST_TEXT = 200
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare and print; mistakes end with one line and status 2."""
-    parsed = parse(sys.argv[1:] if arguments is None else arguments)
     with readable_errors():
+        parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         if parsed.rows < 0:
             raise ExperimentError(f"--rows is {parsed.rows}; it cannot be negative")
         compare(parsed.first, parsed.second, parsed.rows, Console())
@@ -43,6 +44,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("first", type=str, metavar="A", help="run folder or condition folder")
     parser.add_argument("second", type=str, metavar="B", help="run folder or condition folder")
     parser.add_argument("--rows", type=int, default=20, help="rows to show on which A and B disagree")
+    add_schemes_option(parser)
     return parser.parse_args(list(arguments))
 
 

@@ -25,6 +25,7 @@ from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.parser import StrictParser
 from experiments.planning.saved_runs import run_folder
+from experiments.planning.schemes import add_schemes_option, take_schemes
 
 if TYPE_CHECKING:
     from experiments.runs.inference import Answers
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer texts or a file; mistakes end with one line and status 2."""
-    parsed = parse(sys.argv[1:] if arguments is None else arguments)
     with readable_errors():
+        parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         check(parsed)
         folder = run_folder(parsed.run)
         if parsed.text:
@@ -51,6 +52,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
     parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
     parser.add_argument("--output", type=str, help="file to write (default: CSV on standard output)")
+    add_schemes_option(parser)
     return parser.parse_args(list(arguments))
 
 

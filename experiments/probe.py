@@ -25,6 +25,7 @@ from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import StrictParser, add_sections, given_options, validated_sections
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import run_folder, run_names
+from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.runs.naming import cell_name, path_safe
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Probe variants or runs; mistakes end with one line and status 2."""
     with readable_errors():
-        parsed = parse(sys.argv[1:] if arguments is None else arguments)
+        parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         variants, runs, steps = parsed.get("variants") or [], parsed.get("run") or [], parsed.get("steps", 0)
         check(variants, runs, steps, given_options(parsed))
         console = Console(force_jupyter=False)
@@ -57,6 +58,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--layers", type=int, help="short for --model.layers")
     parser.add_argument("--seed", type=int, help="seed of initialisation, dropout and batch order (default: 0)")
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
+    add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))
     parsed = parser.parse_args(list(arguments), defaults=False)
     if "layers" in parsed:

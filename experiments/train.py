@@ -24,8 +24,10 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import PRECISION_HELP, explain, refuse_both_precisions
 from experiments.planning.run_config import ProbesConfig
+from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
+from lightning_modules.schemes.variants import SCHEME_SHA256
 from lightning_modules.training.processes import is_first_process
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -59,6 +61,7 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
+        add_schemes_option(parser)
         parser.add_class_arguments(ProbesConfig, "probes")
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
@@ -102,6 +105,7 @@ class TrainCLI(LightningCLI):
         saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in settings.model}
         if subcommand == "fit":
             refuse_weights_only(path, checkpoint)
+            settings.model.scheme_sha256 = settings.model.scheme_sha256 or SCHEME_SHA256.get(settings.model.variant)
             refuse_other_model(path, saved, settings.model)
             self.resumed_step = checkpoint["global_step"]
         else:
@@ -224,7 +228,7 @@ def task_of(arguments: Sequence[str]) -> TaskSpec:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand of LightningCLI; mistakes end with one line and status 2."""
     with readable_errors():
-        arguments = list(sys.argv[1:] if arguments is None else arguments)
+        arguments = take_schemes(sys.argv[1:] if arguments is None else arguments)
         task = task_of(arguments)
         TrainCLI(
             task.load("module"),

@@ -18,6 +18,7 @@ from typing import Any
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.names import reject_unknown
 from experiments.planning.parser import StrictParser
+from experiments.planning.schemes import add_schemes_option, take_schemes
 from lightning_modules.schemes.variants import VARIANTS, Use, Variant
 
 VERBS = ("list", "show", "table")
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser = StrictParser(prog="python -m experiments.variants", description=__doc__)
         parser.add_argument("verb", choices=VERBS, help="what to print")
         parser.add_argument("names", type=str, nargs="*", metavar="NAME", help="variants that `show` describes")
-        parsed = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+        add_schemes_option(parser)
+        parsed = parser.parse_args(take_schemes(sys.argv[1:] if arguments is None else arguments))
         if bool(parsed.names) != (parsed.verb == "show"):
             raise ExperimentError("name variants after `show`, such as `show deepnorm`, and after nothing else")
         for name in parsed.names:

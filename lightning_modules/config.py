@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.schemes.variants import VARIANTS, Variant
+from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant
 
 Activation = Literal["relu", "gelu"]
 Positions = Literal["learned", "sinusoidal", "none"]
@@ -31,7 +31,10 @@ class ModelConfig:
     """
 
     variant: str = "pre_ln"
-    """Residual and normalisation scheme (``lightning_modules/schemes/variants.py`` lists them with their sources)."""
+    """Residual and normalisation scheme (``python -m experiments.variants list`` names them)."""
+
+    scheme_sha256: str | None = field(default=None, metadata={"since": 2})
+    """SHA-256 of the file of one's own that ``variant`` comes from, if it does; ``--schemes FILE.py`` sets it."""
 
     layers: int = 6
     """Transformer blocks."""
@@ -110,7 +113,7 @@ class ModelConfig:
     """Seed of initialisation and dropout (``train`` links it to ``--seed_everything``)."""
 
     def __post_init__(self) -> None:
-        reject_unknown("model.variant", self.variant, VARIANTS)
+        self._check_variant()
         for name, choices in CHOICES.items():
             reject_unknown(f"model.{name}", getattr(self, name), choices)
         if self.layers < 0:
@@ -157,6 +160,22 @@ class ModelConfig:
                 f"model.label_smoothing is {self.label_smoothing}, which mean_squared_error has no use for; "
                 "set it to 0 or choose model.loss cross_entropy"
             )
+
+    def _check_variant(self) -> None:
+        """Refuse an unknown variant, or one of another file than the model was made with; note the file's digest."""
+        if self.variant not in VARIANTS and self.scheme_sha256 is not None:
+            raise ConfigurationError(
+                f"variant {self.variant} comes from a scheme file, SHA-256 {self.scheme_sha256[:16]}…; "
+                "name it with --schemes FILE.py"
+            )
+        reject_unknown("model.variant", self.variant, VARIANTS)
+        digest = SCHEME_SHA256.get(self.variant)
+        if digest is not None and self.scheme_sha256 not in (None, digest):
+            raise ConfigurationError(
+                f"variant {self.variant} was another file's: SHA-256 {self.scheme_sha256[:16]}…, "
+                f"and --schemes names one with {digest[:16]}…"
+            )
+        self.scheme_sha256 = digest
 
     @property
     def scheme(self) -> Variant:

@@ -74,11 +74,11 @@ def test_no_two_classes_share_a_name() -> None:
 BLOCKED = f"""
 import builtins, importlib, sys
 plain = builtins.__import__
-def guarded(name, globals=None, *rest):
+def guarded(name, globals=None, *rest, **named):
     importer = (globals or {{}}).get("__name__", "")
     if name.partition(".")[0] in {UNIX_ONLY!r} and importer.partition(".")[0] in {PACKAGES!r}:
         raise ImportError(f"{{importer}} imports {{name}}, which Windows lacks")
-    return plain(name, globals, *rest)
+    return plain(name, globals, *rest, **named)
 builtins.__import__ = guarded
 for module in sys.argv[1:]:
     importlib.import_module(module)

@@ -20,6 +20,7 @@ from experiments.making.worker import serve
 from experiments.planning.runs import Run
 from experiments.runs.failure import write_failure
 from experiments.runs.locks import Mark, record_mark
+from lightning_modules.schemes.files import LOADED
 
 ATTEMPTS = 2
 """How often a run is tried whose worker dies under it."""
@@ -41,7 +42,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.connection: Connection
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=serve, args=(theirs,), daemon=True)
+        self.process: BaseProcess = context.Process(target=serve, args=(theirs, tuple(LOADED.values())), daemon=True)
         with interrupts_ignored():  # which the process inherits, so that Ctrl-C cannot disturb its start
             self.process.start()
         theirs.close()

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,13 +22,19 @@ from experiments.runs.failure import write_failure
 from experiments.runs.locks import UNSEEN, Busy, Mark
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
+from lightning_modules.schemes.files import SchemeFile, load_scheme_file
 
 
-def serve(connection: Connection) -> None:
-    """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business."""
+def serve(connection: Connection, schemes: Sequence[SchemeFile] = ()) -> None:
+    """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business.
+
+    ``schemes`` are the files that the parent's command line named, as the parent read them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=leave_with_parent, daemon=True).start()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for file in schemes:
+        load_scheme_file(file)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: so are we
         while True:
             run, results, seen = connection.recv()

@@ -145,6 +145,9 @@ class Variant:
 VARIANTS: dict[str, Variant] = {}
 """All registered variants by name; parents come before their children."""
 
+SCHEME_SHA256: dict[str, str] = {}
+"""Digest of the file that a variant comes from, by the variant's name, where it is a file of a person's own."""
+
 
 def register(variant: Variant) -> Variant:
     """Add a variant to :data:`VARIANTS` and return it; the same one may be added again.
