@@ -34,9 +34,9 @@ setup: $(VENV)/.ready
 # `import sys` of the interpreter decides, so that any name of a fitting Python will do.
 $(VENV)/bin/python:
 	@chosen=$$(command -v $(PYTHON) || command -v python3 || command -v python) \
-		|| { echo "error: Python 3.11 is needed and no Python was found; install it or set PYTHON=/path/to/python3.11"; exit 1; }; \
-	"$$chosen" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "error: Python 3.11 is needed, $$chosen is $$("$$chosen" -V 2>&1); set PYTHON=/path/to/python3.11"; exit 1; }; \
+		|| { echo "error: Python 3.11 to 3.14 is needed and no Python was found; install it or set PYTHON=/path/to/python3"; exit 1; }; \
+	"$$chosen" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+		|| { echo "error: Python 3.11 to 3.14 is needed, $$chosen is $$("$$chosen" -V 2>&1); set PYTHON=/path/to/python3"; exit 1; }; \
 	"$$chosen" -m venv $(VENV)
 
 $(VENV)/.ready: requirements.txt requirements.lock | $(VENV)/bin/python

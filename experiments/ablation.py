@@ -11,6 +11,9 @@ from ``experiments/grids`` or a YAML file.
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.ablation")
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

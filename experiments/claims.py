@@ -11,6 +11,9 @@ file in ``experiments/claims``; all by default. ``results/history`` keeps the pa
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.claims")
+
 import sys
 from collections.abc import Sequence
 from functools import cache

@@ -7,6 +7,9 @@ one or neither got right, whether that is more than chance, and the rows on whic
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.compare")
+
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -5,6 +5,9 @@ Every flag of ``--data`` works as in ``experiments.train``; ``--config`` reads t
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.corpus")
+
 import sys
 from collections.abc import Sequence
 

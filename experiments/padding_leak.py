@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.padding_leak")
+
 import shlex
 import sys
 from collections.abc import Sequence

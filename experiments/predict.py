@@ -10,6 +10,9 @@ format that the output's ending names, or as CSV on standard output.
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.predict")
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path

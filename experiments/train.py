@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.train")
+
 import sys
 from collections.abc import Sequence
 from itertools import pairwise

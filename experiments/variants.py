@@ -10,6 +10,9 @@ their parent. ``table`` prints the page of all of them, with norms, skips and pa
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.variants")
+
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -108,8 +109,10 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     """Return Lightning's trainer, without settings that are ours alone; a value it refuses is a user's mistake.
 
     Raises:
-        ExperimentError: with the first sentence of Lightning's message.
+        ExperimentError: with the first sentence of Lightning's message, or naming a variable of the environment that
+            would change the run.
     """
+    refuse_environment()
     given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
     if given.get("max_steps") is None:  # Lightning's word for no limit is -1
         given["max_steps"] = -1
@@ -122,6 +125,22 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
     refuse_unfit(trainer.strategy)
     return trainer
+
+
+def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse variables through which Lightning's ``Trainer`` would take other flags than the run's configuration says.
+
+    Lightning reads ``PL_TRAINER_<FLAG>`` for each of its flags. No configuration, hash or record would show it.
+
+    Raises:
+        ExperimentError: naming the variables.
+    """
+    found = sorted(name for name in environment if name.startswith("PL_TRAINER_"))
+    if found:
+        raise ExperimentError(
+            f"the environment sets {', '.join(found)}, which would change runs without a trace in their records; "
+            "unset it, and use flags such as --trainer.max_epochs"
+        )
 
 
 def strategy_of(given: Any) -> Any:
