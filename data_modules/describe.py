@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 from data_modules.cleaning.duplicates import near_duplicates, same_text_key
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
+from data_modules.errors import DataError
 from data_modules.sources.source import SPLITS
 from data_modules.tokens.encoding import EncodedCorpus, encode
 
@@ -101,7 +103,8 @@ def _overlaps(corpus: PreparedCorpus, threshold: float) -> dict[str, dict[str, i
         seen = {same_text_key(text) for text in others}
         found[f"{first} / {second}"] = {"exact": sum(same_text_key(text) in seen for text in texts)}
         if "near_duplicates" in corpus.report or corpus.source != "embedded":
-            found[f"{first} / {second}"]["near"] = int(near_duplicates(texts, others, threshold).sum())
+            with suppress(DataError):  # rows of one template, whose comparison would not end
+                found[f"{first} / {second}"]["near"] = int(near_duplicates(texts, others, threshold).sum())
         if "group" in corpus.splits[first].column_names and "group" in corpus.splits[second].column_names:
             groups = (set(corpus.splits[name]["group"][:]) for name in (first, second))
             found[f"{first} / {second}"]["groups"] = len(set.intersection(*groups))

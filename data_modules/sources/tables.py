@@ -44,6 +44,8 @@ def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> N
                 hint = "; that is one column: in csv files commas separate the columns, in tsv files tabs"
             elif any(looks_like_data(str(name)) for name in present):
                 hint = "; the first row looks like data: name the columns of a file without a header by data.columns"
+            elif field == "data.label_column" and not hint:
+                hint = "; null reads text without labels"
             raise DataError(f"{table} has no column {column!r} ({field}); {listed}{hint}")
 
 
@@ -103,6 +105,7 @@ def raw_corpus(
         place = {name: position for position, name in enumerate(class_names)}
         index = {label: place[name] for label, name in spellings.items()}
     else:
+        _refuse_many_classes(class_names, columns["label"])
         index = {str(position): position for position in range(len(class_names))}
     splits = {name: frame.assign(label=_indices(frame["label"], index)) for name, frame in splits.items()}
     return RawCorpus(splits=splits, class_names=tuple(class_names), report=report)

@@ -7,9 +7,11 @@ text still has one; the token costs one position.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -22,6 +24,10 @@ from data_modules.sources.network import is_reachable
 PADDING, UNKNOWN, CLASS = "<pad>", "<unk>", "<cls>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
 BYTES = 256
+LARGEST_FILE = 200_000_000
+"""Bytes of a pretrained tokenizer's file; those of 250,000 tokens have about 20 million."""
+LARGEST_GROWTH = 1_000.0
+"""How many times longer a pretrained tokenizer's replacements may make a text."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,35 @@ def load_learned(path: Path, max_length: int) -> TextTokenizer:
     return _finish(Tokenizer.from_file(str(path)), max_length)
 
 
+def _refuse_unbounded(folder: Path) -> None:
+    """Refuse a tokenizer's file that is too large, or whose replacements can make a text grow without measure.
+
+    Raises:
+        DataError: it is not to be loaded.
+    """
+    path = folder / "tokenizer.json" if folder.is_dir() else folder
+    if not path.is_file():
+        return
+    if path.stat().st_size > LARGEST_FILE:
+        raise DataError(f"{path.name} (data.tokenizer) is larger than {LARGEST_FILE:,} bytes; is it a tokenizer?")
+    try:
+        steps: list[Any] = [json.loads(path.read_text(encoding="utf-8")).get("normalizer")]
+    except (ValueError, AttributeError, RecursionError):
+        raise DataError(f"{path.name} (data.tokenizer) is no tokenizer's file") from None
+    growth = 1.0
+    while steps:
+        step = steps.pop()
+        if not isinstance(step, dict):
+            continue
+        steps += step.get("normalizers") or []
+        replaced = step.get("pattern")
+        if isinstance(replaced, dict):
+            pattern = str(replaced.get("String") or "")  # a regular expression may match a single character
+            growth *= max(1.0, len(str(step.get("content") or "")) / max(1, len(pattern)))
+    if growth > LARGEST_GROWTH:
+        raise DataError(f"{path.name} (data.tokenizer) replaces characters so that a text may grow {growth:.0f}-fold")
+
+
 def load_pretrained(config: DataConfig) -> TextTokenizer:
     """Load a pretrained fast tokenizer by name or path through ``transformers``; no code of others is run.
 
@@ -154,6 +189,8 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
         return TextTokenizer(sent, carried["padding_id"], carried["unknown_id"])
     name = config.tokenizer
     is_path = Path(name).expanduser().exists()
+    if is_path:
+        _refuse_unbounded(Path(name).expanduser())
     hint = nearest(name, TRAINED_TOKENIZERS)
     if not is_path and "did you mean" in hint:
         raise DataError(f"data.tokenizer is {name!r}, which is not known{hint}")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import inspect
+import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from data_modules.sources.paragraphs import docstrings as read_docstrings
 from data_modules.sources.paragraphs import is_prose, plain, without_indentation
 from data_modules.sources.source import SPLITS
 
+RECORDS = Path(__file__).resolve().parents[3] / "results" / "quick" / "docstrings" / "records.jsonl.gz"
+
 
 def test_the_corpus_is_large_and_no_class_is_rare(docstrings: PreparedCorpus) -> None:
     assert docstrings.class_names == PACKAGES
@@ -24,6 +29,12 @@ def test_the_corpus_is_large_and_no_class_is_rare(docstrings: PreparedCorpus) ->
     for name in SPLITS:
         counts = np.bincount(docstrings.splits[name]["label"][:], minlength=5)
         assert counts.min() >= 0.5 * counts.max()
+
+
+def test_it_is_the_text_of_the_committed_records(docstrings: PreparedCorpus) -> None:
+    with gzip.open(RECORDS, "rt", encoding="utf-8") as lines:
+        data = json.loads(next(lines))["data"]
+    assert (docstrings.fingerprint, docstrings.split_hash) == (data["fingerprint"], data["split_hash"])
 
 
 def test_no_file_and_no_text_is_in_two_splits(docstrings: PreparedCorpus) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import json
 import random
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +16,16 @@ from data_modules.errors import DataError
 from data_modules.sources.listops import build, expression, source
 from data_modules.sources.source import SPLITS
 
+RECORDS = Path(__file__).resolve().parents[3] / "results" / "article" / "listops" / "records.jsonl.gz"
 OPTIONS = ListOpsOptions(train_rows=500, evaluation_rows=100)
+
+
+@pytest.mark.slow
+def test_it_is_the_text_of_the_committed_records() -> None:
+    corpus = prepare(DataConfig(corpus="listops"))
+    with gzip.open(RECORDS, "rt", encoding="utf-8") as lines:
+        data = json.loads(next(lines))["data"]
+    assert (corpus.fingerprint, corpus.split_hash) == (data["fingerprint"], data["split_hash"])
 
 
 def value_and_depth(words: list[str]) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
@@ -63,8 +65,6 @@ def test_a_saved_tokenizer_encodes_and_truncates_alike(name: str, tmp_path: Path
 
 
 def test_a_pretrained_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
-    from transformers import PreTrainedTokenizerFast
-
     own = learn(DataConfig(tokenizer="wordpiece", vocabulary_size=200), TEXTS)
     PreTrainedTokenizerFast(tokenizer_object=own.backend, pad_token="<pad>", unk_token="<unk>").save_pretrained(
         tmp_path
@@ -72,6 +72,29 @@ def test_a_pretrained_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
     loaded = load_pretrained(DataConfig(tokenizer=str(tmp_path)))
     assert loaded.encode(TEXTS) == own.encode(TEXTS)
     assert loaded.padding_id == own.padding_id
+
+
+def saved(folder: Path, steps: list[normalizers.Normalizer]) -> DataConfig:
+    """Return a configuration that names a saved tokenizer with these normalizers."""
+    own = learn(DataConfig(vocabulary_size=50), TEXTS).backend
+    own.normalizer = normalizers.Sequence(steps)
+    PreTrainedTokenizerFast(tokenizer_object=own, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+    return DataConfig(tokenizer=str(folder))
+
+
+def test_a_pretrained_tokenizer_may_replace_but_not_blow_a_text_up(tmp_path: Path) -> None:
+    harmless = [normalizers.Replace("``", '"'), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Prepend("▁")]
+    assert load_pretrained(saved(tmp_path / "a", harmless)).encode(["the cat"])
+    with pytest.raises(DataError, match=r"tokenizer\.json .*a text may grow 10000000000-fold"):
+        load_pretrained(saved(tmp_path / "b", 10 * [normalizers.Replace("a", 10 * "a")]))
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "[" * 100_000], ids=["broken", "a list", "brackets"])
+def test_what_is_no_tokenizers_file_is_one_sentence(content: str, tmp_path: Path) -> None:
+    config = saved(tmp_path, [normalizers.NFC()])
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(DataError, match=r"tokenizer\.json \(data\.tokenizer\) is no tokenizer's file"):
+        load_pretrained(config)
 
 
 def test_unknown_tokenizers_name_the_nearest_or_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
