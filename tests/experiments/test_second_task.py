@@ -127,7 +127,7 @@ def test_the_best_checkpoint_has_the_least_error(folder: Path) -> None:
     record = read_record(folder)
     errors = record.history["validation"][ERROR]
     assert record.progress["best_step"] == record.history["validation"]["step"][int(np.argmin(errors))]
-    assert record.score("validation", ERROR) == pytest.approx(min(errors), rel=1e-5)
+    assert record.score("validation", ERROR) == pytest.approx(min(errors), rel=1e-4)
     assert record.progress["best_step"] < record.progress["steps"], "or the last weights would do as well"
 
 
