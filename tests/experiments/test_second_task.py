@@ -22,10 +22,12 @@ from torch import Tensor
 from torchmetrics import MeanAbsoluteError, Metric, R2Score
 
 from data_modules.labelled_text import TextDataModule
+from experiments.errors import ExperimentError
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.files import read_record
+from experiments.runs.inference import TrainedModel
 from experiments.runs.record import Record
 from experiments.tasks import TASKS, TaskSpec
 from experiments.tasks import Metric as Measured
@@ -140,6 +142,11 @@ def test_a_run_of_another_task_is_another_run(cache: Path) -> None:
     run = length_run(cache)
     assert run.config.hash() != replace(run.config, task="classification").hash()
     assert run.config.as_dict()["task"] == "length"
+
+
+def test_only_a_classifier_answers_texts(folder: Path) -> None:
+    with pytest.raises(ExperimentError, match="of the task length, and only a classifier answers texts"):
+        TrainedModel.load(folder)
 
 
 GRID = """
