@@ -16,7 +16,7 @@ if not __package__:  # started by its path, where Python finds neither our packa
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -30,7 +30,9 @@ from experiments.planning.parser import StrictParser
 from experiments.planning.saved_runs import run_folder
 from experiments.planning.schemes import add_schemes_option, take_schemes
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # they take seconds to import
+    import pandas as pd
+
     from experiments.runs.inference import Answers
 
 
@@ -107,8 +109,6 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None, 
 
     table = read_table(path, format_of(path), encoding)
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
-    from experiments.runs.inference import add_answers, texts_of, write_table  # torch and Lightning take seconds
-
     answered = add_answers(table, load_and_answer(folder, texts_of(table[text_column])), path.name)
     if output is None:
         answered.to_csv(sys.stdout, index=False, lineterminator="\n")
@@ -123,6 +123,50 @@ def load_and_answer(folder: Path, texts: Sequence[str]) -> Answers:
 
     with Console(stderr=True).status("loading the model"):
         return TrainedModel.load(folder).answer(texts)
+
+
+def texts_of(column: pd.Series) -> list[str]:
+    """The cells of a column as text; a missing one is empty."""
+    from pandas import isna
+    from pandas.api.types import is_scalar
+
+    return ["" if is_scalar(cell) and isna(cell) else str(cell) for cell in column]
+
+
+def add_answers(table: pd.DataFrame, answers: Answers, name: str) -> pd.DataFrame:
+    """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
+
+    Raises:
+        ExperimentError: where the table has such a column already; ``name`` is what it is called.
+    """
+    import pandas as pd
+
+    added: dict[str, Any] = {"predicted": answers.predicted}
+    for index, class_name in enumerate(answers.class_names):
+        added[f"probability_{class_name}"] = answers.probabilities[:, index]
+    taken = [column for column in added if column in table.columns]
+    if taken:
+        raise ExperimentError(f"{name} has a column {taken[0]!r} already, which the answers would replace; rename it")
+    return pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1)
+
+
+def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
+    """Write a table as CSV, TSV, JSONL or Parquet.
+
+    Raises:
+        ExperimentError: where the file cannot be written.
+    """
+    try:
+        match file_format:
+            case "parquet":
+                table.to_parquet(path, index=False)
+            case "jsonl":
+                table.to_json(path, orient="records", lines=True, force_ascii=False)
+            case _:
+                separator = "\t" if file_format == "tsv" else ","
+                table.to_csv(path, index=False, sep=separator, lineterminator="\n")
+    except OSError as error:
+        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

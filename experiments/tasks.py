@@ -177,6 +177,7 @@ CLASSIFICATION = TaskSpec(
         Metric(name="macro_precision", title="macro precision"),
         Metric(name="macro_recall", title="macro recall"),
         Metric(name="macro_f1", title="macro F1", curve=True),
+        Metric(name="matthews", title="Matthews correlation", bounds=(-1.0, 1.0)),
     ),
     primary="macro_f1",
     module="lightning_modules.tasks.classification:TextClassifier",

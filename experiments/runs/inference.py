@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
 from experiments.runs.training import BEST, prepare_process
+from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.evaluation import predict
@@ -50,10 +50,13 @@ class TrainedModel:
         """Load a run folder, on a GPU where there is one.
 
         Raises:
-            ExperimentError: where the run left no network, its checkpoint is damaged, or its corpus has changed.
+            ExperimentError: the run left no network or is of another task, its checkpoint is damaged, or its corpus has
+            changed.
             ConfigurationError, DataError: where configuration or corpus cannot be read.
         """
         config = load_run_config(folder)
+        if not issubclass(task_named(config.task).load("module"), TextClassifier):
+            raise ExperimentError(f"{folder} is of the task {config.task}, and only a classifier answers texts")
         record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
         checkpoint = checkpoint_of(folder, record)
         prepare_process(config.threads)
@@ -131,42 +134,3 @@ def check_same_text(folder: Path, record: Record | None, module: TextClassifier,
             f"the corpus {data.corpus.slug} is not the one that {folder} was trained on (another {what}), "
             f"so its tokenizer would not fit; {train_again(folder)}"
         )
-
-
-def texts_of(column: Iterable[Any]) -> list[str]:
-    """Return the cells of a column as text; a missing one is empty."""
-    return ["" if pd.api.types.is_scalar(cell) and pd.isna(cell) else str(cell) for cell in column]
-
-
-def add_answers(table: pd.DataFrame, answers: Answers, name: str) -> pd.DataFrame:
-    """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
-
-    Raises:
-        ExperimentError: where the table has such a column already; ``name`` is what it is called.
-    """
-    added: dict[str, Any] = {"predicted": answers.predicted}
-    for index, class_name in enumerate(answers.class_names):
-        added[f"probability_{class_name}"] = answers.probabilities[:, index]
-    taken = [column for column in added if column in table.columns]
-    if taken:
-        raise ExperimentError(f"{name} has a column {taken[0]!r} already, which the answers would replace; rename it")
-    return pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1)
-
-
-def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
-    """Write a table as CSV, TSV, JSONL or Parquet.
-
-    Raises:
-        ExperimentError: where the file cannot be written.
-    """
-    try:
-        match file_format:
-            case "parquet":
-                table.to_parquet(path, index=False)
-            case "jsonl":
-                table.to_json(path, orient="records", lines=True, force_ascii=False)
-            case _:
-                separator = "\t" if file_format == "tsv" else ","
-                table.to_csv(path, index=False, sep=separator, lineterminator="\n")
-    except OSError as error:
-        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import Metric, MetricCollection
 
@@ -20,6 +20,7 @@ from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import TaskFacts
 from lightning_modules.network.dropout import batch_seed
+from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
 from lightning_modules.training.compilers import missing_compiler
 from lightning_modules.training.optimization import build_optimizer, build_schedule
@@ -87,8 +88,12 @@ class TaskModule(LightningModule):
     # What a task says of itself.
 
     def outputs(self) -> int:
-        """Numbers that the network answers for a row; called once the facts are known."""
+        """Numbers that the head gives for a row, or a token; called once the facts are known."""
         raise NotImplementedError
+
+    def build_head(self, config: ModelConfig, outputs: int) -> nn.Module:
+        """Build what reads the backbone, called as ``head(x, attention_mask)``; by default it pools a row's tokens."""
+        return ClassificationHead(config, outputs)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Training loss, a scalar, of what a network answered for a batch."""
@@ -116,6 +121,7 @@ class TaskModule(LightningModule):
             outputs=self.outputs(),
             max_length=self.facts.max_length,
             padding_id=self.facts.padding_id,
+            head=self.build_head,
         )
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")

@@ -69,7 +69,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def numbers(record: Record) -> dict[str, Any]:
     """Everything that a run measured."""
     content = json.loads(record.to_json())
-    names = ("validation", "train", "test", "test_last", "history", "progress", "outcome", "model", "data")
+    names = ("task", "scores", "history", "progress", "outcome", "model", "data")
     return {name: content[name] for name in names}
 
 

@@ -13,6 +13,7 @@ from sklearn.metrics import (
     confusion_matrix,
     f1_score,
     log_loss,
+    matthews_corrcoef,
     precision_score,
     recall_score,
 )
@@ -25,6 +26,7 @@ ORACLES = {
     "macro_precision": lambda y, p: precision_score(y, p, average="macro", zero_division=0),
     "macro_recall": lambda y, p: recall_score(y, p, average="macro", zero_division=0),
     "macro_f1": lambda y, p: f1_score(y, p, average="macro", zero_division=0),
+    "matthews": matthews_corrcoef,
 }
 
 
