@@ -28,10 +28,6 @@ class TextTable:
     rows: list[list[str]]
 
 
-Grid = TextTable
-"""The table's former name, for rooms that are still to be moved."""
-
-
 def number(value: float | None, digits: int = 6) -> str:
     """Return a number with a fixed number of decimals; nothing for what is not defined."""
     if value is None or value != value:
