@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError, readable_errors
+from experiments.escaping import for_terminal, visible
 from experiments.planning.parser import StrictParser
 from experiments.planning.schemes import add_schemes_option, take_schemes
 from lightning_modules.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from experiments.reporting.comparison import Comparison
-    from experiments.reporting.scored_runs import ScoredRun
+    from experiments.comparing import RunComparison, ScoredRun
 
 LONGEST_TEXT = 200
 
@@ -53,22 +52,21 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 def compare(first: str, second: str, rows: int, console: Console) -> None:
     """Print the comparison of two runs or conditions."""
-    from experiments.reporting.comparison import Comparison
+    from experiments.comparing import RunComparison, listed, pair_up, read_side
     from experiments.reporting.render import interval, plural
-    from experiments.reporting.scored_runs import listed, pair_up, read_side
     from experiments.statistics.seeds import Spread
 
     sides = read_side(first), read_side(second)
-    comparison = Comparison(pair_up(*sides))
+    comparison = RunComparison(pair_up(*sides))
     run = comparison.pairs[0][0]
     for letter, side in zip("AB", sides, strict=True):
-        console.print(f"{letter}: {side.name}", markup=False, highlight=False, soft_wrap=True)
+        console.print(visible(f"{letter}: {side.name}"), markup=False, highlight=False, soft_wrap=True)
         for sentence in side.left_out:
-            console.print(f"   left out: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            console.print(visible(f"   left out: {sentence}"), markup=False, highlight=False, soft_wrap=True)
     about = f"{run.record.corpus}, {run.split} split, {len(comparison.rows)} rows"
     if sides[0].is_condition:
         about += f"; paired over {listed(pair[0].record.seed for pair in comparison.pairs)}"
-    console.print(about, markup=False, highlight=False)
+    console.print(visible(about), markup=False, highlight=False)
     console.print(metrics_table(comparison))
     console.print(counts_table(comparison))
     test = comparison.row_test()
@@ -81,7 +79,7 @@ def compare(first: str, second: str, rows: int, console: Console) -> None:
     )
     over_rows = comparison.row_difference()
     if over_rows is not None:
-        bounds = escape(interval(Spread(1, low=over_rows.low, high=over_rows.high)))
+        bounds = for_terminal(interval(Spread(1, low=over_rows.low, high=over_rows.high)))
         console.print(
             f"Macro F1, A − B on rows like these: 95 % bootstrap interval {bounds}, permutation "
             f"{p_value(over_rows.p_value)} (by {over_rows.unit})",
@@ -91,7 +89,7 @@ def compare(first: str, second: str, rows: int, console: Console) -> None:
     show_disagreements(comparison, rows, console)
 
 
-def metrics_table(comparison: Comparison) -> Table:
+def metrics_table(comparison: RunComparison) -> Table:
     """Return the metrics of both sides and the paired difference, with its t-interval where there are seeds."""
     from experiments.reporting.render import interval, mean_and_sd, rounded
 
@@ -100,24 +98,24 @@ def metrics_table(comparison: Comparison) -> Table:
     for row in comparison.metrics():
         cells = [mean_and_sd(row.first), mean_and_sd(row.second), rounded(row.difference.mean, 4)]
         if row.p_value is not None:
-            cells += [escape(interval(row.difference)), p_value(row.p_value)]
-        table.add_row(row.metric.replace("_", " "), *cells)
+            cells += [for_terminal(interval(row.difference)), p_value(row.p_value)]
+        table.add_row(row.metric.title, *cells)
     return table
 
 
-def counts_table(comparison: Comparison) -> Table:
+def counts_table(comparison: RunComparison) -> Table:
     """Return by class how many rows both, one or neither side got right."""
     pairs = len(comparison.pairs)
     title = "rows by who is right" + (f", summed over {pairs} seeds" if pairs > 1 else "")
     table = Table("true class", "both", "only A", "only B", "neither", title=title, title_justify="left", box=None)
     counts = comparison.counts()
     for name, row in counts.iterrows():
-        table.add_row(escape(str(name)), *(str(count) for count in row))
+        table.add_row(for_terminal(str(name)), *(str(count) for count in row))
     table.add_row("all", *(str(count) for count in counts.sum()), style="bold")
     return table
 
 
-def show_disagreements(comparison: Comparison, rows: int, console: Console) -> None:
+def show_disagreements(comparison: RunComparison, rows: int, console: Console) -> None:
     """Print rows on which the sides answer differently, with their texts where these can be had."""
     found = comparison.disagreements()
     shown = found.head(rows)
@@ -139,12 +137,12 @@ def show_disagreements(comparison: Comparison, rows: int, console: Console) -> N
     table = Table("row", *(["text"] if texts else []), "true", "A", "B", show_lines=texts is not None)
     for _, row in shown.iterrows():
         index, true, first, second = (int(row[name]) for name in ("row", "label", "first", "second"))
-        text = [escape(shorten(texts[index]))] if texts else []
+        text = [for_terminal(shorten(texts[index]))] if texts else []
         answers = (
             f"{classes[first]} {row['first_probability']:.2f}",
             f"{classes[second]} {row['second_probability']:.2f}",
         )
-        table.add_row(str(index), *text, escape(classes[true]), *(escape(answer) for answer in answers))
+        table.add_row(str(index), *text, for_terminal(classes[true]), *(for_terminal(answer) for answer in answers))
     console.print(table)
 
 

@@ -59,6 +59,9 @@ class TaskSpec:
     name: str
     """Name in configurations and records."""
 
+    parts: frozenset[str] = frozenset()
+    """Tables and figures of a report that only some tasks have: ``per_class``, ``confusion``."""
+
     metrics: tuple[Metric, ...]
     """Metrics of the tables, in their order; a record may lack one, and may hold more."""
 
@@ -172,6 +175,7 @@ def classification_contradiction(metrics: Values, details: Mapping[str, Any]) ->
 
 CLASSIFICATION = TaskSpec(
     name="classification",
+    parts=frozenset({"per_class", "confusion"}),
     metrics=(
         Metric(name="accuracy", title="accuracy", curve=True),
         Metric(name="macro_precision", title="macro precision"),

@@ -26,7 +26,7 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import StrictParser
 from experiments.planning.run_config import RunConfig, TrainerConfig
-from experiments.reporting.render import Grid
+from experiments.reporting.render import TextTable
 from lightning_modules.config import ModelConfig
 
 MINIMA = {"rounds": 1, "pairs": 1, "steps": 2, "threads": 1, "workers": 0, "worker_rounds": 1, "runs_each": 1}
@@ -78,7 +78,7 @@ def show(measured: Sequence[Mapping[str, str]], folder: Path, console: Console) 
         console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def split_grid(grid: Grid) -> tuple[Grid, list[str]]:
+def split_grid(grid: TextTable) -> tuple[TextTable, list[str]]:
     """Return the columns in which rows differ, and what all rows share as one line: a terminal is narrow."""
     differs = [len(set(cells)) > 1 for cells in zip(*grid.rows, strict=True)]
     shared = [
@@ -87,7 +87,7 @@ def split_grid(grid: Grid) -> tuple[Grid, list[str]]:
     columns, *rows = (
         [cell for cell, varies in zip(line, differs, strict=True) if varies] for line in (grid.columns, *grid.rows)
     )
-    return Grid(columns, rows), [", ".join(shared)] if shared else []
+    return TextTable(columns, rows), [", ".join(shared)] if shared else []
 
 
 def parse(arguments: Sequence[str]) -> Namespace:

@@ -19,7 +19,7 @@ from experiments.benchmark.table import (
     TABLE_FILE,
     VERSIONS,
 )
-from experiments.reporting.render import EMPTY, Grid, joined, plural, rounded, to_markdown
+from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
 from experiments.statistics.medians import MedianInterval, median_interval
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -36,7 +36,7 @@ class PageSection:
 
     title: str
     found: list[str]
-    grid: Grid
+    grid: TextTable
     notes: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
@@ -186,7 +186,7 @@ def settings_section(measured: list[SideRounds]) -> PageSection:
         "their longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its "
         "batches hold more padding than an epoch's.",
     ]
-    return PageSection("Ours and the fastest other code", found, Grid(columns, rows), notes)
+    return PageSection("Ours and the fastest other code", found, TextTable(columns, rows), notes)
 
 
 def sides_section(measured: list[SideRounds]) -> PageSection:
@@ -216,7 +216,7 @@ def sides_section(measured: list[SideRounds]) -> PageSection:
         "libraries and data. MFU, model FLOP utilisation, is the operations per real token times real tokens per "
         "second over the machine's rate below; padding counts as waste.",
     ]
-    return PageSection("Every side", [], Grid(columns, rows), notes)
+    return PageSection("Every side", [], TextTable(columns, rows), notes)
 
 
 def machine_section(measured: list[SideRounds]) -> PageSection | None:
@@ -243,7 +243,7 @@ def machine_section(measured: list[SideRounds]) -> PageSection | None:
         f"true median. The machine multiplies two {MATRIX_SIZE}×{MATRIX_SIZE} matrices, measured in every round.",
         where(pd.concat([each.rows for each in measured])),
     ]
-    return PageSection("How the sides were measured", [], Grid(columns, rows), notes)
+    return PageSection("How the sides were measured", [], TextTable(columns, rows), notes)
 
 
 def pair_section(rows: pd.DataFrame) -> PageSection:
@@ -263,7 +263,7 @@ def pair_section(rows: pd.DataFrame) -> PageSection:
         f"(coverage {ratio.coverage:.1%})."
     )
     notes = [f"{size_of(first)}, {first['steps']:.0f} steps a measurement. Training alone is timed.", where(rows)]
-    grid = Grid(["side", "median seconds", "milliseconds per step", "real tokens per second"], table)
+    grid = TextTable(["side", "median seconds", "milliseconds per step", "real tokens per second"], table)
     return PageSection(f"What {ours} costs over {theirs}", [found], grid, notes)
 
 
@@ -287,7 +287,9 @@ def pool_section(rows: pd.DataFrame) -> PageSection:
     table = [[workers, rounded(rates[workers].median(), 1)] for workers in (one, several)]
     first = rows.iloc[0]
     notes = [f"{size_of(first)}, whole runs of {first['steps']:.0f} steps.", where(rows)]
-    return PageSection("Runs per hour of several workers", [found], Grid(["workers", "runs per hour"], table), notes)
+    return PageSection(
+        "Runs per hour of several workers", [found], TextTable(["workers", "runs per hour"], table), notes
+    )
 
 
 def variants_section(rows: pd.DataFrame) -> PageSection:
@@ -323,7 +325,7 @@ def variants_section(rows: pd.DataFrame) -> PageSection:
     return PageSection(
         "One training step, variant by variant",
         [f"A training step takes {' and '.join(told)} as under {title}{everything}."],
-        Grid(["variant", "sublayer", "milliseconds per step", f"÷ {title}"], table),
+        TextTable(["variant", "sublayer", "milliseconds per step", f"÷ {title}"], table),
         notes,
     )
 
@@ -353,7 +355,7 @@ def growth_section(measurements: pd.DataFrame) -> PageSection | None:
     return PageSection(
         "How cost grows",
         [setting, "\n".join(f"- **{growth.axis.name}**: {growth.sentence}" for growth in found)],
-        Grid(["axis", "size", "seconds", "times the size", "times the seconds"], rows),
+        TextTable(["axis", "size", "seconds", "times the size", "times the seconds"], rows),
         [where(measured)],
     )
 
@@ -374,5 +376,5 @@ def memory_section(measured: pd.DataFrame) -> PageSection | None:
         f"validation, scores and record, from the filled cache. {EVALUATION_ROWS:,} more rows are for validation and "
         "as many for the test."
     )
-    grid = Grid(["rows", "part", "resident_mib", "anonymous_mib", "seconds"], rows)
+    grid = TextTable(["rows", "part", "resident_mib", "anonymous_mib", "seconds"], rows)
     return PageSection("Memory as rows grow", [], grid, [note, where(measured)])

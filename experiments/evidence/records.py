@@ -12,7 +12,7 @@ from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.reporting.rows import target_of
+from experiments.reporting.frame import target_of
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
 from experiments.runs.store import gather_records

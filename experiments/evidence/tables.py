@@ -22,7 +22,7 @@ from experiments.evidence.measurement import mean_of
 from experiments.evidence.measures import MEASURES
 from experiments.evidence.published_table import contradictions
 from experiments.evidence.quantities import Value
-from experiments.reporting.render import EMPTY, Grid, interval, rounded, to_csv
+from experiments.reporting.render import EMPTY, TextTable, interval, rounded, to_csv
 from experiments.runs.files import write_atomically
 from experiments.statistics.censoring import Time
 from experiments.statistics.seeds import Spread
@@ -45,12 +45,14 @@ def write_tables(judged: Sequence[JudgedClaim], folder: Path) -> list[Path]:
     Raises:
         RecordError: where a file cannot be written.
     """
-    tables = {OVERVIEW: Grid(OVERVIEW_COLUMNS, [overview_row(claim) for claim in judged])}
-    tables[EFFECTS] = Grid(EFFECT_COLUMNS, [effect_row(claim, effect) for claim in judged for effect in claim.effects])
+    tables = {OVERVIEW: TextTable(OVERVIEW_COLUMNS, [overview_row(claim) for claim in judged])}
+    tables[EFFECTS] = TextTable(
+        EFFECT_COLUMNS, [effect_row(claim, effect) for claim in judged for effect in claim.effects]
+    )
     for claim in judged:
         rows = [row for effect in claim.effects for row in seed_rows(effect)]
         if rows:
-            tables[f"{claim.claim.id}.csv"] = Grid(SEED_COLUMNS, rows)
+            tables[f"{claim.claim.id}.csv"] = TextTable(SEED_COLUMNS, rows)
     for name, table in tables.items():
         write_atomically(folder / name, to_csv(table).encode())
     for path in folder.glob("*.csv"):

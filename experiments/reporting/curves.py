@@ -1,19 +1,23 @@
-"""Curves of several seeds brought together: their mean at every step, and how far it can be trusted."""
+"""Curves: of several seeds brought together at every step, and of conditions along a swept number such as depth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from experiments.reporting.frame import Row
+from experiments.reporting.render import spoken_setting
 from experiments.statistics.seeds import spread
 
 FIRST_STEPS = 10
 """Optimiser steps that count as the start of training; later ones show what training did to the gradients."""
 FEWEST_FOR_INTERVAL = 3
 """Seeds from which a band is the t-interval of the mean; of fewer it is their range."""
+FEWEST_VALUES = 3
+"""Values of a swept number from which a curve says more than a table."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,73 @@ def _point(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def spoken_bands(bands: Sequence[Band], *, geometric: bool = False) -> str:
-    """Return what lines and bands of a figure are, such as ``lines: mean over seeds; bands: their range``."""
+    """Return what lines and bands of a figure are, such as ``Lines: mean over seeds. Bands: their range.``"""
     counts = np.concatenate([band.counts for band in bands])
     if counts.max() == 1:
-        return "lines: one seed each"
-    lines = f"lines: {'geometric ' if geometric else ''}mean over seeds"
+        return "Lines: one seed each."
+    lines = f"Lines: {'geometric ' if geometric else ''}mean over seeds."
     if counts.max() < FEWEST_FOR_INTERVAL:
-        return f"{lines}; bands: their range"
+        return f"{lines} Bands: their range."
     exception = ", the range of fewer than 3" if (counts < FEWEST_FOR_INTERVAL).any() else ""
-    return f"{lines}; bands: its 95 % t-interval{exception}"
+    return f"{lines} Bands: its 95 % t-interval{exception}."
 
 
 def geometric_mean(values: Sequence[float]) -> float:
     """Return the geometric mean of values above 0."""
     return float(10 ** np.mean(np.log10(values)))
+
+
+@dataclass(frozen=True)
+class SweptCurve:
+    """The rows of one condition along one swept number, everything else held fixed."""
+
+    label: str
+    condition: str
+    values: list[float]
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class SweptPanel:
+    """The curves at one setting of everything else that is swept, and the rows that do not depend on the number."""
+
+    title: str
+    curves: list[SweptCurve]
+    lines: list[Row]
+
+
+def swept_numbers(swept: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the dotted names of swept settings that have at least three values, all of them numbers."""
+    values: dict[str, list[Any]] = {}
+    for setting in swept:
+        for name, value in setting.items():
+            values.setdefault(name, []).append(value)
+    return sorted(
+        name
+        for name, found in values.items()
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
+        and len(set(found)) >= FEWEST_VALUES
+    )
+
+
+def panels_along(name: str, rows: Sequence[Row]) -> list[SweptPanel]:
+    """Sort the rows into panels and curves along the swept number ``name``."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if name not in row.swept:
+            continue
+        others = {other: value for other, value in row.swept.items() if other != name}
+        title = spoken_setting(others)
+        settings.setdefault(title, others)
+        found.setdefault(title, {}).setdefault(row.condition, []).append(row)
+    panels = []
+    for title, conditions in found.items():
+        lines = [row for row in rows if name not in row.swept and row.applies_to(settings[title])]
+        curves = []
+        for condition, members in conditions.items():
+            ordered = sorted(members, key=lambda row: row.swept[name])
+            values = [float(row.swept[name]) for row in ordered]
+            curves.append(SweptCurve(ordered[0].title, condition, values, ordered))
+        panels.append(SweptPanel(title, curves, lines))
+    return panels

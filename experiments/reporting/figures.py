@@ -1,31 +1,28 @@
-"""The figures of a report; where values are swept, one file per setting beside one overview of all."""
+"""The figures of a report; where values are swept, one file per setting and an overview of all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.reporting.curves import first_steps, gradient_band, spoken_bands
+from experiments.reporting.curves import first_steps, gradient_band, spoken_bands, swept_numbers
+from experiments.reporting.frame import Description, Row
 from experiments.reporting.gradient_ratio import ratio_figure
-from experiments.reporting.headlines import scores_headline
-from experiments.reporting.learning import learning_figure
-from experiments.reporting.panels import confusion_figure, loss_figure
-from experiments.reporting.probed import DRAWN as PROBED
-from experiments.reporting.rows import Row
-from experiments.reporting.spoken import spoken_setting
-from experiments.reporting.style import GREY, headline, look_of, save_png, settings
-from experiments.reporting.sweeps import DRAWN
-from experiments.reporting.swept_curves import swept_numbers
-from experiments.reporting.training_headlines import gradient_headline
+from experiments.reporting.panels import confusion_figure, learning_figure, loss_figure
+from experiments.reporting.probed import PROBED_FIGURES
+from experiments.reporting.render import spoken_name, spoken_setting
+from experiments.reporting.sentences import gradient_sentences, leader
+from experiments.reporting.style import GREY, Picture, look_of, settings
+from experiments.reporting.sweeps import failure_figure, score_figure
+from experiments.reporting.trials import trial_figures
 from experiments.runs.naming import cell_name
+from experiments.runs.store import Evidence
 
-SPREAD_SAID = "; ±: standard deviation over seeds"
 MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
 MOST_SETTINGS = 4
@@ -36,39 +33,36 @@ ROOM_FOR_WORDS = 9
 """Places on the axis of blocks up to which the embedding's is spelled out."""
 
 
-def draw_figures(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write every figure that the rows have data for and return the paths, overview first."""
-    written = []
+def draw_pictures(rows: Sequence[Row], evidence: Evidence, description: Description) -> Iterator[tuple[str, Picture]]:
+    """Yield every picture that the runs have data for with the stem of its file, overview first."""
+    primary = rows[0].task.primary
     with matplotlib.rc_context(settings()):
-        scored = [row for row in rows if row.scored]
-        if scored and len(rows) <= MOST_ROWS:
-            written.append(save_png(macro_f1_figure(rows), folder / "macro_f1.png"))
-        for number in swept_numbers(row.swept for row in rows):
-            for name, draw_along in DRAWN.items():
-                figure = draw_along(number, rows)
-                if figure is not None:
-                    written.append(save_png(figure, folder / f"{name}_{number.rsplit('.', 1)[-1]}.png"))
-        if any(row.swept for row in rows) and (figure := ratio_figure(rows)) is not None:
-            written.append(save_png(figure, folder / "gradient_ratio.png"))
+        if any(row.scored for row in rows) and len(rows) <= MOST_ROWS:
+            yield primary, overview_figure(rows)
+        for name in swept_numbers(row.swept for row in rows):
+            for stem, draw_along in ((f"{primary}_by", score_figure), ("failures_by", failure_figure)):
+                if (picture := draw_along(name, rows)) is not None:
+                    caption = f"{picture.caption} Swept: {spoken_name(name)}."
+                    yield f"{stem}_{name.rsplit('.', 1)[-1]}", replace(picture, caption=caption)
+        if any(row.swept for row in rows) and (picture := ratio_figure(rows)) is not None:
+            yield "gradient_ratio", picture
         by_setting = list(_by_setting(rows))
         for swept, members in by_setting if len(by_setting) <= MOST_SETTINGS else [by_setting[0], by_setting[-1]]:
             suffix = f"_{cell_name(swept, {}, 'final')}" if swept else ""
-            for name, draw in FIGURES.items():
-                figure = draw(members)
-                if figure is not None:
-                    if swept:
-                        headline(figure, f"{figure.get_suptitle()}\n{spoken_setting(swept)}")
-                    written.append(save_png(figure, folder / f"{name}{suffix}.png"))
-    return written
+            for stem, draw in FIGURES.items():
+                if (stem not in TASK_FIGURES or stem in rows[0].task.parts) and (picture := draw(members)) is not None:
+                    where = f" ({spoken_setting(swept)})" if swept else ""
+                    yield f"{stem}{suffix}", replace(picture, title=f"{picture.title}{where}")
+        yield from trial_figures(evidence, description)
 
 
-def macro_f1_figure(rows: Sequence[Row]) -> Figure:
-    """Draw test macro-F1 by condition: every seed as a point, the mean with its 95 % t-interval beside them."""
-    figure = Figure(figsize=(6.8, 1.3 + 0.36 * len(rows)), layout="constrained")
+def overview_figure(rows: Sequence[Row]) -> Picture:
+    """Draw the primary test metric by condition: every seed as a point, the mean with its 95 % t-interval below."""
+    metric = rows[0].task.primary_metric
+    figure = Figure(figsize=(6.8, 1.1 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
-        look, scores = look_of(row.condition), row.test("macro_f1")
-        values = [value for _, one in row.scored if (value := one.metrics["macro_f1"]) is not None]
+        look, scores, values = look_of(row.condition), row.score, list(row.scores_by_seed().values())
         axes.plot(values, [place + 0.16] * len(values), "o", color=look.color, alpha=0.45, ms=4, mew=0)
         if scores.low is not None and scores.high is not None:
             axes.plot([scores.low, scores.high], [place - 0.12] * 2, color=look.color, lw=2, solid_capstyle="butt")
@@ -80,17 +74,17 @@ def macro_f1_figure(rows: Sequence[Row]) -> Figure:
                       va="center", fontsize=7, color=GREY)  # fmt: skip
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    left, right = axes.get_xlim()
-    axes.set_xlim(max(left, 0.0), min(right, 1.0))  # an interval over few seeds can reach beyond what F1 can be
+    (left, right), (least, most) = axes.get_xlim(), metric.bounds
+    axes.set_xlim(max(left, least), min(right, most))  # an interval over few seeds can reach beyond what scores can be
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("macro F1 on the test split")
-    several = any(len(row.scored) > 1 for row in rows)
-    explanation = "dots: seeds; diamonds and bars: mean and 95 % t-interval" if several else "diamonds: one seed each"
-    headline(figure, f"{scores_headline(rows)}\n{explanation}{SPREAD_SAID * several}")
-    return figure
+    axes.set_xlabel(f"{metric.title} on the test split")
+    several = any(row.score.count > 1 for row in rows)
+    marks = "Dots: seeds. Diamonds and bars: mean and 95 % t-interval." if several else "Diamonds: one seed each."
+    about = f"Test {metric.title} of every seed, with the mean and its interval."
+    return Picture(figure, leader(rows)[0].removesuffix("."), f"{about} {marks}")
 
 
-def gradient_figure(rows: Sequence[Row]) -> Figure | None:
+def gradient_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the gradient norm of every block at the start of training, from the embedding to the head, log scale."""
     bands = [
         (row, gradient_band([record.history.get("gradient_norms") or {} for record in row.records])) for row in rows
@@ -118,10 +112,10 @@ def gradient_figure(rows: Sequence[Row]) -> Figure | None:
     )
     first, last = steps[0], steps[-1]
     when = f"step {first}" if first == last else f"steps {first} to {last}"
-    explanation = spoken_bands([band for _, band in drawn], geometric=True)
-    headline(figure, f"{gradient_headline([row for row, _ in drawn])}\n{when} of training; {explanation}; log scale")
     figure.legend(loc="outside right center")
-    return figure
+    title, said = gradient_sentences([row for row, _ in drawn])
+    about = f"Gradient norm by block in {when} of training, before clipping, on a log scale."
+    return Picture(figure, title, " ".join([about, *said, spoken_bands([band for _, band in drawn], geometric=True)]))
 
 
 def block_labels(blocks: int) -> list[str]:
@@ -131,13 +125,18 @@ def block_labels(blocks: int) -> list[str]:
     return [str(block) if block % 3 == 0 and block < blocks else "" for block in range(1, blocks + 1)]
 
 
-FIGURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {
+FIGURES: dict[str, Callable[[Sequence[Row]], Picture | None]] = {
     "loss_curves": loss_figure,
     "learning_curves": learning_figure,
     "confusion": confusion_figure,
     "gradient_norms": gradient_figure,
-    **PROBED,
+    **PROBED_FIGURES,
 }
+"""Figures of one setting by the stem of their files; each returns None for runs that lack its data."""
+
+
+TASK_FIGURES = ("confusion",)
+"""Those that only a task which names them has."""
 
 
 def _by_setting(rows: Sequence[Row]) -> Iterator[tuple[dict[str, Any], list[Row]]]:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
-from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.reporting.curves import Band, seed_band, spoken_bands
+from experiments.reporting.frame import Row
 from experiments.reporting.panels import PANEL_COLUMNS, draw_band, label_outer, make_panels
-from experiments.reporting.rows import Row
-from experiments.reporting.spoken import spoken_setting
-from experiments.reporting.style import GREY, headline, look_of
+from experiments.reporting.render import spoken_setting
+from experiments.reporting.sentences import ratio_title
+from experiments.reporting.style import GREY, Picture, look_of
 from experiments.runs.canonical import canonical_json
-from experiments.runs.gradient_ratio import DECADES, EXPLODING, VANISHING, log_gradient_ratios
+from experiments.runs.gradient_ratio import EXPLODING, VANISHING, log_gradient_ratios
 from experiments.runs.naming import sort_key
 
 ROOM = 3.0
 """Factor that the axis reaches beyond all means; a wider band is cut there."""
 
 
-def ratio_figure(rows: Sequence[Row]) -> Figure | None:
+def ratio_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the first block's gradient norm over the last one's while training, a panel per setting of what is swept.
 
     Means and intervals are those of logarithms. Of two swept settings one runs along the lines of panels and one along
@@ -49,10 +48,11 @@ def ratio_figure(rows: Sequence[Row]) -> Figure | None:
     label_outer(grid, "optimiser steps", "gradient norm,\nfirst / last block", columns)
     labelled = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
-    explanation = spoken_bands([band for _, band in drawn], geometric=True)
-    limits = f"dotted: vanishing ({VANISHING:g}), exploding ({EXPLODING:g})"
-    headline(figure, f"{_finding([row for row, _ in drawn])}\n{explanation}; {limits}")
-    return figure
+    about = "Gradient norm of the first block over the last one's while training, before clipping, at every setting."
+    limits = f"Dotted: vanishing ({VANISHING:g}) and exploding ({EXPLODING:g})."
+    bands = spoken_bands([band for _, band in drawn], geometric=True)
+    rule = "The title compares medians over training, then means over seeds."
+    return Picture(figure, ratio_title([row for row, _ in drawn]), f"{about} {bands} {limits} {rule}")
 
 
 def _layout(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], int]:
@@ -85,24 +85,3 @@ def _band(row: Row) -> Band | None:
     ratios = [log_gradient_ratios(record) for record in row.records]
     histories = [{"step": list(found), "ratio": [10**value for value in found.values()]} for found in ratios]
     return seed_band(histories, "step", "ratio", geometric=True)
-
-
-def _finding(rows: Sequence[Row]) -> str:
-    """Return where the ratio strays furthest from 1, by the median over training of each seed."""
-    typical = [
-        (fmean(median(found.values()) for record in row.records if (found := log_gradient_ratios(record))), row)
-        for row in rows
-    ]
-    ratio, row = max(typical, key=lambda entry: abs(entry[0]))
-    setting = spoken_setting(row.swept)
-    where = f"{row.title} ({setting})" if setting else row.title
-    return (
-        f"First block's gradient over the last one's before clipping, median of steps: {_spelled(ratio)} for {where}, "
-        "the furthest from 1"
-    )
-
-
-def _spelled(exponent: float) -> str:
-    """Return ``10**exponent``; as a bound where records are cut off there."""
-    bound = {-DECADES: "at most ", DECADES: "at least "}.get(exponent, "")
-    return f"{bound}{10**exponent:.2g}"

@@ -11,7 +11,8 @@ from experiments.errors import ExperimentError
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.console import print_result
-from experiments.reporting.report import Description, write_report
+from experiments.reporting.frame import Description
+from experiments.reporting.report import write_report
 from experiments.runs.store import Evidence, read_committed
 
 LARGEST = 2 * 2**20
@@ -79,7 +80,7 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
 
 
 def describe(grid: Grid) -> Description:
-    """Return what the report says of the grid beside its runs."""
+    """Return what the report says of the grid apart from its runs."""
     conditions = grid.all_conditions
     return Description(
         arguments=grid.arguments,

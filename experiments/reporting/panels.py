@@ -1,22 +1,21 @@
-"""Figures with a panel per condition: losses and confusion matrices."""
+"""Figures with a panel per condition: losses, learning curves and confusion matrices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from math import ceil
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reporting.curves import Band, seed_band, spoken_bands
-from experiments.reporting.headlines import confusion_headline
-from experiments.reporting.probe_panels import MOST_DECADES
+from experiments.reporting.frame import Row
+from experiments.reporting.probed import MOST_DECADES
 from experiments.reporting.render import plural
-from experiments.reporting.rows import Row
-from experiments.reporting.style import GREY, LIGHT_GREY, headline, look_of, printable
-from experiments.reporting.training_headlines import loss_headline, prior_entropy
+from experiments.reporting.sentences import confusion_sentences, learning_sentences, loss_sentences, prior_entropy
+from experiments.reporting.style import GREY, LIGHT_GREY, Picture, look_of, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 PANEL_COLUMNS = 3
 LOG_FROM = 4
 """Factor between the greatest mean losses of two conditions from which a linear axis would flatten one of them."""
-LOG_SAID = "; log scale"
 BAND_ROOM = 1.5
 """Height of a linear axis of losses over the greatest mean, at most."""
 COLOURED = ("train", "training rows")
@@ -33,21 +31,21 @@ MOST_ANNOTATED = 10
 """Classes up to which a confusion matrix shows its numbers; beyond, a colour bar explains the shades."""
 
 
-def loss_figure(rows: Sequence[Row]) -> Figure | None:
+def loss_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw training and validation loss, a panel per condition; on a log axis where one is far above another."""
     losses = {
         kind: [[r.history.get(kind) or {} for r in row.records] for row in rows] for kind in ("train", "validation")
     }
-    kept = [place for place, found in enumerate(losses["train"]) if seed_band(found, "step", "loss") is not None]
-    if not kept:
+    linear = [seed_band(found, "step", "loss") for found in losses["train"]]
+    peaks = [float(band.mean.max()) for band in linear if band is not None]
+    if not peaks:
         return None
-    peaks = [float(band.mean.max()) for place in kept if (band := seed_band(losses["train"][place], "step", "loss"))]
     is_log = max(peaks) > LOG_FROM * min(peaks)
     curves = []
-    for place in kept:
+    for place, row in enumerate(rows):
         train, validation = (seed_band(losses[kind][place], "step", "loss", geometric=is_log) for kind in losses)
         if train is not None:
-            curves.append((rows[place], train, validation))
+            curves.append((row, train, validation))
     figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True, share_x=False)
     for axes, (row, train, validation) in zip(panels, curves, strict=True):
         for other, other_train, _ in curves:
@@ -63,9 +61,41 @@ def loss_figure(rows: Sequence[Row]) -> Figure | None:
     bands = [band for _, train, validation in curves for band in (train, validation) if band]
     _limit_losses(panels[0], bands, is_log)
     label_curves(figure, panels, "loss (nats)")
-    explanation = f"{spoken_bands(bands, geometric=is_log)}; grey: other conditions (train){LOG_SAID * is_log}"
-    headline(figure, f"{loss_headline([row for row, _, _ in curves])}\n{explanation}")
-    return figure
+    title, said = loss_sentences([row for row, _, _ in curves])
+    scale = ["The axis has a log scale."] if is_log else []
+    notes = ["Training and validation loss.", *said, spoken_bands(bands, geometric=is_log)]
+    return Picture(figure, title, " ".join([*notes, "Grey: training loss of the other conditions.", *scale]))
+
+
+def learning_figure(rows: Sequence[Row]) -> Picture | None:
+    """Draw the primary metric on validation and on the fixed sample of training rows, a panel per condition.
+
+    Only for grids that score training rows at every validation. The dotted line is the level that steps to target are
+    counted to and that overfitting is compared at.
+    """
+    metric = rows[0].task.primary_metric
+    curves = []
+    for row in rows:
+        histories = [record.history.get("validation") or {} for record in row.records]
+        train, validation = (seed_band(histories, "step", name) for name in (f"train_{metric.name}", metric.name))
+        if train is not None and validation is not None:
+            curves.append((row, train, validation))
+    if not curves:
+        return None
+    figure, panels = make_panels(len(curves), width=2.7, height=2.1, share=True)
+    for axes, (row, train, validation) in zip(panels, curves, strict=True):
+        draw_band(axes, train, color=look_of(row.condition).color, lw=1.4, label="training rows")
+        draw_band(axes, validation, color="black", lw=1.0, ls=(0, (4, 1.5)), label="validation")
+        if row.target is not None:
+            axes.axhline(row.target, color=GREY, lw=0.9, ls=":", label="90 % of TF-IDF's validation score")
+        axes.set_title(outcomes_of(row), loc="left")
+        if all(isfinite(bound) for bound in metric.bounds):
+            axes.set_ylim(*metric.bounds)
+    label_curves(figure, panels, metric.title)
+    bands = spoken_bands([band for _, train, validation in curves for band in (train, validation)])
+    title, said = learning_sentences([row for row, _, _ in curves])
+    about = f"{metric.title[0].upper()}{metric.title[1:]} on training and validation rows while training."
+    return Picture(figure, title, " ".join([about, *said, bands]))
 
 
 def label_curves(figure: Figure, panels: Sequence[Axes], y: str) -> None:
@@ -83,7 +113,7 @@ def label_curves(figure: Figure, panels: Sequence[Axes], y: str) -> None:
 
 
 def label_outer(panels: Sequence[Axes], x: str, y: str, columns: int = PANEL_COLUMNS) -> None:
-    """Name the axes of panels in lines of ``columns``: y at the left, x where no panel stands below."""
+    """Name the axes of panels in lines of ``columns``: y at the left, x where no panel lies below."""
     for place, axes in enumerate(panels):
         below = panels[place + columns] if place + columns < len(panels) else None
         if below is None or not below.get_visible():
@@ -92,12 +122,12 @@ def label_outer(panels: Sequence[Axes], x: str, y: str, columns: int = PANEL_COL
             axes.set_ylabel(y, fontsize=9)
 
 
-def confusion_figure(rows: Sequence[Row]) -> Figure | None:
+def confusion_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the mean confusion matrix over seeds, each row summing to 1, a panel per condition."""
     scored = [row for row in rows if row.scored]
     if not scored:
         return None
-    names = printable([str(entry["class"]) for entry in scored[0].scored[0][1].details["per_class"]])
+    names = printable([str(entry["class"]) for entry in scored[0].scored[0].details["per_class"]])
     side = max(2.2, 0.28 * len(names) + 0.6)
     figure, panels = make_panels(len(scored), width=side, height=side, share=False)
     matrices = [mean_confusion(row) for row in scored]
@@ -114,15 +144,15 @@ def confusion_figure(rows: Sequence[Row]) -> Figure | None:
         elif place == len(scored) - 1:
             figure.colorbar(image, ax=axes, label="share of the true class")
     label_outer(panels, "predicted class", "true class")
-    finding = confusion_headline(names, list(zip(scored, matrices, strict=True)))
-    headline(figure, f"{finding}\nnumbers and shade: percentage of each true class on the test split, mean over seeds")
-    return figure
+    title, said = confusion_sentences(names, list(zip(scored, matrices, strict=True)))
+    about = "Test confusion matrices, mean over seeds. Numbers and shade: percentage of each true class."
+    return Picture(figure, title, " ".join([about, *said]))
 
 
 def mean_confusion(row: Row) -> np.ndarray:
     """Return the mean over runs of the confusion matrix whose rows sum to 1, (K, K); 0 for a class without rows."""
     shares = []
-    for _, scores in row.scored:
+    for scores in row.scored:
         counts = np.array(scores.details["confusion"], dtype=float)
         shares.append(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     return np.mean(shares, axis=0)

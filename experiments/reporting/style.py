@@ -31,6 +31,17 @@ class Look:
     line: Any
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure with what a page prints around it."""
+
+    figure: Figure
+    title: str
+    """What it shows, in one line: the finding, computed from what is drawn."""
+    caption: str
+    """Sentences that say how to read it."""
+
+
 LOOKS = {
     "post_ln": Look(PALETTE[0], "o", LINES[0]),
     "pre_ln": Look(PALETTE[1], "s", LINES[0]),
@@ -124,6 +135,12 @@ def headline(figure: Figure, text: str) -> None:
     figure.suptitle(text, x=0.01, ha="left", fontsize=10, wrap=True)
 
 
+def save_picture(picture: Picture, path: Path) -> Path:
+    """Write a picture with its title over it."""
+    headline(picture.figure, picture.title)
+    return save_png(picture.figure, path)
+
+
 def save_png(figure: Figure, path: Path) -> Path:
     """Write a PNG whose bytes depend on the picture alone: no date, no version of the software.
 
@@ -134,8 +151,10 @@ def save_png(figure: Figure, path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    from experiments.escaping import for_picture
     from experiments.runs.files import write_atomically
 
+    for_picture(figure)
     drawn, small = io.BytesIO(), io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})

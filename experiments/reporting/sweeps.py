@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.reporting.curves import SweptCurve, SweptPanel, panels_along
+from experiments.reporting.frame import Row
 from experiments.reporting.line_ends import End, crowded_part, label_ends
 from experiments.reporting.panels import PANEL_COLUMNS, make_panels
-from experiments.reporting.rows import Row
-from experiments.reporting.spoken import spoken_name
-from experiments.reporting.style import beside, headline, look_of
-from experiments.reporting.sweep_headlines import CHANGE_SAID, means_of, sweep_headline
-from experiments.reporting.swept_curves import Curve, Panel, panels_along
+from experiments.reporting.render import spoken_name
+from experiments.reporting.sentences import failure_title, sweep_sentences
+from experiments.reporting.style import Picture, beside, look_of
 from experiments.runs.naming import spell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.transforms import Transform
 
 SIDE = 0.06
@@ -30,8 +29,8 @@ MOST_END_LABELS = 12
 """Curves and baselines up to which each is named where it ends; beyond, a legend does."""
 
 
-def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
-    """Draw mean test macro-F1 along a swept number with its 95 % t-interval over seeds; baselines as lines.
+def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
+    """Draw the mean primary test metric along a swept number with its 95 % t-interval; baselines as lines.
 
     One panel names its curves where they end, and where most of them crowd near the best a second one shows that part.
     """
@@ -39,6 +38,7 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
     curves = [(panel, curve) for panel in panels for curve in panel.curves if any(row.scored for row in curve.rows)]
     if not curves:
         return None
+    metric = rows[0].task.primary_metric
     zoom = crowded_part([mean for _, curve in curves for mean in means_of(curve.rows)]) if len(panels) == 1 else None
     drawn = [panels[0], panels[0]] if zoom else panels
     figure, grid = make_panels(
@@ -49,37 +49,34 @@ def score_figure(name: str, rows: Sequence[Row]) -> Figure | None:
             _draw_scores(axes, curve, beside(figure, axes, place, len(panel.curves)))
         for row in panel.lines:
             _draw_line(axes, row)
-        _finish(axes, panel, "macro F1 on the test split")
-    for axes in grid:
-        axes.set_ylim(*_limits(panels))
+        _finish(axes, panel, f"{metric.title} on the test split")
+        axes.set_ylim(*_limits(panels, metric.bounds))
     if zoom:
         grid[0].set_ylim(*zoom)
-    intervals = any(row.test("macro_f1").low is not None for _, curve in curves for row in curve.rows)
-    lines = "points: mean over seeds; bars: 95 % t-interval, side by side" if intervals else "points: one seed"
-    text = sweep_headline(name, panels)
-    notes = [lines, "without markers: baselines", *(["above: enlarged"] if zoom else [])]
-    notes += [CHANGE_SAID] if " holds (" in text else []
-    text = f"{text}\n{'; '.join(notes)}"
     if len(panels) == 1 and len(panels[0].curves) + len(panels[0].lines) <= MOST_END_LABELS:
         for axes in grid:
             label_ends(axes, _ends(panels[0]))
         figure.supxlabel(spoken_name(name), fontsize=9)
-        headline(figure, text)
     else:
-        _label(figure, grid, spoken_name(name), text)
-    return figure
+        _label(figure, grid, spoken_name(name))
+    intervals = any(row.score.low is not None for _, curve in curves for row in curve.rows)
+    title, said = sweep_sentences(name, panels)
+    marks = "Points: mean over seeds; bars: 95 % t-interval, side by side." if intervals else "Points: one seed."
+    lines = ["Lines without markers: baselines."] if any(panel.lines for panel in panels) else []
+    notes = [f"Mean test {metric.title} along a swept value.", *said, marks, *lines]
+    return Picture(figure, title, " ".join([*notes, *(["The upper panel is enlarged."] if zoom else [])]))
 
 
-def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
+def failure_figure(name: str, rows: Sequence[Row]) -> Picture | None:
     """Draw the share of runs that collapsed or diverged along a swept number; None where none did."""
     panels = panels_along(name, rows)
-    if not any(_failures(row) for panel in panels for curve in panel.curves for row in curve.rows):
+    if not any(row.failures for panel in panels for curve in panel.curves for row in curve.rows):
         return None
     figure, grid = make_panels(len(panels), width=5.6, height=3.0, share=True)
     for axes, panel in zip(grid, panels, strict=True):
         for place, curve in enumerate(panel.curves):
             look = look_of(curve.condition)
-            shares = [_failures(row) / len(row.records) for row in curve.rows]
+            shares = [row.failures / len(row.records) for row in curve.rows]
             aside = beside(figure, axes, place, len(panel.curves), step=3.0)  # equal shares stay visible
             axes.plot(
                 *(curve.values, shares),
@@ -92,13 +89,19 @@ def failure_figure(name: str, rows: Sequence[Row]) -> Figure | None:
             )
         axes.set_ylim(-0.06, 1.06)
         _finish(axes, panel, "share that collapsed or diverged")
-    _label(figure, grid, spoken_name(name), f"{_ending(rows)}\nequal shares are drawn side by side")
-    return figure
+    _label(figure, grid, spoken_name(name))
+    about = "Share of runs that collapsed or diverged along a swept value. Equal shares are drawn side by side."
+    return Picture(figure, failure_title(rows), about)
 
 
-def _draw_scores(axes: Axes, curve: Curve, aside: Transform) -> None:
+def means_of(rows: Sequence[Row]) -> list[float]:
+    """Return the mean score of every row that has scores."""
+    return [mean for row in rows if (mean := row.score.mean) is not None]
+
+
+def _draw_scores(axes: Axes, curve: SweptCurve, aside: Transform) -> None:
     look = look_of(curve.condition)
-    spreads = [row.test("macro_f1") for row in curve.rows]
+    spreads, bounds = [row.score for row in curve.rows], curve.rows[0].task.primary_metric.bounds
     points = [
         (value, s.mean, s.mean if s.low is None else s.low, s.mean if s.high is None else s.high)
         for value, s in zip(curve.values, spreads, strict=True)
@@ -107,7 +110,7 @@ def _draw_scores(axes: Axes, curve: Curve, aside: Transform) -> None:
     if not points:
         return
     x, means, low, high = (np.array(column) for column in zip(*points, strict=True))
-    axes.vlines(x, low.clip(0, 1), high.clip(0, 1), color=look.color, lw=1.1, alpha=0.75, transform=aside)
+    axes.vlines(x, low.clip(*bounds), high.clip(*bounds), color=look.color, lw=1.1, alpha=0.75, transform=aside)
     axes.plot(
         *(x, means), transform=aside, color=look.color, ls=look.line, marker=look.marker, ms=5, lw=1.2, mew=0.4,
         mec="white", label=curve.label,
@@ -115,13 +118,13 @@ def _draw_scores(axes: Axes, curve: Curve, aside: Transform) -> None:
 
 
 def _draw_line(axes: Axes, row: Row) -> None:
-    mean = row.test("macro_f1").mean
+    mean = row.score.mean
     if mean is not None:
         look = look_of(row.condition)
         axes.axhline(mean, color=look.color, ls=look.line, lw=1.2, label=row.title)
 
 
-def _ends(panel: Panel) -> list[End]:
+def _ends(panel: SweptPanel) -> list[End]:
     """Return where the curves and the baselines of a panel end, and what they are called."""
     lines = [End(row.title, row.condition, None, mean) for row in panel.lines for mean in means_of([row])]
     scored = [
@@ -132,17 +135,17 @@ def _ends(panel: Panel) -> list[End]:
     return [*scored, *lines]
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+def _limits(panels: Sequence[SweptPanel], bounds: tuple[float, float]) -> tuple[float, float]:
     """Return limits of an axis of scores that show every interval as far as scores can lie."""
     rows = [row for panel in panels for row in [*panel.lines, *(row for curve in panel.curves for row in curve.rows)]]
-    spreads = [spread for row in rows if (spread := row.test("macro_f1")).mean is not None]
+    spreads = [spread for row in rows if (spread := row.score).mean is not None]
     ends = [end for spread in spreads for end in (spread.mean, spread.low, spread.high) if end is not None]
-    low, high = max(min(ends), 0.0), min(max(ends), 1.0)
+    low, high = max(min(ends), bounds[0]), min(max(ends), bounds[1])
     margin = 0.05 * max(high - low, LEAST_HEIGHT)
     return low - margin, high + margin
 
 
-def _finish(axes: Axes, panel: Panel, what: str) -> None:
+def _finish(axes: Axes, panel: SweptPanel, what: str) -> None:
     values = sorted({value for curve in panel.curves for value in curve.values})
     if values[0] > 0 and values[-1] / values[0] >= 8:
         axes.set_xscale("log")
@@ -157,30 +160,7 @@ def _finish(axes: Axes, panel: Panel, what: str) -> None:
     axes.set_ylabel(what)
 
 
-def _label(figure: Figure, panels: Sequence[Axes], x: str, text: str) -> None:
+def _label(figure: Figure, panels: Sequence[Axes], x: str) -> None:
     figure.supxlabel(x, fontsize=9)
     labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
-    headline(figure, text)
-
-
-def _ending(rows: Sequence[Row]) -> str:
-    """Return how many runs of the sweep collapsed and diverged, and which conditions lost most of their own."""
-    swept = [row for row in rows if row.swept]
-    counts = [f"{sum(row.count(status) for row in swept)} {status}" for status in ("collapsed", "diverged")]
-    lost: Counter[str] = Counter()
-    made: Counter[str] = Counter()
-    for row in swept:
-        lost[row.title] += _failures(row)
-        made[row.title] += len(row.records)
-    most = max(lost[title] / made[title] for title in lost)
-    worst = [f"{title}, {lost[title]} of {made[title]}" for title in lost if lost[title] / made[title] == most]
-    return f"Of {made.total()} runs {' and '.join(counts)}; most of all {'; '.join(worst)}"
-
-
-def _failures(row: Row) -> int:
-    return row.count("collapsed") + row.count("diverged")
-
-
-DRAWN: dict[str, Any] = {"macro_f1_by": score_figure, "failures_by": failure_figure}
-"""Figures along every swept number, by the beginning of their file names."""

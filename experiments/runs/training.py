@@ -180,11 +180,23 @@ def curve_loggers(folder: Path, resumed_step: int | None = None) -> list[Logger]
 
 
 class CurvesLogger(TensorBoardLogger):
-    """TensorBoard without the curve ``epoch``, which Lightning adds to every point and nobody reads."""
+    """TensorBoard whose first screen shows losses and scores; without ``epoch``, which Lightning adds to every point.
+
+    TensorBoard sorts groups of curves by name: ``loss_and_score`` comes before ``training``, which has gradients,
+    rates and what was probed.
+    """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log all metrics but ``epoch``."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        """Log all metrics but ``epoch`` in their groups."""
+        super().log_metrics({screen_tag(name): value for name, value in metrics.items() if name != "epoch"}, step)
+
+
+def screen_tag(name: str) -> str:
+    """Return the name of a curve on TensorBoard's page: ``loss_and_score/train_loss`` for ``train/loss``."""
+    group = name.split("/")[0]
+    if group in ("train", "validation", "test"):
+        return f"loss_and_score/{name.replace('/', '_')}"
+    return f"training/{name}" if group in ("gradient_norm", "learning_rate", "probe", "throughput") else name
 
 
 def standard_callbacks(folder: Path, task: TaskSpec, *, track_train_metrics: bool = False) -> list[Callback]:

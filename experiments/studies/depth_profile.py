@@ -14,7 +14,7 @@ from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, steps_of
 from experiments.planning.saved_runs import load_run_config
-from experiments.reporting.render import EMPTY, Grid, to_csv
+from experiments.reporting.render import EMPTY, TextTable, to_csv
 from experiments.runs.canonical import finite_or_none
 from experiments.runs.files import RECORD_FILE, read_record
 from experiments.runs.inference import TrainedModel, device
@@ -168,4 +168,4 @@ def as_csv(profiles: Sequence[DepthProfile]) -> str:
         for depth in range(profile.blocks + 1)
     ]
     cells = [["" if value is None else str(value) for value in row] for row in rows]
-    return to_csv(Grid(["network", "corpus", "step", "depth", *measures], cells))
+    return to_csv(TextTable(["network", "corpus", "step", "depth", *measures], cells))

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.reporting.probe_panels import (
+from experiments.reporting.probed import (
     PANELS,
-    Panel,
+    ProbePanel,
     name_the_unseen,
     scale_linearly,
     scale_logarithmically,
@@ -97,7 +97,7 @@ def has_values(profile: DepthProfile, measure: str) -> bool:
     return any(value is not None for value in profile.measures.get(measure, []))
 
 
-def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[DepthProfile]]) -> None:
+def _draw_panel(axes: Axes, panel: ProbePanel, subjects: Sequence[Sequence[DepthProfile]]) -> None:
     for profiles in subjects:
         look, last = look_of(profiles[-1].condition), profiles[-1]
         if len(profiles) > 1:
@@ -120,7 +120,7 @@ def _draw_panel(axes: Axes, panel: Panel, subjects: Sequence[Sequence[DepthProfi
     axes.tick_params(which="both", labelsize=7.5)
 
 
-def values_of(profile: DepthProfile, panel: Panel) -> np.ndarray:
+def values_of(profile: DepthProfile, panel: ProbePanel) -> np.ndarray:
     """Return the values of a panel's measure by depth, NaN for one that is not defined."""
     found = profile.measures.get(panel.measure, [])
     base = profile.measures.get(panel.over, []) if panel.over else [None] * len(found)
@@ -128,7 +128,7 @@ def values_of(profile: DepthProfile, panel: Panel) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in relative], dtype=float)
 
 
-def points(profile: DepthProfile, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+def points(profile: DepthProfile, panel: ProbePanel) -> tuple[np.ndarray, np.ndarray]:
     """Return depths and values; on a log scale without values that are zero."""
     values = values_of(profile, panel)
     depths = np.arange(profile.blocks + 1)[profile.blocks + 1 - len(values) :]

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.errors import ExperimentError, explained
 from experiments.planning.saved_runs import run_folder, run_names
-from experiments.reporting.render import Grid, mean_and_sd, number, plural, rounded, to_csv, to_markdown
+from experiments.reporting.render import TextTable, mean_and_sd, number, plural, rounded, to_csv, to_markdown
 from experiments.reporting.style import look_of, save_png, settings
 from experiments.runs.files import RECORD_FILE, read_record, write_atomically
 from experiments.runs.naming import order_conditions
@@ -305,16 +305,16 @@ def share_of_rows(network: PaddedNetwork, arrangement: str) -> str:
     return f"{100 * sum(changed) / len(changed):.1f} %" if any(changed) else "no row"
 
 
-def runs_table(rows: DataFrame) -> Grid:
+def runs_table(rows: DataFrame) -> TextTable:
     """Spell the measurement for its CSV, shares as fractions."""
     cells = [[spell(row[name]) for name, spell in COLUMNS.items()] for row in rows.to_dict("records")]
-    return Grid(list(COLUMNS), cells)
+    return TextTable(list(COLUMNS), cells)
 
 
-def network_table(network: PaddedNetwork) -> Grid:
+def network_table(network: PaddedNetwork) -> TextTable:
     """Tabulate one network: a row per arrangement, mean ± standard deviation over runs."""
     columns = ["batches", "padding", "changed rows", "classes", "macro F1", "Δ macro F1", "largest"]
-    return Grid(columns, [_network_row(network, arrangement) for arrangement in network.arrangements])
+    return TextTable(columns, [_network_row(network, arrangement) for arrangement in network.arrangements])
 
 
 def _network_row(network: PaddedNetwork, arrangement: str) -> list[str]:
@@ -367,7 +367,7 @@ def compose(rows: DataFrame, figure: StudyFigure) -> str:
     parts = [
         f"# What padding does to the answers: {rows.corpus.iloc[0]}",
         f"{finding(networks)} {scores(networks)}",
-        to_markdown(Grid(["variant", *network_table(networks[0]).columns], table)).rstrip(),
+        to_markdown(TextTable(["variant", *network_table(networks[0]).columns], table)).rstrip(),
         f"![{figure.title}]({NAME}.png)",
         f"*{figure.caption}*",
         f"The chosen checkpoint of every run answers the {rows.rows.iloc[0]:,} test rows in float32, in different "

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.reporting.render import EMPTY, Grid, escape_markdown, to_csv, to_markdown
+from experiments.escaping import for_markdown
+from experiments.reporting.render import EMPTY, TextTable, to_csv, to_markdown
 from experiments.reporting.style import save_png, settings
 from experiments.runs.files import write_atomically
 from experiments.runs.locks import one_at_a_time
@@ -164,7 +165,7 @@ def compose(results: Sequence[AssessedResult]) -> str:
     parts = [
         "# Published results, measured again",
         INTRODUCTION,
-        to_markdown(Grid(["id", "result", "paper", "verdict"], overview)),
+        to_markdown(TextTable(["id", "result", "paper", "verdict"], overview)),
         *(section(result) for result in results),
         REBUILT,
     ]
@@ -175,22 +176,22 @@ def section(result: AssessedResult) -> str:
     """Write the part of the report about one result."""
     of = result.published
     parts = [
-        f"## {of.id} · {escape_markdown(of.title)}: {result.assessment.verdict}",
-        f"{escape_markdown(of.claim.en)}\n\n{of.claim.zh}",
-        f"*{escape_markdown(of.paper.citation)}, arXiv:{of.paper.arxiv}, {escape_markdown(of.paper.place)}.*",
+        f"## {of.id} · {for_markdown(of.title)}: {result.assessment.verdict}",
+        f"{for_markdown(of.claim.en)}\n\n{of.claim.zh}",
+        f"*{for_markdown(of.paper.citation)}, arXiv:{of.paper.arxiv}, {for_markdown(of.paper.place)}.*",
         f"**Setup.** {setup_sentence(of)} {of.differs}",
-        f"**What would refute it.** {escape_markdown(of.refuted_by)}",
+        f"**What would refute it.** {for_markdown(of.refuted_by)}",
     ]
     if not result.is_run:
         bounds = "; ".join(criterion.bounds for criterion in of.rule.reproduced)
-        return "\n\n".join([*parts, f"**Not run:** {result.missing}. Rule: {escape_markdown(bounds)}."])
+        return "\n\n".join([*parts, f"**Not run:** {result.missing}. Rule: {for_markdown(bounds)}."])
     figure = result.figure
     return "\n\n".join(
         [
             *parts,
             to_markdown(criteria_table(result)).strip(),
-            f"![{escape_markdown(figure.title)}]({of.id}/{FIGURE_FILE})",
-            f"*{escape_markdown(figure.caption)}*",
+            f"![{for_markdown(figure.title)}]({of.id}/{FIGURE_FILE})",
+            f"*{for_markdown(figure.caption)}*",
             f"Every measured number: [`table.csv`]({of.id}/table.csv).",
         ]
     )
@@ -199,7 +200,7 @@ def section(result: AssessedResult) -> str:
 def setup_sentence(published: PublishedResult) -> str:
     """Write the sizes of a setup as one line of ``name value`` pairs."""
     setup = asdict(published.setup)
-    return escape_markdown("; ".join(f"{name} {_spelled(value)}" for name, value in setup.items()) + ".")
+    return for_markdown("; ".join(f"{name} {_spelled(value)}" for name, value in setup.items()) + ".")
 
 
 def _spelled(value: object) -> str:
@@ -215,7 +216,7 @@ def source(published: PublishedResult) -> str:
     return f"{published.paper.citation.partition(',')[0]}, arXiv:{published.paper.arxiv}"
 
 
-def measured_table(result: AssessedResult) -> Grid:
+def measured_table(result: AssessedResult) -> TextTable:
     """Tabulate mean, standard deviation, smallest and largest of every measured value over seeds, with six digits."""
     study = result.published.setup
     columns = [*study.keys, "seeds", *(f"{name}{part}" for name in study.values for part in SPREAD)]
@@ -224,10 +225,10 @@ def measured_table(result: AssessedResult) -> Grid:
         spreads = [(spread(each), min(each, default=None), max(each, default=None)) for each in values]
         parts = [part for found, low, high in spreads for part in (found.mean, found.sd, low, high)]
         lines.append([*key, str(count), *(digits(part) for part in parts)])
-    return Grid(columns, lines)
+    return TextTable(columns, lines)
 
 
-def criteria_table(result: AssessedResult) -> Grid:
+def criteria_table(result: AssessedResult) -> TextTable:
     """Tabulate every criterion and finding: what it says, its bounds, what was measured, how it turned out."""
     groups = {
         "for reproduced": result.assessment.reproduced,
@@ -239,13 +240,13 @@ def criteria_table(result: AssessedResult) -> Grid:
         for part, criteria in groups.items()
         for checked in criteria
     ]
-    return Grid(["part", "condition", "bounds", "mean ± sd", "95 % interval", "status"], lines)
+    return TextTable(["part", "condition", "bounds", "mean ± sd", "95 % interval", "status"], lines)
 
 
-def verdicts_table(results: Sequence[AssessedResult]) -> Grid:
+def verdicts_table(results: Sequence[AssessedResult]) -> TextTable:
     """Tabulate every result: its rule, what was measured with its spread over seeds, and the verdict."""
     columns = ["id", "result", "claim", "paper", "seeds", "rule", "measured", "verdict"]
-    return Grid(columns, [_verdict_row(result) for result in results])
+    return TextTable(columns, [_verdict_row(result) for result in results])
 
 
 def _verdict_row(result: AssessedResult) -> list[str]:

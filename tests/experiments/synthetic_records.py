@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from experiments.reporting.rows import Description, Row, make_rows
+from experiments.reporting.frame import Description, Row, make_rows
 from experiments.runs.files import write_record
 from experiments.runs.naming import run_name
 from experiments.runs.record import Outcome, Record, Scores

@@ -16,9 +16,8 @@ from synthetic_records import make_record
 from tiny_runs import make, tiny_run
 
 from experiments.compare import main
+from experiments.comparing import RunComparison, ScoredRun, pair_up, read_run, read_side
 from experiments.errors import ExperimentError
-from experiments.reporting.comparison import Comparison
-from experiments.reporting.scored_runs import ScoredRun, pair_up, read_run, read_side
 from experiments.runs.files import read_record, write_record
 from experiments.statistics.permutation import sign_flip
 from experiments.statistics.rows import mcnemar
@@ -78,21 +77,21 @@ def test_the_difference_over_rows_is_resampled_by_group(size: int) -> None:
     right = [row // 10 % 2 == 0 for row in range(60)]  # the second model is right in every other ten rows
     second = [label if is_right else (label + 1) % 3 for label, is_right in zip(labels, right, strict=True)]
     groups = [f"file_{row // size}" for row in range(60)] if size > 1 else None
-    comparison = Comparison([(scored(labels, labels, groups), scored(second, labels, groups))])
+    comparison = RunComparison([(scored(labels, labels, groups), scored(second, labels, groups))])
     difference = comparison.row_difference()
     assert difference is not None
     assert difference.unit == ("group" if size > 1 else "row")
     assert 0 < difference.low < 0.5 < difference.high <= 1
     # Three of six groups differ, so that two of eight swaps are as far apart; of thirty rows hardly any.
     assert difference.p_value == pytest.approx(2 / 8 if size > 1 else 1 / 5000, abs=0.02)
-    assert Comparison(comparison.pairs * 2).row_difference() is None
+    assert RunComparison(comparison.pairs * 2).row_difference() is None
 
 
 def test_rows_are_counted_by_who_is_right_per_class() -> None:
     labels = [0, 0, 0, 1, 1, 2, 2, 2]
     first = [0, 0, 1, 1, 0, 2, 0, 0]
     second = [0, 1, 0, 1, 2, 0, 2, 1]
-    counts = Comparison([(scored(first, labels), scored(second, labels))]).counts()
+    counts = RunComparison([(scored(first, labels), scored(second, labels))]).counts()
     assert counts.columns.tolist() == ["both", "only_first", "only_second", "neither"]
     assert counts.to_numpy().tolist() == [[1, 1, 1, 0], [1, 0, 0, 1], [0, 1, 1, 1]]
     assert counts.index.tolist() == ["a", "b", "c"]
@@ -130,11 +129,11 @@ def test_no_difference_is_no_evidence() -> None:
 def test_independent_rows_get_mcnemar_and_grouped_rows_flip_by_group() -> None:
     labels = [0] * 12
     first, second = [0] * 10 + [1, 1], [1] * 8 + [0] * 4
-    alone = Comparison([(scored(first, labels), scored(second, labels))]).row_test()
+    alone = RunComparison([(scored(first, labels), scored(second, labels))]).row_test()
     assert alone.name == "McNemar's exact test" and alone.units == 10
     assert alone.p_value == pytest.approx(2 * (1 + 10 + 45) / 2**10)
     groups = ["x"] * 5 + ["y"] * 5 + ["z"] * 2
-    grouped = Comparison([(scored(first, labels, groups), scored(second, labels, groups))]).row_test()
+    grouped = RunComparison([(scored(first, labels, groups), scored(second, labels, groups))]).row_test()
     assert grouped.name == "sign-flip permutation by group" and grouped.units == 3
     assert grouped.p_value == pytest.approx(4 / 8)  # sums 5 + 3 - 2 = 6: as far are (+, +, ±) and (-, -, ±)
 
@@ -143,8 +142,8 @@ def test_rows_that_hang_together_are_weaker_evidence_than_independent_ones() -> 
     labels = [0] * 60
     first, second = [0] * 60, [1] * 30 + [0] * 30
     groups = [f"file {row // 10}" for row in range(60)]
-    alone = Comparison([(scored(first, labels), scored(second, labels))]).row_test()
-    grouped = Comparison([(scored(first, labels, groups), scored(second, labels, groups))]).row_test()
+    alone = RunComparison([(scored(first, labels), scored(second, labels))]).row_test()
+    grouped = RunComparison([(scored(first, labels, groups), scored(second, labels, groups))]).row_test()
     assert alone.p_value < 1e-6
     assert grouped.p_value == pytest.approx(2 / 2**3)
 
@@ -153,14 +152,14 @@ def test_disagreements_are_all_rows_answered_differently_and_the_confident_come_
     labels = [0, 1, 2, 0]
     first, second = scored([0, 1, 2, 1], labels), scored([0, 2, 2, 0], labels)
     second.predictions.loc[3, ["probability_0", "probability_1"]] = [0.9, 0.0]
-    found = Comparison([(first, second)]).disagreements()
+    found = RunComparison([(first, second)]).disagreements()
     assert found[["row", "label", "first", "second"]].to_numpy().tolist() == [[3, 0, 1, 0], [1, 1, 1, 2]]
     assert found["second_probability"].tolist() == [0.9, 0.8]
 
 
 def test_runs_that_scored_other_rows_are_refused() -> None:
     with pytest.raises(ExperimentError, match="scored other rows"):
-        Comparison([(scored([0, 1], [0, 1]), scored([0, 1], [0, 2]))])
+        RunComparison([(scored([0, 1], [0, 1]), scored([0, 1], [0, 2]))])
 
 
 def test_a_pair_of_runs_shows_their_own_numbers(conditions: tuple[Path, Path], compare: Compare) -> None:
@@ -184,7 +183,7 @@ def test_a_pair_of_runs_shows_their_own_numbers(conditions: tuple[Path, Path], c
 
 def test_disagreements_come_with_their_texts(conditions: tuple[Path, Path], compare: Compare) -> None:
     folders = [condition / "seed_0" for condition in conditions]
-    found = Comparison(pair_up(*(read_side(str(folder)) for folder in folders))).disagreements()
+    found = RunComparison(pair_up(*(read_side(str(folder)) for folder in folders))).disagreements()
     assert len(found) >= 3
     printed = compare(*folders, "--rows", "3")
     assert printed.count("]") >= 3 and ("MAX" in printed or "MIN" in printed)
@@ -211,10 +210,8 @@ def test_conditions_are_paired_over_the_seeds_that_both_have(conditions: tuple[P
 
     printed = compare(*conditions, "--rows", "0")
     assert "paired over seeds 0, 1\n" in printed
-    values = [
-        [read_run(condition / f"seed_{seed}").scores.metrics["accuracy"] for seed in (0, 1)] for condition in conditions
-    ]
-    comparison = Comparison(pair_up(*(read_side(str(condition)) for condition in conditions)))
+    values = [[read_run(condition / f"seed_{seed}").score("accuracy") for seed in (0, 1)] for condition in conditions]
+    comparison = RunComparison(pair_up(*(read_side(str(condition)) for condition in conditions)))
     accuracy = comparison.metrics()[0].difference
     interval = ttest_rel(*values).confidence_interval(0.95)
     assert accuracy.mean == pytest.approx(np.mean(values[0]) - np.mean(values[1]))

@@ -56,7 +56,9 @@ def test_the_hparams_tab_shows_what_conditions_differ_in_and_their_final_scores(
         record.validation.metrics["accuracy"]
     )
     groups = [tag.split("/")[0] for tag in sorted(events.Tags()["scalars"])]
-    assert set(groups[-4:]) == {GROUP.rstrip("/")} and len(set(groups)) > 3, "the curves come first"
+    in_order = list(dict.fromkeys(groups))
+    assert in_order == ["loss_and_score", "training", GROUP.rstrip("/")], "losses and scores come first"
+    assert {"loss_and_score/train_loss", "loss_and_score/validation_macro_f1"} <= set(events.Tags()["scalars"])
 
 
 def test_a_diverged_run_stands_in_the_hparams_tab_with_the_same_columns(cache: Path, tmp_path: Path) -> None:

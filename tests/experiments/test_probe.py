@@ -15,7 +15,7 @@ from experiments import probe, train
 from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
-from experiments.reporting.probe_panels import PANELS
+from experiments.reporting.probed import PANELS
 from experiments.runs.files import read_record
 from experiments.runs.inference import TrainedModel
 from experiments.studies.depth_profile import DepthProfile, shown_depths, terminal_table

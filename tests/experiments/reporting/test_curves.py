@@ -62,8 +62,8 @@ def test_what_a_band_is_depends_on_the_seeds_that_are_left() -> None:
         assert band is not None
         said[name] = spoken_bands([band])
     assert said == {
-        "one": "lines: one seed each",
-        "two": "lines: mean over seeds; bands: their range",
-        "three": "lines: mean over seeds; bands: its 95 % t-interval, the range of fewer than 3",
-        "kept": "lines: mean over seeds; bands: its 95 % t-interval",
+        "one": "Lines: one seed each.",
+        "two": "Lines: mean over seeds. Bands: their range.",
+        "three": "Lines: mean over seeds. Bands: its 95 % t-interval, the range of fewer than 3.",
+        "kept": "Lines: mean over seeds. Bands: its 95 % t-interval.",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 from synthetic_records import make_record, rows_of, with_scores, write_runs
 
-from experiments.reporting.findings import findings
+from experiments.reporting.curves import panels_along, swept_numbers
+from experiments.reporting.frame import Description, Row
 from experiments.reporting.line_ends import LEAST_GAP, spread_out
 from experiments.reporting.report import write_report
-from experiments.reporting.rows import Description
+from experiments.reporting.sentences import findings
+from experiments.reporting.style import Picture
 from experiments.reporting.sweeps import failure_figure, score_figure
-from experiments.reporting.swept_curves import panels_along, swept_numbers
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 
@@ -51,8 +53,8 @@ def test_other_swept_values_get_a_panel_each() -> None:
 def test_one_legend_names_every_curve_of_every_panel_and_a_baseline_without_the_score_of_one() -> None:
     first = [record for record in sweep("pre_ln", **{"model.beta2": 0.9}) if record.condition != "pre_ln"]
     lone = [make_record("no_norm", 0, swept={"model.layers": n, "model.beta2": 0.9}) for n in DEPTHS]
-    figure = score_figure("model.layers", rows_of(*first, *lone, *sweep("pre_ln", **{"model.beta2": 0.99})[:-1]))
-    assert figure is not None and len(figure.axes) == 2
+    figure = scores_of(rows_of(*first, *lone, *sweep("pre_ln", **{"model.beta2": 0.99})[:-1])).figure
+    assert len(figure.axes) == 2
     (legend,) = figure.legends
     labels = {text.get_text() for text in legend.get_texts()}
     assert labels == {"No norm", "Pre-LN", "TF-IDF + logistic regression"}
@@ -92,36 +94,39 @@ def scored(scores: dict[str, tuple[float, float]], seeds: int = 3, **facts: Any)
     return records
 
 
+def scores_of(rows: Sequence[Row]) -> Picture:
+    picture = score_figure("model.layers", rows)
+    assert picture is not None
+    return picture
+
+
 def test_the_title_says_what_holds_and_what_falls_from_the_least_to_the_greatest_value() -> None:
     rows = rows_of(*scored({"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.40), "no_norm": (0.30, 0.50)}))
-    figure = score_figure("model.layers", rows)
-    assert figure is not None
-    said = "Test macro F1 from 1 to 24 layers: Pre-LN holds (0.690); No norm rises to 0.500; Post-LN falls to 0.400\n"
-    assert figure.get_suptitle().startswith(said)
-    assert "holds: the 95 % interval of its change, paired by seed, includes zero" in figure.get_suptitle()
+    picture = scores_of(rows)
+    assert picture.title == "Test macro F1 at 24 layers: best Pre-LN (0.690), worst Post-LN (0.400)"
+    for change in ("Holds from 1 to 24 layers: Pre-LN (0.690).", "Falls from 1 to 24 layers: Post-LN (0.400)."):
+        assert change in picture.caption
+    assert "Rises from 1 to 24 layers: No norm (0.500). A curve falls or rises if the 95 % interval" in picture.caption
 
 
-def test_networks_without_residual_connections_are_named_together_where_they_all_do_the_same() -> None:
-    bare = {"no_residual": {"skips": 0}, "no_norm": {"skips": 0}}
-    rows = rows_of(*scored({"pre_ln": (0.7, 0.7), "no_residual": (0.7, 0.2), "no_norm": (0.7, 0.1)}, **bare))
-    figure = score_figure("model.layers", rows)
-    assert figure is not None
-    assert "; both without residual connections fall (0.100 to 0.200)\n" in figure.get_suptitle()
+def test_many_conditions_that_change_alike_are_counted() -> None:
+    names = ("pre_ln", "post_ln", "no_norm", "no_residual", "plain", "plain_gain")
+    falling = {name: (0.7, 0.3 + 0.01 * place) for place, name in enumerate(names)}
+    said = "Falls from 1 to 24 layers: plain_gain (0.350), Plain (0.340), No residual (0.330) and 3 more."
+    assert said in scores_of(rows_of(*scored(falling))).caption
 
 
-def test_of_one_seed_the_title_gives_both_ends_and_judges_nothing() -> None:
-    figure = score_figure("model.layers", rows_of(*scored({"pre_ln": (0.7, 0.6)}, seeds=1)))
-    assert figure is not None
-    assert figure.get_suptitle().startswith("Test macro F1 from 1 to 24 layers: Pre-LN 0.690 to 0.610\n")
+def test_of_one_seed_nothing_is_judged() -> None:
+    picture = scores_of(rows_of(*scored({"pre_ln": (0.7, 0.6)}, seeds=1)))
+    assert picture.title == "Test macro F1 at 24 layers: best Pre-LN (0.610)"
+    assert not any(word in picture.caption for word in ("Holds", "Falls", "Rises"))
 
 
 def test_intervals_are_bars_and_curves_keep_their_values_though_they_are_drawn_side_by_side() -> None:
     rows = rows_of(*scored({"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.40)}))
-    figure = score_figure("model.layers", rows)
-    assert figure is not None
-    axes = figure.axes[-1]
+    axes = scores_of(rows).figure.axes[-1]
     for curve, bars, row in zip(axes.lines[:2], axes.collections, (rows[2], rows[5]), strict=True):
-        spread = row.test("macro_f1")
+        spread = row.score
         np.testing.assert_allclose(curve.get_xdata(), [1, 6, 24])
         np.testing.assert_allclose(np.asarray(curve.get_ydata())[-1], spread.mean)
         np.testing.assert_allclose(bars.get_segments()[-1], [[24, spread.low], [24, spread.high]])
@@ -131,10 +136,7 @@ def test_intervals_are_bars_and_curves_keep_their_values_though_they_are_drawn_s
 
 def test_where_scores_crowd_near_the_best_a_second_panel_enlarges_them() -> None:
     wide = {"pre_ln": (0.70, 0.69), "post_ln": (0.70, 0.20)}
-    enlarged, narrow = (
-        score_figure("model.layers", rows_of(*scored(found))) for found in (wide, {"pre_ln": (0.7, 0.6)})
-    )
-    assert enlarged is not None and narrow is not None
+    enlarged, narrow = (scores_of(rows_of(*scored(found))).figure for found in (wide, {"pre_ln": (0.7, 0.6)}))
     assert [len(figure.axes) for figure in (enlarged, narrow)] == [2, 1]
     assert enlarged.axes[0].get_ylim() == pytest.approx((0.6, 0.74))
     labels = [{text.get_text() for text in axes.texts} for axes in enlarged.axes]
@@ -151,19 +153,19 @@ def test_labels_at_the_ends_of_curves_never_meet_and_move_no_further_than_that_n
 def test_of_several_panels_the_title_speaks_of_the_widest_contrast_and_names_it() -> None:
     alike = sweep("pre_ln", "post_ln", **{"model.beta2": 0.9})
     apart = sweep("pre_ln", "no_residual", **{"model.beta2": 0.99})
-    figure = score_figure("model.layers", rows_of(*alike, *apart))
-    assert figure is not None and "from 1 to 24 layers (β₂ 0.99): Pre-LN holds" in figure.get_suptitle()
+    title = scores_of(rows_of(*alike, *apart)).title
+    assert title.startswith("Test macro F1 at 24 layers (β₂ 0.99): best Pre-LN")
 
 
 def test_one_seed_has_no_bands_to_explain() -> None:
-    figure = score_figure("model.layers", rows_of(*(r for r in sweep("pre_ln", "no_residual") if r.seed == 0)))
-    assert figure is not None
-    assert "points: one seed" in figure.get_suptitle() and "bars" not in figure.get_suptitle()
+    caption = scores_of(rows_of(*(r for r in sweep("pre_ln", "no_residual") if r.seed == 0))).caption
+    assert "Points: one seed." in caption and "bars" not in caption
 
 
 def test_equal_shares_of_failures_are_drawn_side_by_side_at_their_true_height() -> None:
-    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual", "post_ln")))
-    assert figure is not None
+    picture = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual", "post_ln")))
+    assert picture is not None
+    figure = picture.figure
     heights = [set(np.asarray(line.get_ydata())) for line in figure.axes[0].lines]
     assert sorted(heights, key=max) == [{0.0}, {0.0}, {1.0}]
     assert len({float(line.get_transform().transform((6, 0))[0]) for line in figure.axes[0].lines}) == 3
@@ -173,10 +175,9 @@ def test_failures_are_drawn_only_where_there_are_any() -> None:
     assert failure_figure("model.layers", rows_of(*sweep("pre_ln"))) is None
     unswept = make_record("no_residual", 0)
     assert failure_figure("model.layers", rows_of(*sweep("pre_ln"), unswept)) is None
-    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual")))
-    assert figure is not None and (
-        "Of 12 runs 6 collapsed and 0 diverged; most of all No residual, 6 of 6" in figure.get_suptitle()
-    )
+    picture = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual")))
+    assert picture is not None
+    assert picture.title == "Of 12 runs 6 collapsed and 0 diverged; most often No residual, 6 of 6"
 
 
 def test_conditions_that_fail_equally_often_are_all_named() -> None:
@@ -185,15 +186,15 @@ def test_conditions_that_fail_equally_often_are_all_named() -> None:
         for depth in DEPTHS
         for seed in (0, 1)
     ]
-    figure = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual"), *diverged))
-    assert figure is not None
-    title = figure.get_suptitle()
-    assert "Of 18 runs 6 collapsed and 6 diverged; most of all No residual, 6 of 6; No norm, 6 of 6" in title
+    picture = failure_figure("model.layers", rows_of(*sweep("pre_ln", "no_residual"), *diverged))
+    assert picture is not None
+    said = "Of 18 runs 6 collapsed and 6 diverged; most often No residual, 6 of 6; No norm, 6 of 6"
+    assert picture.title == said
 
 
 def test_the_outcome_is_counted_by_condition_over_the_swept_values() -> None:
     *_, outcome = findings(rows_of(*sweep("pre_ln", "no_residual")))
-    assert outcome == "Of 13 final runs, 6 collapsed (No residual, 6 of 6)."
+    assert outcome == "6 of 13 final runs collapsed: No residual, 6 of 6."
 
 
 @pytest.mark.parametrize("name", ["macro_f1_by_layers.png", "failures_by_layers.png"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from synthetic_records import make_record, rows_of
+from synthetic_records import evidence_of, make_record, rows_of
 
-from experiments.reporting.figures import draw_figures
+from experiments.reporting.figures import draw_pictures
+from experiments.reporting.frame import Description
 from experiments.reporting.gradient_ratio import ratio_figure
 from experiments.runs.record import Record
 
@@ -20,14 +20,15 @@ def with_ratios(condition: str, seed: int, rate: float, *ratios: float) -> Recor
 
 
 def test_every_setting_has_a_panel_with_the_geometric_mean_over_seeds() -> None:
-    figure = ratio_figure(
+    picture = ratio_figure(
         rows_of(
             with_ratios("post_ln", 0, 0.001, 1.0, 1e-2),
             with_ratios("post_ln", 1, 0.001, 1.0, 1e-4),
             with_ratios("post_ln", 0, 0.003, 1.0, 1e-6),
         )
     )
-    assert figure is not None
+    assert picture is not None
+    figure = picture.figure
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["learning rate 0.001", "learning rate 0.003"]
     curve = figure.axes[0].lines[0]
     np.testing.assert_allclose(curve.get_xdata(), [1, 2])
@@ -38,16 +39,15 @@ def test_the_title_names_what_strays_furthest_from_one_either_way() -> None:
     vanishing = rows_of(with_ratios("post_ln", 0, 0.001, 1e-2), with_ratios("no_residual", 0, 0.001, 1e-4))
     exploding = rows_of(with_ratios("post_ln", 0, 0.001, 1e-2), with_ratios("no_residual", 0, 0.001, 1e5))
     for rows, expected in ((vanishing, "0.0001"), (exploding, "1e+05")):
-        figure = ratio_figure(rows)
-        assert figure is not None
-        said = f"{expected} for No residual (learning rate 0.001), the furthest from 1\n"
-        assert said in figure.get_suptitle()
+        picture = ratio_figure(rows)
+        assert picture is not None
+        assert picture.title.endswith(f"furthest from 1 in No residual (learning rate 0.001), {expected}")
 
 
 def test_a_gradient_that_underflows_is_said_to_be_at_most_what_records_tell_apart() -> None:
-    figure = ratio_figure(rows_of(with_ratios("no_residual", 0, 0.001, 1e-14)))
-    assert figure is not None
-    assert ": at most 1e-12 for No residual" in figure.get_suptitle()
+    picture = ratio_figure(rows_of(with_ratios("no_residual", 0, 0.001, 1e-14)))
+    assert picture is not None
+    assert picture.title.endswith("No residual (learning rate 0.001), at most 1e-12")
 
 
 def test_of_two_swept_settings_one_runs_along_the_lines_and_one_along_the_columns() -> None:
@@ -58,8 +58,9 @@ def test_of_two_swept_settings_one_runs_along_the_lines_and_one_along_the_column
         if (clip, rate) != (None, 0.03)
         for record in [with_ratios("post_ln", 0, rate, 1.0, 0.1)]
     ]
-    figure = ratio_figure(rows_of(*records))
-    assert figure is not None
+    picture = ratio_figure(rows_of(*records))
+    assert picture is not None
+    figure = picture.figure
     panels = [axes.get_title(loc="left").split("\n") for axes in figure.axes if axes.get_visible()]
     places = [axes.get_subplotspec() for axes in figure.axes if axes.get_visible()]
     found = {tuple(title): (at.rowspan.start, at.colspan.start) for title, at in zip(panels, places, strict=True) if at}
@@ -71,7 +72,7 @@ def test_of_two_swept_settings_one_runs_along_the_lines_and_one_along_the_column
     }
     del expected["learning rate 0.03", "no clipping"]
     assert found == expected
-    assert "lines: one seed each" in figure.get_suptitle()
+    assert "Lines: one seed each." in picture.caption
 
 
 def test_runs_without_gradient_norms_have_no_such_figure() -> None:
@@ -79,10 +80,13 @@ def test_runs_without_gradient_norms_have_no_such_figure() -> None:
     assert ratio_figure(rows_of(record)) is None
 
 
-def test_a_report_draws_it_only_where_something_is_swept(tmp_path: Path) -> None:
+def test_a_report_draws_it_only_where_something_is_swept() -> None:
     swept = with_ratios("post_ln", 0, 0.001, 1.0, 0.5)
     names = {}
     for name, record in (("swept", swept), ("alone", replace(swept, swept={}))):
-        names[name] = {path.name for path in draw_figures(rows_of(record), tmp_path / name)}
-    assert "gradient_ratio.png" in names["swept"]
-    assert "gradient_ratio.png" not in names["alone"]
+        evidence = evidence_of(record)
+        names[name] = {
+            stem for stem, _ in draw_pictures(rows_of(record), evidence, Description(arguments="", title=""))
+        }
+    assert "gradient_ratio" in names["swept"]
+    assert "gradient_ratio" not in names["alone"]

@@ -1,6 +1,6 @@
 """A report is a pure function of its evidence: the same bytes again, and the numbers of the records behind it.
 
-``UPDATE_GOLDEN=1 pytest tests/experiments/test_report.py`` rewrites the golden files after an intended change.
+``UPDATE_GOLDEN=1 pytest`` of this file rewrites the golden files after an intended change.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ from rich.console import Console
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
 from experiments.reporting.console import print_result
-from experiments.reporting.findings import findings, unfinished
-from experiments.reporting.learning import learning_figure
-from experiments.reporting.panels import mean_confusion
-from experiments.reporting.render import Grid, Table, escape_latex, to_latex, to_markdown
-from experiments.reporting.report import Description, write_report
-from experiments.reporting.rows import first_step_reaching, make_rows
-from experiments.reporting.tables import effects_table, per_class_table, summary_table
-from experiments.reporting.tuning import trial_outcomes, tuning_table
+from experiments.reporting.frame import Description, first_step_reaching, make_rows
+from experiments.reporting.panels import learning_figure, mean_confusion
+from experiments.reporting.report import write_report
+from experiments.reporting.sentences import findings, trial_outcomes, unfinished
+from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
 from experiments.runs.errors import RecordError
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
+from experiments.tasks import CLASSIFICATION, TASKS, Metric
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_FILES = ("report.md", "summary.csv", "summary.md", "summary.tex", "per_class.csv", "tuning.csv", "effects.csv")
@@ -60,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def lines_of(table: Table) -> list[dict[str, str]]:
+def lines_of(table: ReportTable) -> list[dict[str, str]]:
     return [dict(zip(table.data.columns, line, strict=True)) for line in table.data.rows]
 
 
@@ -193,6 +191,16 @@ def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> Non
     assert float(mine["recall_sd"]) == pytest.approx(np.std(recalls, ddof=1), abs=1e-6)
 
 
+def test_a_swept_setting_may_have_the_name_of_a_measure() -> None:
+    records = [make_record("post_ln", 0, swept={"trainer.precision": kind}) for kind in ("32-true", "bf16-mixed")]
+    table = per_class_table(make_rows(evidence_of(*records), DESCRIPTION))
+    assert table.data.columns[:6] == ["variant", "precision", "class", "support", "accuracy", "accuracy_sd"]
+    assert [line[1] for line in table.data.rows] == ["32-true"] * 3 + ["bf16-mixed"] * 3
+    assert float(table.data.rows[0][6]) == pytest.approx(
+        records[0].scores["test"].details["per_class"][0]["precision"], abs=1e-6
+    )
+
+
 def test_steps_to_target_is_the_first_validation_at_90_percent_of_the_baseline() -> None:
     baseline = make_record("tfidf_logistic_regression", 0)
     assert baseline.validation is not None
@@ -234,8 +242,8 @@ def test_findings_compare_a_network_with_the_baseline_of_its_own_data() -> None:
         baseline.test.metrics["macro_f1"] = 0.1
     runs = [make_record("pre_ln", seed, swept={**sizes[0], "model.layers": 6}) for seed in SEEDS]
     small, large = findings(make_rows(evidence_of(*runs, *baselines), DESCRIPTION))[-3:-1]
-    assert "wholly above it: Pre-LN (100 training rows, 6 layers); wholly below it: none" in small
-    assert "wholly above it: none; wholly below it: none" in large
+    assert small.endswith("(100 training rows) reaches 0.100: of 1 interval, 1 above it, 0 around it, 0 below it.")
+    assert large.endswith("(1000 training rows) reaches 0.100.")
 
 
 def test_effects_are_paired_by_seed_and_lost_runs_drop_their_pair(evidence: Evidence) -> None:
@@ -310,11 +318,12 @@ def test_trials_that_did_not_train_are_told() -> None:
     final = make_record("post_ln", 0)
     assert trial_outcomes(evidence_of(final), DESCRIPTION) == []
     assert trial_outcomes(evidence_of(final, *trials), DESCRIPTION) == [
-        "Of 2 tuning trials, none collapsed or diverged."
+        "None of 2 tuning trials collapsed or diverged."
     ]
     collapsed = make_record("no_residual", 1000, "tune")
     assert trial_outcomes(evidence_of(final, *trials, lost, collapsed), DESCRIPTION) == [
-        "Of 4 tuning trials, 1 collapsed (No residual, 1) and 1 diverged (Pre-LN, 1)."
+        "1 of 4 tuning trials collapsed: No residual, 1.",
+        "1 of 4 tuning trials diverged: Pre-LN, 1.",
     ]
 
 
@@ -327,8 +336,9 @@ def test_what_the_grid_plans_and_nobody_has_run_is_named_in_its_order() -> None:
     bag = make_record("tfidf_logistic_regression", 0)
     some = [run("post_ln", 2, 0), run("post_ln", 2, 1), run("no_residual", 24, 1), run("no_norm", 2)]
     assert unfinished(make_rows(evidence_of(*some), description), description) == [
-        "The grid is not finished. No final run yet: Post-LN (24 layers), No residual (2 layers), "
-        "TF-IDF + logistic regression. 1 of 2 seeds: No residual (24 layers)."
+        "The grid is not finished. No final run yet: Post-LN (24 layers), No residual (2 layers) and "
+        "TF-IDF + logistic regression.",
+        "The grid is not finished. 1 of 2 seeds: No residual (24 layers).",
     ]
     everything = [run(name, layers, seed) for name, layers in planned_places(planned) for seed in (0, 1, 2)]
     assert unfinished(make_rows(evidence_of(*everything, bag), description), description) == []
@@ -344,7 +354,7 @@ def test_confusion_matrices_are_means_of_shares() -> None:
     matrix = mean_confusion(row)
     assert matrix.sum(axis=1) == pytest.approx(np.ones(3))
     recall = [
-        np.mean([float(scores.details["per_class"][index]["recall"]) for _, scores in row.scored]) for index in range(3)
+        np.mean([float(scores.details["per_class"][index]["recall"]) for scores in row.scored]) for index in range(3)
     ]
     assert np.diag(matrix) == pytest.approx(recall), "the diagonal of the shares is the recall"
 
@@ -363,9 +373,9 @@ def test_learning_curves_are_drawn_where_training_rows_are_scored() -> None:
     assert learning_figure(make_rows(evidence_of(*records), DESCRIPTION)) is None
     records = [replace(record, history={**record.history, "validation": tracked}) for record in records]
     rows = make_rows(evidence_of(*records, make_record("tfidf_logistic_regression", 0)), DESCRIPTION)
-    figure = learning_figure(rows)
-    assert figure is not None
-    (axes,) = [axes for axes in figure.axes if axes.get_visible()]
+    picture = learning_figure(rows)
+    assert picture is not None
+    (axes,) = [axes for axes in picture.figure.axes if axes.get_visible()]
     train, validation, target = axes.get_lines()
     assert list(train.get_ydata()) == pytest.approx([0.3, 0.8])
     assert list(validation.get_ydata()) == pytest.approx([0.2, 0.6])
@@ -383,19 +393,6 @@ def test_swept_grids_get_a_figure_per_setting(tmp_path: Path) -> None:
     )
     names = {path.name for path in (tmp_path / "r" / "figures").iterdir()}
     assert {"macro_f1.png", "loss_curves_layers=2.png", "confusion_layers=6.png"} <= names
-
-
-def test_hostile_class_names_stay_within_their_cells() -> None:
-    name = "a|b <script> [x](y) `c` & 50% $d_e$ \\ {f}\nnew line"
-    markdown = to_markdown(Grid(["class", "F1"], [[name, "0.5"]]))
-    assert len(markdown.splitlines()) == 3
-    assert len(re.findall(r"(?<!\\)\|", markdown.splitlines()[2])) == 3
-    assert "<script>" not in markdown
-    latex = escape_latex(name)
-    assert not re.search(r"(?<!\\)[%$&_#]", latex)
-    assert "\n" not in latex
-    table = Table("t", "caption", Grid([], []), Grid(["class", "F1"], [["[0.1]", "0.5"]]))
-    assert "{[}0.1]" in to_latex(table)
 
 
 def test_the_terminal_shows_the_table_and_the_files(evidence: Evidence, report: Path) -> None:
@@ -427,3 +424,55 @@ def test_what_was_left_out_is_told_apart_from_what_is_reported(
     noted: Any = replace(evidence, notes=["left out: something of this machine"])
     write_report(noted, tmp_path / "toycorpus", DESCRIPTION, everything=True)
     assert contents(tmp_path / "toycorpus") == contents(report), "a fresh clone could not rebuild such a sentence"
+
+
+def test_the_page_answers_first_and_ends_with_the_classes(report: Path) -> None:
+    text = (report / "report.md").read_text()
+    assert text.splitlines()[2].startswith("- Post-LN has the highest test macro F1: ")
+    headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert headings == [
+        *("Ablation", "What each change does", "Figures", "Data", "Protocol"),
+        *("Environment and how to rebuild", "Per class"),
+    ]
+    assert "- Budget: 200 optimiser steps, 800 training rows, 3 seeds per condition." in text.split("## ")[0]
+
+
+def test_no_sentence_of_the_page_has_more_than_25_words(report: Path) -> None:
+    lines = [line for line in (report / "report.md").read_text().splitlines() if line and line[0] not in "|#!<`"]
+    prose = [line for line in lines if "`" not in line and "torch 2" not in line]
+    sentences = [sentence for line in prose for sentence in re.split(r"(?<=[.!?;:])\s", line.lstrip("-* "))]
+    assert len(sentences) > 40
+    assert [sentence for sentence in sentences if len(sentence.split()) > 25] == []
+
+
+def test_a_task_without_classes_has_no_class_tables_and_a_metric_that_no_record_has_no_column(
+    evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Metric(name="matthews", title="Matthews correlation", bounds=(-1.0, 1.0))
+    spec = replace(CLASSIFICATION, parts=frozenset(), metrics=(*CLASSIFICATION.metrics, newer))
+    monkeypatch.setitem(TASKS, "classification", spec)
+    assert "matthews" not in summary_table(make_rows(evidence, DESCRIPTION)).data.columns
+    finals = [replace(record, scores=dict(record.scores)) for record in evidence.finals]
+    newest = next(record for record in finals if record.condition == "pre_ln")
+    newest.scores["test"] = replace(newest.scores["test"], metrics={**newest.scores["test"].metrics, "matthews": 0.5})
+    mixed = replace(evidence, records=[*finals, *evidence.trials])
+    lines = {line["variant"]: line["matthews"] for line in lines_of(summary_table(make_rows(mixed, DESCRIPTION)))}
+    assert lines == dict.fromkeys(lines, "") | {"pre_ln": "0.500000"}
+    write_report(mixed, tmp_path / "report", DESCRIPTION)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "Matthews correlation" in text and "## Per class" not in text
+    assert not (tmp_path / "report" / "per_class.csv").exists()
+    assert not (tmp_path / "report" / "figures" / "confusion.png").exists()
+
+
+def test_names_from_records_reach_the_page_escaped(tmp_path: Path) -> None:
+    record = make_record("post_ln", 0)
+    hostile = "<script>alert(1)</script> $10_$20 \x1b[31m \u202e [x](http://y.z)"
+    record.scores["test"].details["per_class"][0]["class"] = hostile
+    record.data["classes"] = [hostile, "numpy", "pandas"]
+    record.data["source"] = hostile
+    write_report(evidence_of(record), tmp_path / "report", DESCRIPTION)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "<script>" not in text and "\x1b" not in text and "\u202e" not in text and "](http:" not in text
+    with (tmp_path / "report" / "per_class.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["class"] == hostile, "data stay exact"

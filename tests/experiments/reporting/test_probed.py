@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 from synthetic_records import make_record, rows_of, write_runs
 
-from experiments.reporting.probe_panels import PANELS
-from experiments.reporting.probe_values import Column, along_depth, along_steps, probe_band
-from experiments.reporting.probed import DRAWN, THEMES, by_depth_figure, by_step_figure, panel_of
+from experiments.reporting.frame import Description
+from experiments.reporting.probed import (
+    PANEL_OF,
+    PROBED_FIGURES,
+    THEMES,
+    PanelColumn,
+    along_depth,
+    along_steps,
+    by_depth_figure,
+    by_step_figure,
+    probe_band,
+)
 from experiments.reporting.report import write_report
-from experiments.reporting.rows import Description
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 
@@ -55,8 +63,8 @@ def test_by_step_the_first_the_middle_and_the_last_block_are_shown(share: float,
 
 def test_bands_are_intervals_around_a_mean_that_is_geometric_on_a_log_scale() -> None:
     (row,) = rows_of(*(probed("pre_ln", seed, level) for seed, level in enumerate((1.0, 2.0, 16.0))))
-    at_ten = Column("", lambda run, measure: along_depth(run, measure, step=10))
-    log, linear = probe_band(row, panel_of("stream_rms"), at_ten), probe_band(row, panel_of("token_cosine"), at_ten)
+    at_ten = PanelColumn("", lambda run, measure: along_depth(run, measure, step=10))
+    log, linear = (probe_band(row, PANEL_OF[name], at_ten) for name in ("stream_rms", "token_cosine"))
     assert log is not None and linear is not None
     margin = 4.302653 * np.std([0, 1, 4], ddof=1) / 3**0.5  # t of two degrees of freedom, in powers of two
     np.testing.assert_allclose([log.low[1], log.high[1]], 1001 * 2 ** np.array([5 / 3 - margin, 5 / 3 + margin]), 1e-6)
@@ -68,25 +76,28 @@ def test_the_title_names_both_ends_at_the_last_step_and_a_run_that_ended_before_
     early = probed("no_norm", 0, 50.0)
     early.history["probes"] = {name: values[:2] for name, values in early.history["probes"].items()}
     rows = rows_of(probed("pre_ln", 0, 1.0), probed("post_ln", 0, 3.0), early)
-    figure = by_depth_figure(THEMES["signal"], rows)
-    assert figure is not None
-    assert "At step 20, effective rank after the last block: Post-LN 6e+03, Pre-LN 2e+03" in figure.get_suptitle()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["Post-LN", "Pre-LN", "No norm"]
+    picture = by_depth_figure(THEMES["signal"], rows)
+    assert picture is not None
+    assert picture.title == "At step 20, effective rank after the last block: Post-LN 6e+03, Pre-LN 2e+03"
+    assert [text.get_text() for text in picture.figure.legends[0].get_texts()] == ["Post-LN", "Pre-LN", "No norm"]
 
 
 def test_what_was_measured_once_has_a_figure_by_depth_alone() -> None:
     record = probed("pre_ln", 0, 1.0)
     record.history["probes"] = {name: values[:1] for name, values in record.history["probes"].items()}
-    figure = by_depth_figure(THEMES["signal"], rows_of(record))
-    assert figure is not None
-    assert [axes.get_title("left") for axes in figure.axes] == ["step 0 (before training)", "", ""], "three measures"
+    picture = by_depth_figure(THEMES["signal"], rows_of(record))
+    assert picture is not None
+    assert [axes.get_title("left") for axes in picture.figure.axes] == ["step 0 (before training)", "", ""], (
+        "three measures"
+    )
     assert by_step_figure(THEMES["signal"], rows_of(record)) is None
 
 
 def test_what_lies_below_a_log_axis_is_named_zero_included() -> None:
     runs = [probed("pre_ln", 0, 1.0), probed("no_residual", 0, 1e-20), probed("post_ln", 0, 0.0)]
-    figure = by_depth_figure(THEMES["signal"], rows_of(*runs))
-    assert figure is not None
+    picture = by_depth_figure(THEMES["signal"], rows_of(*runs))
+    assert picture is not None
+    figure = picture.figure
     notes = {axes.get_ylabel(): [text.get_text() for text in axes.texts] for axes in figure.axes[::2]}
     assert notes["stream: RMS"] == ["zero: Post-LN; below: No residual"]
     assert notes["cosine between\ntokens"] == []
@@ -94,20 +105,19 @@ def test_what_lies_below_a_log_axis_is_named_zero_included() -> None:
 
 def test_steps_over_weights_are_shown_by_step_alone_where_the_rates_schedule_can_be_seen() -> None:
     rows = rows_of(probed("pre_ln", 0, 1.0))
-    figure = by_step_figure(THEMES["gradients"], rows)
-    assert figure is not None
-    assert [axes.get_ylabel().replace("\n", " ") for axes in figure.axes[::3]] == ["step / weight: W value"]
+    picture = by_step_figure(THEMES["gradients"], rows)
+    assert picture is not None
+    assert [axes.get_ylabel().replace("\n", " ") for axes in picture.figure.axes[::3]] == ["step / weight: W value"]
     assert by_depth_figure(THEMES["gradients"], rows) is None
 
 
 def test_without_probes_nothing_is_drawn() -> None:
     rows = rows_of(make_record("pre_ln", 0), make_record("tfidf_logistic_regression", 0))
-    assert not any(draw(rows) for draw in DRAWN.values())
+    assert not any(draw(rows) for draw in PROBED_FIGURES.values())
 
 
 def test_every_theme_is_made_of_measures_that_have_a_panel() -> None:
-    known = {panel.measure for panel in PANELS}
-    assert all(measure in known for theme in THEMES.values() for measure in theme.measures)
+    assert all(measure in PANEL_OF for theme in THEMES.values() for measure in theme.measures)
 
 
 def test_a_report_shows_them_with_a_caption_each(tmp_path: Path) -> None:
@@ -119,4 +129,5 @@ def test_a_report_shows_them_with_a_caption_each(tmp_path: Path) -> None:
         ("sublayers_by_step", "What blocks, attention and feed-forward do to the stream by step"),
     ):
         assert (tmp_path / "report" / "figures" / f"probed_{theme}.png").is_file()
-        assert f"![{caption}, measured inside the networks on the same few training rows.](figures/probed_" in text
+        assert f"(figures/probed_{theme}.png)\n\n**" in text
+        assert f".** {caption}, measured inside the networks on the same few training rows." in text

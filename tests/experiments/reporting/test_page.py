@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from synthetic_records import SEEDS, evidence_of, make_record
 
-from experiments.reporting.rows import Description, make_rows
-from experiments.reporting.sections import data_section, protocol_section, settings_section
+from experiments.reporting.frame import Description, make_rows
+from experiments.reporting.page import data_section, protocol_section, settings_section
 
 DESCRIPTION = Description(arguments="toy", title="A toy grid", conditions=("post_ln", "pre_ln"))
 
@@ -25,7 +25,7 @@ def test_budgets_of_tuning_are_those_of_a_setting_and_not_of_all_that_a_conditio
     ]
     evidence = evidence_of(make_record("post_ln", 0, swept={"model.layers": 2}), *trials)
     text = protocol_section(evidence, make_rows(evidence, DESCRIPTION), DESCRIPTION)
-    assert "- Tuned per condition at every setting on validation macro F1: 2 runs each, " in text
+    assert "- Tuned per condition at every setting on validation macro F1: 2 runs each. " in text
 
 
 def test_data_that_differ_by_setting_are_told_as_ranges() -> None:
@@ -98,7 +98,7 @@ def test_trials_are_told_before_there_is_a_final_run() -> None:
     rows = make_rows(evidence, DESCRIPTION)
     text = protocol_section(evidence, rows, DESCRIPTION)
     assert text.startswith(
-        "- No final run of a network yet.\n- Tuned per condition on validation macro F1: 3 runs each, "
+        "- No final run of a network yet.\n- Tuned per condition on validation macro F1: 3 runs each. "
     )
     assert "[tuning.csv](tuning.csv)" in text
     assert settings_section(rows) == ""
@@ -114,7 +114,7 @@ def test_records_without_counts_of_rows_stand_beside_those_with_them() -> None:
 
 def test_a_class_without_test_rows_is_told() -> None:
     record = make_record("post_ln", 0)
-    assert "no test rows" not in data_section([record], DESCRIPTION)
+    assert "No test rows" not in data_section([record], DESCRIPTION)
     record.test.details["per_class"][1]["support"] = 0
     name = record.test.details["per_class"][1]["class"]
-    assert f"- **no test rows of {name}**: macro averages" in data_section([record], DESCRIPTION)
+    assert f"- **No test rows of {name}.** Macro averages" in data_section([record], DESCRIPTION)

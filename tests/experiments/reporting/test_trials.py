@@ -11,8 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic_records import make_record, write_runs
 
+from experiments.reporting.frame import Description
 from experiments.reporting.report import write_report
-from experiments.reporting.rows import Description
+from experiments.reporting.style import Picture
 from experiments.reporting.trials import trials_figure
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
@@ -42,10 +43,10 @@ def evidence(tmp_path: Path) -> Evidence:
     return Evidence.gather(write_runs(tmp_path / "runs", [*records, *finals]), tmp_path / "none")
 
 
-def drawn(evidence: Evidence) -> Figure:
-    figure = trials_figure(LAYERS, RATE, evidence, DESCRIPTION)
-    assert figure is not None
-    return figure
+def drawn(evidence: Evidence) -> Picture:
+    picture = trials_figure(LAYERS, RATE, evidence, DESCRIPTION)
+    assert picture is not None
+    return picture
 
 
 def places(figure: Figure, panel: int, marker: str) -> set[tuple[float, float]]:
@@ -58,7 +59,8 @@ def places(figure: Figure, panel: int, marker: str) -> set[tuple[float, float]]:
 
 
 def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen_has_a_ring(evidence: Evidence) -> None:
-    figure = drawn(evidence)
+    picture = drawn(evidence)
+    figure = picture.figure
     everywhere = {(x, rate) for x in (0, 1, 2) for rate in (0.0003, 0.001, 0.003)}
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Pre-LN", "No residual"]
     assert places(figure, 0, "x") == {(2, 0.003)}
@@ -66,7 +68,7 @@ def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen
     assert places(figure, 0, "o") == {(x, 0.001) for x in (0, 1, 2)}
     assert places(figure, 1, "o") == set(), "no trial trained, so none was better"
     assert places(figure, 1, "s") == {(x, 0.001) for x in (0, 1, 2)}
-    assert "square: none trained, this one taken" in figure.get_suptitle()
+    assert "Square: none trained, this one taken." in picture.caption
     trial = next(trial for trial in evidence.trials if trial.outcome.status == "trained")
     assert trial.validation is not None
     scores = [text.get_text() for text in figure.axes[0].texts]
@@ -74,13 +76,13 @@ def test_what_failed_is_a_cross_what_trained_shows_its_score_and_what_was_chosen
 
 
 def test_the_title_says_up_to_which_value_the_deepest_trains(evidence: Evidence) -> None:
-    said = drawn(evidence).get_suptitle()
-    assert said.startswith("Largest learning rate whose trial trained at 24 layers: Pre-LN 0.001, No residual none\n")
+    title = drawn(evidence).title
+    assert title == "Largest learning rate that trained at 24 layers: Pre-LN 0.001; none in No residual"
 
 
 def test_what_was_not_tried_at_the_greatest_depth_is_not_said_to_fail(evidence: Evidence) -> None:
     evidence.records = [r for r in evidence.records if (r.condition, r.swept[LAYERS]) != ("pre_ln", 24)]
-    assert "trial trained at 24 layers: Pre-LN not tried, No residual none\n" in drawn(evidence).get_suptitle()
+    assert drawn(evidence).title == "Largest learning rate that trained at 24 layers: none"
 
 
 def test_a_grid_that_sweeps_something_else_too_has_no_such_figure(evidence: Evidence) -> None:
@@ -94,7 +96,5 @@ def test_a_report_shows_it_with_its_caption(evidence: Evidence, tmp_path: Path) 
     name = "trials_by_layers_and_learning_rate.png"
     assert (tmp_path / "report" / "figures" / name).is_file()
     text = (tmp_path / "report" / "report.md").read_text()
-    assert (
-        "![Tuning trials by a swept and a tuned value, the best of each place; ×: none trained; ring: chosen." in text
-    )
-    assert f"Swept: layers and learning rate.](figures/{name})" in text
+    assert f"none in No residual](figures/{name})" in text
+    assert "Tuning trials by a swept and a tuned value." in text

@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 from synthetic_records import SEEDS, make_record, rows_of, with_scores
 
-from experiments.reporting.figures import gradient_figure, macro_f1_figure
+from experiments.reporting.figures import gradient_figure, overview_figure
 from experiments.reporting.panels import confusion_figure, loss_figure
 
 
 def test_scores_show_every_seed_its_mean_and_its_interval() -> None:
     (row,) = rows_of(*(make_record("post_ln", seed) for seed in SEEDS))
-    figure = macro_f1_figure([row])
+    figure = overview_figure([row]).figure
     seeds, interval, mean = figure.axes[0].get_lines()
-    spread = row.test("macro_f1")
-    assert list(seeds.get_xdata()) == [scores.metrics["macro_f1"] for _, scores in row.scored]
+    spread = row.score
+    assert list(seeds.get_xdata()) == [scores.metrics["macro_f1"] for scores in row.scored]
     assert list(interval.get_xdata()) == [spread.low, spread.high]
     assert list(mean.get_xdata()) == [spread.mean]
 
 
 def test_gradient_norms_run_from_the_embedding_to_the_head() -> None:
-    figure = gradient_figure(rows_of(make_record("no_residual", 0), make_record("post_ln", 0)))
-    assert figure is not None
+    picture = gradient_figure(rows_of(make_record("no_residual", 0), make_record("post_ln", 0)))
+    assert picture is not None
+    figure = picture.figure
     steady, vanishing = figure.axes[0].get_lines()
     # The synthetic norms of six places fall by 0.1 or 0.9 from each to the one before it.
     assert list(vanishing.get_xdata()) == list(range(6))
@@ -34,9 +35,9 @@ def test_gradient_norms_run_from_the_embedding_to_the_head() -> None:
 
 def test_losses_are_the_means_over_seeds_of_training_and_validation() -> None:
     records = [make_record("post_ln", seed) for seed in SEEDS]
-    figure = loss_figure(rows_of(*records))
-    assert figure is not None
-    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in figure.axes[0].get_lines()}
+    picture = loss_figure(rows_of(*records))
+    assert picture is not None
+    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in picture.figure.axes[0].get_lines()}
     for split in ("train", "validation"):
         expected = np.mean([record.history[split]["loss"] for record in records], axis=0)
         assert drawn[split] == pytest.approx(expected)
@@ -46,8 +47,9 @@ def test_true_classes_are_the_lines_of_a_confusion_matrix() -> None:
     record = make_record("post_ln", 0)
     assert record.test is not None
     counts = [[9, 1, 0], [3, 3, 0], [0, 0, 4]]
-    figure = confusion_figure(rows_of(with_scores(record, "test", confusion=counts)))
-    assert figure is not None
+    picture = confusion_figure(rows_of(with_scores(record, "test", confusion=counts)))
+    assert picture is not None
+    figure = picture.figure
     (image,) = figure.axes[0].get_images()
     assert np.asarray(image.get_array()) == pytest.approx(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 1]]))
     assert figure.axes[0].get_ylabel() == "true class" and figure.axes[0].get_xlabel() == "predicted class"
