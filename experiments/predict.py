@@ -33,7 +33,7 @@ from experiments.planning.schemes import add_schemes_option, take_schemes
 if TYPE_CHECKING:  # they take seconds to import
     import pandas as pd
 
-    from experiments.runs.inference import Answers
+    from experiments.runs.inference import ClassAnswers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,7 +117,7 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None, 
     print(f"wrote {len(answered)} rows to {output}")
 
 
-def load_and_answer(folder: Path, texts: Sequence[str]) -> Answers:
+def load_and_answer(folder: Path, texts: Sequence[str]) -> ClassAnswers:
     """Load the run's model, which takes seconds, and answer."""
     from experiments.runs.inference import TrainedModel
 
@@ -133,7 +133,7 @@ def texts_of(column: pd.Series) -> list[str]:
     return ["" if is_scalar(cell) and isna(cell) else str(cell) for cell in column]
 
 
-def add_answers(table: pd.DataFrame, answers: Answers, name: str) -> pd.DataFrame:
+def add_answers(table: pd.DataFrame, answers: ClassAnswers, name: str) -> pd.DataFrame:
     """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
 
     Raises:

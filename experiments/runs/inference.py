@@ -25,7 +25,7 @@ from lightning_modules.training.evaluation import predict
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClassAnswers:
     """Class probabilities of N texts."""
 
     class_names: tuple[str, ...]
@@ -65,11 +65,11 @@ class TrainedModel:
         check_same_text(folder, record, module, data)
         return cls(module.to(device()).eval(), data)
 
-    def answer(self, texts: Sequence[str]) -> Answers:
+    def answer(self, texts: Sequence[str]) -> ClassAnswers:
         """Return the class probabilities of texts, which are cleaned and tokenised as the corpus was."""
         predictions = predict(self.module, self.data.text_batches(texts))
         order = np.argsort(predictions.rows)
-        return Answers(self.data.facts.class_names, predictions.probabilities[order])
+        return ClassAnswers(self.data.facts.class_names, predictions.probabilities[order])
 
 
 def device() -> torch.device:

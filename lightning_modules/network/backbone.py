@@ -1,8 +1,8 @@
-"""The backbone: embeddings, blocks and final norm of a variant, whatever reads them."""
+"""The backbone: embeddings, blocks and final norm of a variant, and the recipes that its paper prescribes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,13 +16,33 @@ from lightning_modules.network.context import Context
 from lightning_modules.network.embeddings import Embeddings, build_embeddings
 from lightning_modules.network.initialisation import initialise, initialise_embeddings
 from lightning_modules.network.parts import Function, recipe
-from lightning_modules.network.recipe import Recipe
 from lightning_modules.network.sites import Site, build_site
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import FINAL, TIME, Variant
 
 NO_HEAD = nn.Identity()
 """What reads a backbone that is used alone."""
+
+
+class Recipe:
+    """What a paper prescribes for a network's start and training. This one prescribes nothing.
+
+    A subclass overrides what its paper asks for. ``head`` is what reads the backbone, an ``nn.Identity`` if nothing
+    does. All methods run without gradients.
+    """
+
+    def initialise(self, backbone: Backbone, head: nn.Module) -> None:
+        """Change the initial weights, after the configured initialisation has drawn them."""
+
+    def prepare(self, backbone: Backbone, input_ids: Tensor, attention_mask: Tensor) -> None:
+        """Look at the first training batch ``(B, T)``, before the first step of a new run, without dropout."""
+
+    def factors(self, name: str, parameter: nn.Parameter, backbone: Backbone) -> Mapping[str, float]:
+        """Return factors on ``lr``, ``eps`` and ``weight_decay`` of a parameter; one that is left out is 1."""
+        return {}
+
+    def after_step(self, backbone: Backbone, head: nn.Module) -> None:
+        """Change the weights after an optimiser step."""
 
 
 class Backbone(nn.Module):

@@ -75,7 +75,7 @@ feed_forward = Parts("feed_forward")
 """Feed-forward functions, ``feed_forward(variant, place, hidden_width=…, activation=…)``."""
 
 recipe = Parts("recipe")
-"""Recipes, ``recipe()``: subclasses of ``network.recipe.Recipe``."""
+"""Recipes, ``recipe()``: subclasses of ``network.backbone.Recipe``."""
 
 
 class Function(nn.Module):

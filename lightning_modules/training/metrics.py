@@ -20,9 +20,9 @@ def classification_metrics(number_of_classes: int) -> dict[str, Metric]:
     """Accuracy (the share of right rows), macro-averaged precision, recall and F1, and the Matthews correlation.
 
     States are summed over an epoch's rows, never averaged over batches. Macro averages leave out a class that is
-    neither among labels nor among predictions, as scikit-learn does by default. The correlation is that of the confusion
-    matrix (Matthews 1975; of K classes Gorodkin 2004, R_K). It is 0 if all labels or all predictions are one class;
-    but of two classes, if there is only one, right answers count 1 and wrong ones -1.
+    neither among labels nor among predictions, as scikit-learn does by default. The correlation is that of the
+    confusion matrix (Matthews 1975; of K classes Gorodkin 2004, R_K). It is 0 if all labels or all predictions are one
+    class. If both are one of two classes, it is 1 for right answers and -1 for wrong ones.
     """
     settings: dict[str, Any] = {"num_classes": number_of_classes, "validate_args": False}
     return {

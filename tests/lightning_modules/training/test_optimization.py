@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_batches import make_network
 
 from lightning_modules.config import OPTIMIZER_FIELDS, Decay, ModelConfig, OptimizerName
-from lightning_modules.network.recipe import Recipe
+from lightning_modules.network.backbone import Recipe
 from lightning_modules.training.optimization import (
     build_optimizer,
     build_schedule,
