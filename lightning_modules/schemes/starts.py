@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from lightning_modules.network.backbone import Backbone
+from lightning_modules.network.backbone import Backbone, Recipe
 from lightning_modules.network.parts import op, recipe
-from lightning_modules.network.backbone import Recipe
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.placements import POST_LN
 from lightning_modules.schemes.pointwise import Constant

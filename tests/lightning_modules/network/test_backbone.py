@@ -13,8 +13,8 @@ from synthetic_batches import SyntheticText, make_batch, make_classifier, make_n
 
 from lightning_modules import build_backbone
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.network.parts import recipe
 from lightning_modules.network.backbone import Recipe
+from lightning_modules.network.parts import recipe
 from lightning_modules.schemes.variants import TIME, VARIANTS
 
 ROOT = Path(__file__).parents[3]
