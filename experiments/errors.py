@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data_modules.errors import DataError
+from experiments.escaping import visible
 from lightning_modules.errors import ConfigurationError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -30,13 +31,13 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except (ExperimentError, DataError, ConfigurationError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         reason = explain(error)
         if reason is None:
             raise
-        print(f"error: {reason}", file=sys.stderr)
+        print(f"error: {visible(reason)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on from there", file=sys.stderr)

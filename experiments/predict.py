@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
+from experiments.escaping import for_terminal
 from experiments.planning.parser import StrictParser
 from experiments.planning.saved_runs import run_folder
 from experiments.planning.schemes import add_schemes_option, take_schemes
@@ -94,7 +94,7 @@ def answer_texts(folder: Path, texts: list[str]) -> None:
     for text, probabilities in zip(texts, answers.probabilities, strict=True):
         ranked = sorted(zip(probabilities, answers.class_names, strict=True), key=lambda pair: -pair[0])
         others = ", ".join(f"{name} {probability:.3f}" for probability, name in ranked[1:3])
-        table.add_row(escape(text), escape(ranked[0][1]), f"{ranked[0][0]:.3f}", escape(others))
+        table.add_row(for_terminal(text), for_terminal(ranked[0][1]), f"{ranked[0][0]:.3f}", for_terminal(others))
     Console().print(table)
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.errors import ExperimentError, readable_errors
+
 REPOSITORY = Path(__file__).parent.parent.parent
 PROGRAM = """
 import signal
@@ -38,3 +40,9 @@ def test_ctrl_c_ends_with_one_line_and_status_130(interrupted: str, tmp_path: Pa
     )
     assert done.returncode == 130
     assert done.stderr.strip().count("\n") == 0 and "interrupted" in done.stderr
+
+
+def test_a_message_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), readable_errors():
+        raise ExperimentError("class \x1b]0;title\x07 is not known")
+    assert capsys.readouterr().err == "error: class \\x1b]0;title\\x07 is not known\n"
