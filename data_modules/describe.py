@@ -32,7 +32,7 @@ class CorpusDescription:
     classes: dict[str, dict[str, int]]
     """Rows of each class, by split; none where rows have no labels."""
     groups: dict[str, int]
-    """Number of groups, by split; empty where there are none."""
+    """Number of groups, by split; empty without groups."""
     lengths: dict[str, dict[float, int]]
     """Quantiles of the tokens of a row before truncation, by split."""
     truncated: dict[str, float]

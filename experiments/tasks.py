@@ -40,7 +40,7 @@ class Metric:
 
     @property
     def worst(self) -> float:
-        """The bound that a run without a score counts as; infinite where there is no such bound."""
+        """The bound that a run without a score counts as; infinite without such a bound."""
         return self.bounds[0] if self.higher_is_better else self.bounds[1]
 
     def better(self, first: float, second: float) -> bool:

@@ -191,7 +191,7 @@ class _Place:
         return HALF_CHARACTER.sub("\x00", text)
 
     def label_of(self, row: int, label: Any, indexed: bool) -> str:
-        """Return a label as text, empty where there is none (null, empty, or −1 among class indices)."""
+        """A label as text; empty without a label (null, empty, or −1 among class indices)."""
         if isinstance(label, NESTED):
             self._refuse(row, "label", f"{_kind_of(label)}; one class per row is needed")
         if _is_missing(label) or (indexed and int(label) < 0):

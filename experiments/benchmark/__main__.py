@@ -9,7 +9,7 @@
 Every side trains the same task. For the table, each round measures every side once, in changing order; the sides of
 others need ``requirements-benchmark.txt``. Of two sides, interleaved pairs are measured; then whole runs are made by
 one worker and by several. Every measurement becomes a row of ``benchmark.csv``, from which ``benchmark.md`` is written;
-both go to ``results/local/benchmark``. Do nothing else on the machine meanwhile: other work widens the intervals.
+both go to ``results/local/benchmark``. Leave the machine idle while it measures: other work widens the intervals.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class JudgedPart:
     """Of the effect: its lower end at the member's Holm level, its upper end at the family's strictest, which several
     components share out. None for fewer than three pairs."""
     detectable: float | None
-    """Smallest effect that so many seeds with this spread show with 80 % power at that level; for shares of runs the
-    smallest difference that their exact interval could set apart from 0 at all. None where there is none."""
+    """Smallest effect that this number of seeds shows with 80 % power, given spread and level; for shares of runs the
+    smallest difference that their exact interval could set apart from 0 at all. None without such an effect."""
     verdict: Verdict
 
     @property
@@ -134,7 +134,7 @@ def interval_of(member: MeasuredPart, adjusted: Adjusted) -> Interval:
 
 
 def detectable_effect(member: MeasuredPart, level: float) -> float | None:
-    """Return the effect that, true of every component, so many seeds would show with 80 % power or more.
+    """The effect that, true of every component, this number of seeds shows with 80 % power or more.
 
     All K components must be shown, and each is missed with a chance of at most 20 %/K. Of shares of runs, whose exact
     interval is wider than the t-interval, it is the smallest difference that could be shown at all.
@@ -146,7 +146,7 @@ def detectable_effect(member: MeasuredPart, level: float) -> float | None:
 
 
 def detectable_in_weakest(effect: JudgedPart) -> float | None:
-    """Return the gain in the weakest component alone that so many seeds would show with 80 % power.
+    """The gain in the weakest component alone that this number of seeds shows with 80 % power.
 
     None where a part has one component only, or is not judged.
     """

@@ -115,7 +115,7 @@ def make_missing(
 ) -> list[str]:
     """Make the runs that are not made yet and return, for each that failed, its name and the reason.
 
-    Runs that another process is making meanwhile are waited for; where it gives one up, that run is made here.
+    Runs that another process is making are waited for. A run that it gives up is made here.
     """
     missing = [run for run in runs if not is_made(run)]
     if len(missing) < len(runs):

@@ -136,7 +136,7 @@ def measured_speeds(results: Path) -> list[Speed]:
 
 
 def speed_for(flops_per_token: float, speeds: Sequence[Speed]) -> float | None:
-    """Return the median arithmetic per second of the runs of like size; None where there are none."""
+    """Return the median arithmetic per second of the runs of like size; None without such runs."""
     like = [
         speed.flops_per_second
         for speed in speeds

@@ -33,7 +33,7 @@ class Tuning:
     seeds: tuple[int, ...]
     spaces: Mapping[str, Mapping[str, Sequence[Any]]]
     widen: int = 0
-    """Further trials of every condition beside those of its space, as :mod:`~experiments.planning.widening` says."""
+    """Further trials of every condition, after those of its space, as :mod:`~experiments.planning.widening` says."""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], conditions: Sequence[str] = ()) -> Tuning | None:
@@ -41,7 +41,7 @@ class Tuning:
 
         Args:
             content: the section.
-            conditions: names of the grid's conditions, which ``spaces`` may name beside variants.
+            conditions: names of the grid's conditions, which ``spaces`` may name as well as variants.
 
         Raises:
             ExperimentError: where variants would get different numbers of trials, or a space cannot be widened.

@@ -129,7 +129,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _first_non_finite(value: Any, place: str = "") -> str | None:
-    """Return where the first number stands that is not finite; ``None`` where there is none."""
+    """The place of the first number that is not finite; ``None`` if all are finite."""
     if isinstance(value, float):
         return None if math.isfinite(value) else place
     if isinstance(value, Mapping):

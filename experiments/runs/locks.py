@@ -1,4 +1,4 @@
-"""One process at a time in a run folder, and no run made again that another process made meanwhile."""
+"""One process at a time in a run folder, and no run made twice by two processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.runs.files import RECORD_FILE
 LOCK_FILE = ".lock"
 """Name of the file that is locked; it stays, since removing it would let two processes hold one lock."""
 Mark = tuple[int, int] | None
-"""What tells a record from a later one in the same folder; none where there is no record."""
+"""What tells a record from a later one in the same folder; None without a record."""
 UNSEEN: Mark = (-1, -1)
 """The mark of whoever did not look, and makes the run whatever there is."""
 

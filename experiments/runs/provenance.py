@@ -38,7 +38,7 @@ def code_version() -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str | None:
-    """Return the output of a git command in the repository; None where there is no git or no repository."""
+    """Return the output of a git command in the repository; None without git or a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):

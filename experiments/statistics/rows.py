@@ -52,7 +52,7 @@ class Answers:
     second: Labels
     """(N,) classes that the second model predicted."""
     groups: NDArray[np.int64] | None = None
-    """(N,) number of the group of each row; None where every row stands alone."""
+    """(N,) number of the group of each row; None if rows are independent."""
 
     def __post_init__(self) -> None:
         lengths = {len(part) for part in (self.labels, self.first, self.second, self.groups) if part is not None}

@@ -31,7 +31,7 @@ STREAM_MEASURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Measures of the stream ``(B, T, D)`` under its mask ``(B, T)``, after the embedding and after every block."""
 
 JACOBIAN_INPUTS = 512
-"""Inputs of the Jacobians: so many features of the first tokens of a row, and two tokens at least."""
+"""Inputs of the Jacobians: this many features of the first tokens of a row, and two tokens at least."""
 
 
 def measure(

@@ -51,7 +51,7 @@ class MeanLoss(Metric):
             self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, rows: int) -> None:
-        """Add the mean loss of a batch of so many rows."""
+        """Add the mean loss of a batch and its number of rows."""
         self.total += loss * rows
         self.rows += rows
 
