@@ -27,6 +27,7 @@ from experiments.planning.runs import Run
 from experiments.runs.failure import write_failure
 from experiments.runs.locks import Busy, locked
 from experiments.runs.provenance import versions
+from lightning_modules.schemes.files import LOADED
 
 POLL_SECONDS = 1.0
 """Between two looks at how much room the cluster has."""
@@ -151,7 +152,9 @@ class RayEngine(Engine):
             needs = {"num_cpus": self.options.cpus_per_run, "num_gpus": self.options.gpus_per_run}
             task = self.ray.remote(max_retries=0, **needs)(make_on_node)  # lost runs are counted here
             # Inside a list, the reference arrives as it is: only a node that lacks the text fetches it.
-            reference = task.remote(Job(run, text.digest, text.fingerprint, versions()), [text.reference])
+            reference = task.remote(
+                Job(run, text.digest, text.fingerprint, versions(), tuple(LOADED.values())), [text.reference]
+            )
             return {reference: SentRun(run, text, place, stack.pop_all())}
 
     def send_text(self, run: Run) -> SentText:

@@ -23,6 +23,7 @@ from experiments.making.worker import make
 from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.provenance import versions
+from lightning_modules.schemes.files import SchemeFile, load_scheme_file
 
 NODE_CACHE = REPOSITORY / ".cache"
 
@@ -38,6 +39,8 @@ class Job:
     """Fingerprint of the corpus that the text must turn out to have."""
     versions: dict[str, Any]
     """Versions of Python and of the packages that numbers depend on."""
+    schemes: tuple[SchemeFile, ...] = ()
+    """The scheme files that the command line named, as the machine that asks has read them."""
 
 
 def make_on_node(job: Job, packed: Sequence[Any]) -> tuple[Message, bytes]:
@@ -52,6 +55,8 @@ def make_on_node(job: Job, packed: Sequence[Any]) -> tuple[Message, bytes]:
         DataError: where the text did not arrive as it was sent.
     """
     refuse_other_versions(job.versions)
+    for file in job.schemes:
+        load_scheme_file(file)
     cache = receive_text(job, packed)
     data = replace(job.run.config.data, cache_dir=str(cache))
     run = replace(job.run, config=replace(job.run.config, data=data))
