@@ -37,6 +37,8 @@ class Expected:
     """Whether a norm precedes the head."""
     own: Callable[[int], int] = lambda layers: 0
     """Parameters that are neither matrices, biases, embeddings nor norms."""
+    norm_parameters: int = 2
+    """Parameters of a norm per channel."""
 
 
 def both(layers: int) -> int:
@@ -120,7 +122,7 @@ def test_norms_skips_and_parameters_are_as_many_as_the_paper_says(variant: str, 
     counts = count(make_network(variant=variant, layers=layers), length=8)
     assert (counts.norms, counts.skips) == (expected.norms(layers), expected.skips(layers))
     matrices = built * (12 * WIDTH**2 + 9 * WIDTH) + (40 + 12) * WIDTH + 3 * WIDTH + 3
-    assert counts.parameters == matrices + 2 * WIDTH * counts.norms + expected.own(layers)
+    assert counts.parameters == matrices + expected.norm_parameters * WIDTH * counts.norms + expected.own(layers)
 
 
 # What a paper says about constants and the start.
