@@ -8,7 +8,7 @@ CELL_SECONDS := 60
 # Test files side by side, one process per core. The order stays: the two longest files come last, one for each.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: ablation test stress setup lint clean-cache
+.PHONY: ablation test test-all stress setup lint clean-cache
 
 ablation: $(VENV)/.ready
 	$(VENV)/bin/python -m experiments.ablation run $(GRID) --all $(OVERRIDES)
@@ -19,6 +19,9 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest $(PARALLEL)
 	$(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=$(CELL_SECONDS) notebooks
+
+# Everything, also what takes long: the tests of `test`, then the stress test.
+test-all: test stress
 
 # 200 runs whose workers are killed at random moments; about 20 minutes, so no part of `test`.
 stress: $(VENV)/.ready-dev
