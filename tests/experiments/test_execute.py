@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, matthews_corrcoef
 from tiny_runs import make, tiny_run
 
 from data_modules.labelled_text import TextDataModule
@@ -64,6 +64,8 @@ def test_scores_are_those_of_the_predictions(folder: Path) -> None:
     assert record.test.metrics["accuracy"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
     expected = f1_score(rows["label"], rows["predicted"], average="macro", zero_division=0)
     assert record.test.metrics["macro_f1"] == pytest.approx(expected, abs=1e-6)
+    correlation = matthews_corrcoef(rows["label"], rows["predicted"])
+    assert record.score("test", "matthews") == pytest.approx(correlation, abs=1e-6)
     probabilities = rows.filter(like="probability_").to_numpy()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == rows["predicted"]).all()

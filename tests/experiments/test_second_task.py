@@ -6,6 +6,7 @@ goes through training, record, outcome and the choice of a tuning trial with no 
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import inf
@@ -23,12 +24,16 @@ from torchmetrics import MeanAbsoluteError, Metric, R2Score
 
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
+from experiments.paths import runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
+from experiments.reporting.frame import Description
+from experiments.reporting.report import write_report
 from experiments.runs.files import read_record
 from experiments.runs.inference import TrainedModel
 from experiments.runs.record import Record
+from experiments.runs.store import Evidence
 from experiments.tasks import TASKS, TaskSpec
 from experiments.tasks import Metric as Measured
 from lightning_modules.tasks.base import Batch, Evaluation, TaskModule
@@ -160,7 +165,7 @@ tuning: {spaces: {default: {model.learning_rate: [1.0e-5, 1.0e-2, 1.0e+9]}}}
 """
 
 
-def test_tuning_chooses_the_trial_with_the_least_error(cache: Path, tmp_path: Path) -> None:
+def test_tuning_chooses_the_trial_with_the_least_error_and_the_report_tables_it(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "lengths.yaml"
     path.write_text(GRID)
     grid = Grid.load(str(path), {"data": {"cache_dir": str(cache)}})
@@ -171,6 +176,15 @@ def test_tuning_chooses_the_trial_with_the_least_error(cache: Path, tmp_path: Pa
     assert records[2].outcome.status == "diverged" and errors[2] is None
     (final,) = final_runs(grid, records)
     assert final.tuned == {"model.learning_rate": 1e-2} and final.config.task == "length"
+    score = read_record(make(final, tmp_path)).score("test", ERROR)
+    evidence = Evidence.gather(runs_folder(tmp_path, grid.name, grid.corpus), tmp_path / "none")
+    write_report(
+        evidence,
+        tmp_path / "report",
+        Description(arguments="lengths", title="Lengths", conditions=("pre_ln",)),
+    )
+    (line,) = csv.DictReader((tmp_path / "report" / "summary.csv").open(newline=""))
+    assert line[ERROR] == f"{score:.6f}" and "macro_f1" not in line
 
 
 def test_train_takes_a_task_by_its_name_or_from_a_configuration(folder: Path, tmp_path: Path) -> None:
