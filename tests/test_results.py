@@ -5,16 +5,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from experiments.ablation import report
 from experiments.claims import judge_all_claims
 from experiments.evidence.claim import load_claims
 from experiments.evidence.tables import write_tables
-from experiments.paths import GRIDS
+from experiments.paths import GRIDS, own_tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.report import REPORT_FILE
+from experiments.runs.canonical import five_digits
 from experiments.runs.predictions import PREDICTIONS_FILE, disagreements
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
 from experiments.runs.timings import TIMING_FILE
@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent.parent / "results"
 FOLDERS = sorted(path.parent for path in RESULTS.glob(f"*/*/{RECORDS_FILE}") if path.parts[-3] != "runs")
 GRIDS_BY_NAME = {path.stem for path in GRIDS.glob("*.yaml")}
 EVIDENCE = {RECORDS_FILE, PREDICTIONS_FILE, TIMING_FILE, REPORT_FILE}
-LARGEST = 5 * 2**20
+LARGEST, LARGEST_FOLDER = 2 * 2**20, 45 * 2**20
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -31,20 +31,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "/".join(folder.parts[-2:]))
-def test_tables_are_rebuilt_from_committed_records(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Everything but the pictures is equal to the byte; those depend on a machine's fonts, so none is rendered."""
-    monkeypatch.setattr(Figure, "savefig", lambda *arguments, **settings: None)
+def test_tables_are_rebuilt_from_committed_records(folder: Path, tmp_path: Path) -> None:
+    """Everything but the pictures, which depend on a machine's fonts, is equal to the byte."""
     grid = Grid.load(folder.parent.name, {"data": {"corpus": corpus_flag(folder.name)}})
     copy = tmp_path / grid.name / grid.corpus
     copy.mkdir(parents=True)
     for name in sorted(EVIDENCE):
         (copy / name).write_bytes((folder / name).read_bytes())
     report(grid, tmp_path, Console(quiet=True))
-    before, after = contents(folder), contents(copy)
-    assert set(before) == set(after)
-    assert [name for name in before if not name.endswith(".png") and before[name] != after[name]] == []
+    before, after = contents(folder), contents(own_tables_folder(tmp_path, grid.name, grid.corpus))
+    assert {name for name in before if not name.endswith(".png")} == set(after)
+    assert [name for name in after if before[name] != after[name]] == []
 
 
 def corpus_flag(slug: str) -> str:
@@ -102,8 +99,35 @@ def test_the_start_of_plain_that_claims_disclose_is_the_recorded_one() -> None:
 
 
 def test_committed_files_are_small() -> None:
-    assert [path for path in RESULTS.rglob("*") if path.is_file() and path.stat().st_size > LARGEST
-            and "runs" not in path.relative_to(RESULTS).parts] == []  # fmt: skip
+    sizes = {name: (RESULTS.parent / name).stat().st_size for name in tracked()}
+    assert [name for name, size in sizes.items() if size > LARGEST] == []
+    assert sum(sizes.values()) <= LARGEST_FOLDER
+
+
+def test_a_figure_is_committed_only_where_a_page_shows_it() -> None:
+    """`report --all` draws the others."""
+    figures = {name for name in tracked() if "/figures/" in name and (RESULTS / "runs") not in Path(name).parents}
+    pages = [*RESULTS.parent.glob("*.md"), *RESULTS.parent.glob("docs/**/*.md"), *RESULTS.glob("*.md")]
+    shown = set()
+    for page in [*pages, *RESULTS.glob("history/*.md")]:
+        for target in re.findall(r"\]\(([^)\s]+\.png)\)", page.read_text(encoding="utf-8")):
+            shown.add((page.parent / target).resolve())
+    assert figures
+    assert sorted(name for name in figures if (RESULTS.parent / name).resolve() not in shown) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "/".join(folder.parts[-2:]))
+def test_curves_have_five_significant_digits(folder: Path) -> None:
+    for record in read_committed(folder):
+        assert record.history == five_digits(record.history)
+
+
+def test_what_a_person_makes_is_ignored_by_version_control() -> None:
+    made = ["results/local/quick/docstrings/report.md", "results/local/verdicts/claims.csv", "results/runs/quick/x"]
+    asked = subprocess.run(["git", "check-ignore", *made], cwd=RESULTS.parent, capture_output=True, text=True)
+    if asked.returncode == 128:
+        pytest.skip("there is no repository here")
+    assert asked.stdout.split() == made
 
 
 def test_every_folder_of_results_carries_its_evidence() -> None:
