@@ -78,8 +78,10 @@ def test_links_of_a_page_of_results_lead_to_committed_files(page: Path) -> None:
     targets = {target.split("#")[0] for target in re.findall(r"\]\(([^)]*)\)", page.read_text(encoding="utf-8"))}
     targets = {target for target in targets if target and "://" not in target}
     assert targets
-    committed = {(RESULTS.parent / name).resolve() for name in [*tracked(), "README.md"]}
-    assert sorted(target for target in targets if (page.parent / target).resolve() not in committed) == []
+    committed = {(RESULTS.parent / name).resolve() for name in tracked()}
+    places = {target: (page.parent / target).resolve() for target in targets}
+    assert [target for target, place in places.items() if RESULTS in place.parents and place not in committed] == []
+    assert [target for target, place in places.items() if not place.exists()] == []
 
 
 def test_the_start_of_plain_that_claims_disclose_is_the_recorded_one() -> None:
