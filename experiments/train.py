@@ -18,14 +18,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import set_parsing_settings
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
-from experiments.planning.parser import PRECISION_HELP, explain, refuse_both_precisions
+from experiments.planning.parser import PRECISION_HELP, allow_imports, explain, refuse_both_precisions
 from experiments.planning.run_config import ProbesConfig
 from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
@@ -231,7 +230,7 @@ def task_of(arguments: Sequence[str]) -> TaskSpec:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a subcommand of LightningCLI; mistakes end with one line and status 2."""
     with readable_errors():
-        arguments = take_schemes(sys.argv[1:] if arguments is None else arguments)
+        arguments = allow_imports(take_schemes(sys.argv[1:] if arguments is None else arguments))
         task = task_of(arguments)
         TrainCLI(
             task.load("module"),

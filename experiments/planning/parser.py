@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
 from functools import cache
@@ -27,7 +27,14 @@ SECTIONS: dict[str, type] = {
     "probes": ProbesConfig,
 }
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
+ALLOW_IMPORT = "--allow-import"
+IMPORTABLE = ("lightning.pytorch", "lightning_modules", "data_modules")
+"""What a value may name as a class. A grid, a configuration or a run folder is data: a class path in it is an import,
+and an import runs code, so nothing else is imported unless a person allows it on the command line."""
+
+set_parsing_settings(
+    docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=list(IMPORTABLE)
+)
 
 
 PRECISION_HELP = "choose trainer.precision by the device and a measurement of seconds, made once and then remembered"
@@ -61,9 +68,35 @@ class StrictParser(ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
 
+def allow_imports(arguments: Sequence[str]) -> list[str]:
+    """Allow the packages that ``--allow-import NAME`` names on a command line, and return its other arguments.
+
+    Raises:
+        ExperimentError: the name is no import path.
+    """
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        if name != ALLOW_IMPORT:
+            rest.append(argument)
+            continue
+        value = value if equals else next(waiting, "")
+        if not all(part.isidentifier() for part in value.split(".")):
+            raise ExperimentError(f"{ALLOW_IMPORT} needs the name of a package, such as {ALLOW_IMPORT} my_callbacks")
+        set_parsing_settings(import_path_allowlist=[value])
+    return rest
+
+
 def explain(message: str, options: list[str]) -> str:
     """``message`` on one line, with the nearest option if it names an unknown one."""
     message = " ".join(message.split())
+    denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
+    if denied:
+        return (
+            f"{denied[1]} would be imported, and an import runs code; if you trust it, name it on the command line of "
+            f"experiments.train: {ALLOW_IMPORT} {denied[1].partition('.')[0]}"
+        )
     unknown = re.search(r"[Uu]nrecognized arguments: (--[\w.]+)", message)
     if unknown:
         return f"option {unknown[1]} is not known{nearest(unknown[1], options)}"
