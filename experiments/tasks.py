@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -193,9 +192,6 @@ CLASSIFICATION = TaskSpec(
 )
 
 TASKS: dict[str, TaskSpec] = {CLASSIFICATION.name: CLASSIFICATION}
-
-UNBOUNDED = (-inf, inf)
-"""Bounds of a metric that has none."""
 
 
 def task_named(name: str) -> TaskSpec:
