@@ -13,6 +13,7 @@ if not __package__:  # started by its path, where Python finds neither our packa
     raise SystemExit("error: start it from the repository's folder with: python -m experiments.train")
 
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,8 +32,6 @@ from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
 from lightning_modules.schemes.variants import SCHEME_SHA256
 from lightning_modules.training.processes import is_first_process
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 MAX_TOKENS_HELP = "budget in real training tokens, in place of max_epochs: as many steps as have them on average"
 
@@ -232,6 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         arguments = allow_imports(take_schemes(sys.argv[1:] if arguments is None else arguments))
         task = task_of(arguments)
+        warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")  # ours are without our options
         TrainCLI(
             task.load("module"),
             task.load("data"),

@@ -63,6 +63,22 @@ class StrictParser(ArgumentParser):
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2)
 
+    def parse_args(  # type: ignore[override]  # as jsonargparse itself
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None, **options: Any
+    ) -> Namespace:
+        """Parse a command line; a class path that may not be imported is a mistake like any other."""
+        try:
+            return super().parse_args(args, namespace, **options)
+        except ImportError as error:
+            self.error(str(error), error)
+
+    def parse_object(self, *arguments: Any, **options: Any) -> Namespace:
+        """Parse nested plain values; a class path that may not be imported is a mistake like any other."""
+        try:
+            return super().parse_object(*arguments, **options)
+        except ImportError as error:
+            self.error(str(error), error)
+
     def option_names(self) -> list[str]:
         """Return every option of this parser, such as ``--model.layers``."""
         return [name for action in self._actions for name in action.option_strings]

@@ -55,7 +55,7 @@ COMMANDS: dict[str, Callable[[Path], tuple[object, ...]]] = {
     "a grid's model": lambda place: (
         "experiments.ablation",
         "plan",
-        written(place / "grid.yaml", {**GRID, "model": {"variant": EVIL}}),
+        written(place / "grid.yaml", {**GRID, "model": {"width": EVIL}}),
     ),
     "a corpus's configuration": lambda place: (
         "experiments.corpus",
