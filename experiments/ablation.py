@@ -25,7 +25,7 @@ from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.making.engines import Engine, LocalEngine, add_engine_options, chosen_engine, chosen_workers
-from experiments.paths import RESULTS, runs_folder
+from experiments.paths import RESULTS, below, runs_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import (
     PRECISION_HELP,
@@ -198,10 +198,12 @@ def publish(grid: Grid, results: Path, console: Console) -> None:
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
     """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
+    from experiments.runs.files import WRITTEN
     from experiments.runs.locks import is_locked
 
     runs = runs_folder(results, grid.name, grid.corpus)
-    checkpoints = [path for path in runs.glob("*/*/*/*.ckpt") if not is_locked(path.parent)]
+    found = [below(runs, *path.relative_to(runs).parts) for path in runs.glob("*/*/*/*.ckpt")]
+    checkpoints = [path for path in found if WRITTEN.fullmatch(path.name) and not is_locked(path.parent)]
     size = sum(path.stat().st_size for path in checkpoints)
     for path in checkpoints:
         path.unlink()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from experiments.errors import ExperimentError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 GRIDS = REPOSITORY / "experiments" / "grids"
 CLAIMS = REPOSITORY / "experiments" / "claims"
@@ -13,21 +15,38 @@ RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
 """Run folders and tables; $RESNORM_RESULTS puts them elsewhere."""
 
 
+def below(root: Path, *parts: str) -> Path:
+    """Return a place below a folder that a person named, where no link leads out of it.
+
+    The root may be a link, or lie behind one: a person chose it. A link below it may come with a clone or an archive,
+    and what is written or removed there would be somebody else's.
+
+    Raises:
+        ExperimentError: a part of the way is a link.
+    """
+    place = root
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise ExperimentError(f"{place} is a link, and nothing is read, written or removed behind it; remove it")
+    return place
+
+
 def runs_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of a grid's run folders: ``results/runs/<grid>/<corpus>``."""
-    return results / "runs" / grid / corpus
+    return below(results, "runs", grid, corpus)
 
 
 def tables_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of a grid's published tables, which are committed: ``results/<grid>/<corpus>``."""
-    return results / grid / corpus
+    return below(results, grid, corpus)
 
 
 def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of the tables that a person's own command writes: ``results/local/<grid>/<corpus>``."""
-    return results / "local" / grid / corpus
+    return below(results, "local", grid, corpus)
 
 
 def verdicts_folder(results: Path) -> Path:
     """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
-    return results / "local" / "verdicts"
+    return below(results, "local", "verdicts")

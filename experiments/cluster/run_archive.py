@@ -17,7 +17,7 @@ from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.errors import RecordError
 from experiments.runs.failure import FAILURE_FILE
-from experiments.runs.files import RECORD_FILE, empty, write_record
+from experiments.runs.files import RECORD_FILE, remove_earlier_attempt, write_record
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
 
@@ -53,7 +53,7 @@ def unpack_run(archive: bytes, run: Run, results: Path, fingerprint: str) -> Rec
     record = checked_record(files.pop(RECORD_FILE, b""), run, fingerprint)
     folder = run.folder(results)
     with explained(folder):
-        empty(folder)
+        remove_earlier_attempt(folder)
         write_yaml(folder / CONFIG_FILE, run.config.as_dict())
         for name, content in files.items():
             (folder / name).write_bytes(content)

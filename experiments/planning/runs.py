@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.paths import runs_folder
+from experiments.paths import below, runs_folder
 from experiments.planning.run_config import RunConfig
 from experiments.runs.naming import cell_name, path_safe
 
@@ -55,4 +55,4 @@ class Run:
 
     def folder(self, results: Path) -> Path:
         """Return the run's folder: ``results/runs/<grid>/<corpus>/<condition>/<cell>/seed_<n>``."""
-        return runs_folder(results, self.grid, self.corpus) / self.name
+        return below(runs_folder(results, self.grid, self.corpus), *self.name.split("/"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -78,6 +77,10 @@ def _write_table(folder: Path, table: ReportTable, everything: bool) -> list[Pat
     return [folder / name for name in contents]
 
 
+SUFFIXES = {".csv", ".md", ".tex", ".png", ".gz", ".parquet", ".partial"}
+"""Endings of the files that a report writes."""
+
+
 def _refuse_foreign(folder: Path) -> None:
     """Refuse a folder that no report wrote: what it holds would be removed."""
     if folder.exists() and any(folder.iterdir()):
@@ -89,7 +92,11 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _remove_leftovers(folder: Path, written: Sequence[Path]) -> None:
-    kept = {folder / path.relative_to(folder).parts[0] for path in written} | set(written)
-    for path in [*folder.glob("figures/*"), *folder.iterdir()]:
-        if path not in kept:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    """Remove what an earlier report wrote and this one did not; of files that no report writes, none."""
+    figures = folder / "figures"
+    inside = [] if figures.is_symlink() else list(figures.glob("*.png"))
+    for path in [*inside, *folder.iterdir()]:
+        if path not in written and path.suffix in SUFFIXES and (path.is_symlink() or path.is_file()):
+            path.unlink()
+    if figures.is_dir() and not figures.is_symlink() and not any(figures.iterdir()):
+        figures.rmdir()

@@ -15,7 +15,7 @@ from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import Concluded, Timing, close_run, leave
-from experiments.runs.files import empty
+from experiments.runs.files import remove_earlier_attempt
 from experiments.runs.locks import UNSEEN, Mark, locked
 from experiments.runs.record import Record
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
@@ -42,7 +42,7 @@ def execute(
     """
     folder = run.folder(results)
     with explained(folder), locked(folder, seen):
-        empty(folder)
+        remove_earlier_attempt(folder)
         write_yaml(folder / CONFIG_FILE, run.config.as_dict())
         started, is_measured = time.perf_counter(), forget_peak_memory()
 

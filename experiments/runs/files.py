@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +11,11 @@ from experiments.runs.errors import RecordError
 from experiments.runs.record import Record
 
 RECORD_FILE = "run.json"
+WRITTEN = re.compile(
+    r"run\.json|config\.yaml|hparams\.yaml|failure\.txt|metrics(\.earlier)?\.csv|predictions\.parquet|timing\.csv"
+    r"|(best|last)(-v\d+)?\.ckpt|events\.out\.tfevents\.[\w.-]+|\.[\w.-]+\.partial"
+)
+"""Names of all files that a run leaves in its folder, or had begun to write."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -22,7 +27,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # a file of our own: nothing that lies in wait under this name
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -61,9 +67,12 @@ def read_record(folder: Path) -> Record:
     return Record.from_json(text, origin=str(path))
 
 
-def empty(folder: Path) -> None:
-    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished."""
+def remove_earlier_attempt(folder: Path) -> None:
+    """Remove what an earlier attempt left, the record first, so that no half-removed run looks finished.
+
+    Only files that runs write are removed; whatever else a person keeps in the folder stays.
+    """
     (folder / RECORD_FILE).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.name != ".lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if WRITTEN.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
+            path.unlink()  # of a link, the link alone

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from experiments.errors import ExperimentError, explained
+from experiments.paths import below
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
 from experiments.planning.run_config import RunConfig, TrainerConfig
@@ -25,7 +26,7 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import close_run
 from experiments.runs.errors import RecordError
 from experiments.runs.execute import peak_memory_mib
-from experiments.runs.files import RECORD_FILE, empty, read_record, write_atomically
+from experiments.runs.files import RECORD_FILE, read_record, remove_earlier_attempt, write_atomically
 from experiments.runs.finished import refuse_other_records
 from experiments.runs.locks import Busy, locked
 from experiments.runs.training import BEST, FIXED_FLAGS, LAST
@@ -106,14 +107,17 @@ def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -
     """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone.
 
     Raises:
-        ExperimentError: where it was a fit on another text, whose fingerprint is not ``fingerprint``.
+        ExperimentError: it was a fit on another text, whose fingerprint is not ``fingerprint``, or a file to go on
+            with is a link.
     """
     with suppress(RecordError):  # none there, or a damaged one
         refuse_other_records(folder, [read_record(folder)], fingerprint)
     if resumes:
+        for path in folder.iterdir():
+            below(folder, path.name)
         (folder / RECORD_FILE).unlink(missing_ok=True)
     else:
-        empty(folder)
+        remove_earlier_attempt(folder)
     write_yaml(folder / CONFIG_FILE, run.config.as_dict())
 
 

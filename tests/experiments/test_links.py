@@ -1,0 +1,102 @@
+"""Nothing behind a link below `results` is read, written or removed, and nothing that no command of ours wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic_records import make_records, write_runs
+from tiny_runs import tiny_run
+
+from experiments import ablation
+from experiments.errors import ExperimentError
+from experiments.paths import below, own_tables_folder, runs_folder
+from experiments.runs.execute import execute
+from experiments.runs.files import remove_earlier_attempt, write_atomically
+
+THESIS = "forty pages"
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    for name in ("thesis.txt", "run.json", "best.ckpt", "thesis.csv"):
+        (folder / name).write_text(THESIS)
+    return folder
+
+
+def is_untouched(outside: Path) -> bool:
+    return {path.read_text() for path in outside.iterdir()} == {THESIS} and len(list(outside.iterdir())) == 4
+
+
+def test_the_root_may_be_a_link_and_nothing_below_it(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    root = tmp_path / "results"
+    root.symlink_to(tmp_path / "disk")
+    assert below(root, "runs", "quick") == root / "runs" / "quick"
+    (root / "runs").symlink_to(tmp_path)
+    with pytest.raises(ExperimentError, match="runs is a link"):
+        runs_folder(root, "quick", "listops")
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_a_run_whose_folder_lies_behind_a_link_is_refused(depth: int, outside: Path, tmp_path: Path) -> None:
+    run, results = tiny_run(tmp_path), tmp_path / "linked"
+    parts = run.folder(results).relative_to(results).parts
+    link = results.joinpath(*parts[:depth])
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(outside)
+    with pytest.raises(ExperimentError, match="is a link, and nothing is read, written or removed behind it"):
+        execute(run, results)
+    assert is_untouched(outside)
+
+
+def test_clean_removes_no_checkpoint_behind_a_link(outside: Path, tmp_path: Path) -> None:
+    cell = tmp_path / "results" / "runs" / "smoke" / "listops" / "pre_ln" / "default"
+    cell.mkdir(parents=True)
+    (cell / "seed_0").symlink_to(outside)
+    with pytest.raises(SystemExit):
+        ablation.main(["clean", "smoke", "--results", str(tmp_path / "results")])
+    assert is_untouched(outside)
+
+
+def test_a_new_attempt_removes_what_runs_write_and_leaves_a_persons_own_files(tmp_path: Path, outside: Path) -> None:
+    names = ("run.json", "config.yaml", "metrics.csv", "best.ckpt", "last-v1.ckpt", "events.out.tfevents.17.host.1.0")
+    for name in names:
+        (tmp_path / name).write_text("earlier")
+    (tmp_path / "notes.txt").write_text(THESIS)
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "timing.csv").symlink_to(outside / "thesis.txt")
+    remove_earlier_attempt(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "plots", "outside"}
+    assert is_untouched(outside)
+
+
+def test_an_atomic_write_does_not_follow_a_link(tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    (tmp_path / "table.csv").symlink_to(outside / "thesis.csv")
+    (tmp_path / ".table.csv.7.partial").symlink_to(outside / "thesis.txt")
+    write_atomically(tmp_path / "table.csv", b"new")
+    assert (tmp_path / "table.csv").read_bytes() == b"new" and not (tmp_path / "table.csv").is_symlink()
+    assert is_untouched(outside)
+
+
+LINKS: dict[str, Callable[[Path, Path], None]] = {
+    "its figures": lambda folder, outside: (folder / "figures").symlink_to(outside),
+    "a table": lambda folder, outside: (folder / "earlier.csv").symlink_to(outside / "thesis.csv"),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_report_removes_nothing_behind_a_link_in_its_folder(name: str, outside: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_runs(runs_folder(results, "smoke", "listops"), make_records())
+    folder = own_tables_folder(results, "smoke", "listops")
+    ablation.main(["report", "smoke", "--results", str(results)])
+    LINKS[name](folder, outside)
+    (folder / "notes.txt").write_text(THESIS)
+    ablation.main(["report", "smoke", "--results", str(results)])
+    assert is_untouched(outside)
+    assert (folder / "notes.txt").read_text() == THESIS
