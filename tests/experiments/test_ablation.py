@@ -190,7 +190,7 @@ def test_a_report_goes_to_a_folder_of_ones_own_and_publish_puts_it_in_place_of_t
     assert all((published / name).read_bytes() == (own / name).read_bytes() for name in made)
     assert (published / "figures" / "macro_f1.png").read_bytes().startswith(b"\x89PNG")
     assert [record.seed for record in read_committed(published)] == [0, 0, 7]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["local", "runs", "smoke"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "local", "runs", "smoke"]
 
 
 def test_what_is_not_there_or_contradicts_itself_is_not_published(

@@ -29,7 +29,7 @@ def prepared(run: Run, results: Path) -> Path:
     """Return the run's folder here, with what an interrupted attempt left."""
     folder = run.folder(results)
     folder.mkdir(parents=True)
-    (folder / "old.ckpt").write_text("of an earlier attempt")
+    (folder / "last.ckpt").write_text("of an earlier attempt")
     return folder
 
 
@@ -64,7 +64,7 @@ def test_files_of_other_names_or_places_are_refused(name: str, made: tuple[Run, 
     folder = prepared(run, tmp_path)
     with pytest.raises(ArchiveError, match="no file of a run"):
         unpack_run(with_member(pack_run(there), name), run, tmp_path, fingerprint(there))
-    assert [path.name for path in folder.iterdir()] == ["old.ckpt"]
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
     assert not list(tmp_path.rglob("evil*"))
 
 
