@@ -23,6 +23,7 @@ from lightning_modules.network.dropout import batch_seed
 from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
 from lightning_modules.training.compilers import missing_compiler
+from lightning_modules.training.metrics import alone
 from lightning_modules.training.optimization import build_optimizer, build_schedule
 from lightning_modules.training.processes import (
     FullyShardedStrategy,
@@ -235,7 +236,7 @@ class TaskModule(LightningModule):
 
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
         """Measure the present weights over batches, as :meth:`observations` runs them."""
-        metrics = MetricCollection(cast(Any, self.metrics())).to(self.device)
+        metrics = MetricCollection(cast(Any, alone(self.metrics()))).to(self.device)
         for _, observed in self.observations(batches):
             metrics.update(**observed)
         return Evaluation(metrics={name: float(value) for name, value in metrics.compute().items()})

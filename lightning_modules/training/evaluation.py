@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
 )
 
 from lightning_modules.tasks.base import Batch, TaskModule
-from lightning_modules.training.metrics import classification_metrics
+from lightning_modules.training.metrics import alone, classification_metrics
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def score(predictions: Predictions, class_names: Sequence[str]) -> dict[str, Any
     number_of_classes, rows = len(class_names), len(predictions.rows)
     predicted, labels = torch.from_numpy(predictions.predicted), torch.from_numpy(predictions.labels)
     arguments = (predicted, labels, number_of_classes)
-    metrics = MetricCollection(cast(Any, classification_metrics(number_of_classes)))
+    metrics = MetricCollection(cast(Any, alone(classification_metrics(number_of_classes))))
     metrics.update(predicted, labels)
     precision, recall, f1 = (
         metric(*arguments, average="none").tolist()

@@ -34,6 +34,13 @@ def classification_metrics(number_of_classes: int) -> dict[str, Metric]:
     }
 
 
+def alone(metrics: dict[str, Metric]) -> dict[str, Metric]:
+    """Let metrics count this process's rows only; of several that trained together, one scores all rows at the end."""
+    for metric in metrics.values():
+        metric.distributed_available_fn = lambda: False
+    return metrics
+
+
 class MeanLoss(Metric):
     """Mean of a loss over an epoch's rows, those of all processes together; it need not be finite.
 

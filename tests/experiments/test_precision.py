@@ -89,7 +89,7 @@ def test_a_processor_that_computes_bfloat16_in_software_is_told_of(capabilities,
 def test_a_grid_in_slow_bfloat16_says_so_before_its_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(precision, "emulates_bfloat16", lambda device: True)
     monkeypatch.setattr(grid_runner, "run_grid", lambda *_, **__: [])
-    monkeypatch.setattr(ablation, "report", lambda *_: None)
+    monkeypatch.setattr(ablation, "report", lambda *_, **__: None)
     for chosen, count in ((BFLOAT16, 1), (FLOAT32, 0)):
         ablation.main(["run", "smoke", "--trainer.precision", chosen, "--results", str(tmp_path)])
         assert capsys.readouterr().out.count("has no bfloat16 instructions") == count

@@ -57,7 +57,7 @@ def together(run: Run, folder: Path, strategy: str) -> Path:
 
 def numbers(folder: Path) -> dict[str, Any]:
     content = json.loads(read_record(folder).to_json())
-    return {name: content[name] for name in ("validation", "test", "train", "progress", "history", "outcome", "data")}
+    return {name: content[name] for name in ("scores", "progress", "history", "outcome", "data")}
 
 
 def close(expected: Any) -> Any:

@@ -119,5 +119,5 @@ def test_when_a_late_run_arrives_does_not_matter_to_the_median_of_the_early_half
 @given(predicted=st.lists(st.integers(0, 2), min_size=len(LABELS), max_size=len(LABELS)))
 def test_the_mean_of_the_one_vs_rest_accuracies_is_fixed_by_the_overall_accuracy(predicted: list[int]) -> None:
     scores = scores_of(LABELS, np.array(predicted), None)
-    mean = np.mean([entry["accuracy"] for entry in scores.per_class])
-    assert mean == pytest.approx(1 - 2 * (1 - scores.accuracy) / 3)
+    mean = np.mean([entry["accuracy"] for entry in scores.details["per_class"]])
+    assert mean == pytest.approx(1 - 2 * (1 - scores.metrics["accuracy"]) / 3)

@@ -213,5 +213,5 @@ def test_the_report_marks_further_trials_and_says_why(tmp_path: Path) -> None:
     assert Counter(marked.values()) == {"further": 1, "yes": 2, "no": 6}
     assert marked["pre_ln", "0.009"] == "yes"
     report = (folder / "report.md").read_text()
-    assert "Of these, 1 each beside the listed ones" in report
+    assert "Of these, 1 each go beyond the listed ones" in report
     assert "At the edge of what was tried, so a better value may lie beyond: Pre-LN (`learning_rate=0.009`)." in report
