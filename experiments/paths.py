@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from experiments.errors import ExperimentError
@@ -13,6 +14,29 @@ CLAIMS = REPOSITORY / "experiments" / "claims"
 PUBLISHED_CLAIMS = CLAIMS / "published"
 RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
 """Run folders and tables; $RESNORM_RESULTS puts them elsewhere."""
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,~-]{0,149}")
+RESERVED = frozenset(
+    {"runs", "local", "history", "figures", "verdicts", "benchmark", "reproductions", "padding_leak", "studies"}
+)
+"""Folders of `results` that are no grid's."""
+
+
+def checked_name(what: str, name: str) -> str:
+    """Return the name of a grid, which names folders below `results`.
+
+    Raises:
+        ExperimentError: it is no plain name of a folder, or belongs to another folder; ``what`` says whose name it is.
+    """
+    if not NAME.fullmatch(name):
+        raise ExperimentError(
+            f"{what} {name[:60]!r} cannot name a folder; begin with a letter or digit, and use at most 150 letters, "
+            "digits and . _ + = , ~ -"
+        )
+    if name.lower() in RESERVED:
+        raise ExperimentError(f"{what} {name!r} is taken by a folder of results that is no grid's; choose another")
+    return name
 
 
 def below(root: Path, *parts: str) -> Path:

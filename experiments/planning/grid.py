@@ -19,7 +19,7 @@ from typing import Any
 
 from data_modules.config import DataConfig, slug_of
 from experiments.errors import ExperimentError
-from experiments.paths import GRIDS
+from experiments.paths import GRIDS, checked_name
 from experiments.planning.conditions import Condition, build_conditions, condition_names
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
@@ -120,7 +120,7 @@ class Grid:
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
-            name=path.stem + label(overrides),
+            name=checked_name("grid file", path.stem) + label(overrides),
             title=str(content.get("title", path.stem)),
             purpose=" ".join(str(content.get("purpose", "")).split()),
             corpus=corpus,

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from experiments.errors import ExperimentError, explained
-from experiments.paths import below
+from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
 from experiments.planning.run_config import RunConfig, TrainerConfig
@@ -50,7 +50,7 @@ def run_of(settings: dict[str, Any]) -> Run:
     """
     config = replace(run_config_of(settings), trainer_flags=other_flags(settings["trainer"]))
     return Run(
-        grid=settings["name"],
+        grid=checked_name("--name", settings["name"]),
         corpus=config.data.slug,
         condition=config.model.variant,
         stage=config.data.stage,

@@ -11,7 +11,7 @@ from tiny_runs import tiny_run
 
 from experiments import ablation
 from experiments.errors import ExperimentError
-from experiments.paths import below, own_tables_folder, runs_folder
+from experiments.paths import below, checked_name, own_tables_folder, runs_folder
 from experiments.runs.execute import execute
 from experiments.runs.files import remove_earlier_attempt, write_atomically
 
@@ -100,3 +100,27 @@ def test_a_report_removes_nothing_behind_a_link_in_its_folder(name: str, outside
     ablation.main(["report", "smoke", "--results", str(results)])
     assert is_untouched(outside)
     assert (folder / "notes.txt").read_text() == THESIS
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/etc", "..", ".hidden", "", "a\nb", "a b", "x" * 300, "runs", "local", "History", "ä", "a/b"]
+)
+def test_a_name_that_would_leave_its_folder_or_take_anothers_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"cannot name a folder|is taken by a folder of results"):
+        checked_name("--name", name)
+
+
+@pytest.mark.parametrize("name", ["quick", "quick+layers=12", "my-grid_2.1"])
+def test_a_plain_name_is_taken_as_it_is(name: str) -> None:
+    assert checked_name("--name", name) == name
+
+
+@pytest.mark.parametrize("name", ["runs.yaml", "...yaml", "a b.yaml"])
+def test_a_grid_file_of_such_a_name_is_refused_in_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("conditions: [pre_ln]\ndata: {corpus: listops}\n")
+    with pytest.raises(SystemExit):
+        ablation.main(["plan", str(tmp_path / name)])
+    message = capsys.readouterr().err
+    assert message.startswith("error: grid file ") and message.count("\n") == 1
