@@ -80,6 +80,7 @@ def _matched(
     index = None if names is None else {name: position for position, name in enumerate(names)}
 
     def matched(value: Any) -> Any:
+        """Turn one label into its name or, if names are wanted by index, into its index; None for a missing one."""
         if value is None or value != value or (own is not None and int(value) < 0):
             return None
         if own is not None and int(value) >= len(own):

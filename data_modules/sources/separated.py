@@ -18,7 +18,7 @@ import mmap
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -47,7 +47,7 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
     if not marks_hold_cells_together(path, separator, None if names is None else len(names)):
         options["quoting"] = csv.QUOTE_NONE
     if names is not None:
-        fields = fields_of_first_row(path, separator, options.get("quoting", csv.QUOTE_MINIMAL))
+        fields = fields_of_first_row(path, separator, marks_are_text="quoting" in options)
         if len(names) != fields:
             raise DataError(f"{path.name} has {fields} columns, but data.columns names {len(names)}")
         options |= {"names": list(names), "header": None}
@@ -61,7 +61,7 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
             yield piece
 
 
-def fields_of_first_row(path: Path, separator: str, quoting: int = csv.QUOTE_MINIMAL) -> int:
+def fields_of_first_row(path: Path, separator: str, *, marks_are_text: bool = False) -> int:
     """Count the cells of a file's first row.
 
     Raises:
@@ -73,7 +73,8 @@ def fields_of_first_row(path: Path, separator: str, quoting: int = csv.QUOTE_MIN
         raise DataError(f"{path.name} has {count:,} columns; at most {MOST_COLUMNS:,} are read")
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            return len(next(csv.reader(file, delimiter=separator, quoting=quoting), []))  # type: ignore[arg-type]
+            quoting: Literal[0, 3] = csv.QUOTE_NONE if marks_are_text else csv.QUOTE_MINIMAL
+            return len(next(csv.reader(file, delimiter=separator, quoting=quoting), []))
         except csv.Error:  # a mark that nothing closes
             return count
 

@@ -63,12 +63,10 @@ class StrictParser(ArgumentParser):
         print(f"error: {message}", file=sys.stderr)
         raise SystemExit(2)
 
-    def parse_args(  # type: ignore[override]  # as jsonargparse itself
-        self, args: Sequence[str] | None = None, namespace: Namespace | None = None, **options: Any
-    ) -> Namespace:
+    def parse_args(self, *arguments: Any, **options: Any) -> Any:
         """Parse a command line; a class path that may not be imported is a mistake like any other."""
         try:
-            return super().parse_args(args, namespace, **options)
+            return super().parse_args(*arguments, **options)
         except ImportError as error:
             self.error(str(error), error)
 
@@ -84,23 +82,35 @@ class StrictParser(ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
 
+def take_option(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """Take an option off a command line before any parser sees it, so that no configuration file can give it.
+
+    Returns:
+        The option's values, empty where one is lacking, and the other arguments.
+    """
+    values: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        if name == option:
+            values.append(value if equals else next(waiting, ""))
+        else:
+            rest.append(argument)
+    return values, rest
+
+
 def allow_imports(arguments: Sequence[str]) -> list[str]:
     """Allow the packages that ``--allow-import NAME`` names on a command line, and return its other arguments.
 
     Raises:
         ExperimentError: the name is no import path.
     """
-    rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        name, equals, value = argument.partition("=")
-        if name != ALLOW_IMPORT:
-            rest.append(argument)
-            continue
-        value = value if equals else next(waiting, "")
-        if not all(part.isidentifier() for part in value.split(".")):
+    names, rest = take_option(arguments, ALLOW_IMPORT)
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
             raise ExperimentError(f"{ALLOW_IMPORT} needs the name of a package, such as {ALLOW_IMPORT} my_callbacks")
-        set_parsing_settings(import_path_allowlist=[value])
+        set_parsing_settings(import_path_allowlist=[name])
     return rest
 
 

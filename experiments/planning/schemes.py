@@ -9,6 +9,7 @@ from typing import NoReturn
 from jsonargparse import ArgumentParser
 
 from experiments.errors import ExperimentError
+from experiments.planning.parser import take_option
 from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
 
 OPTION = "--schemes"
@@ -24,14 +25,8 @@ def take_schemes(arguments: Sequence[str]) -> list[str]:
         ExperimentError: the option has no value.
         ConfigurationError: a file cannot be read, fails, or registers no variant.
     """
-    rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        name, equals, value = argument.partition("=")
-        if name != OPTION:
-            rest.append(argument)
-            continue
-        path = value if equals else next(waiting, "")
+    paths, rest = take_option(arguments, OPTION)
+    for path in paths:
         if not path or path.startswith("--"):
             raise ExperimentError(f"{OPTION} needs a Python file, such as {OPTION} my_scheme.py")
         load_scheme_file(read_scheme_file(Path(path).expanduser()))

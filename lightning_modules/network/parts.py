@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -78,12 +79,12 @@ recipe = Parts("recipe")
 """Recipes, ``recipe()``: subclasses of ``network.backbone.Recipe``."""
 
 
-class Function(nn.Module):
+class Function(nn.Module, ABC):
     """Base of what a sublayer computes: attention or feed-forward network, ``forward(x, context)``."""
 
+    @abstractmethod
     def matrices(self) -> dict[str, Tensor]:
         """Return the weight matrices by name, in the order in which they are drawn; parts of a fused one are views."""
-        raise NotImplementedError(f"{type(self).__name__} does not say which matrices it has")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ class Evaluation:
     """What was answered for each row, with ``rows`` (N,) and ``columns()``; None for a task that keeps no answers."""
 
 
-class TaskModule(LightningModule):
+class TaskModule(LightningModule, ABC):
     """A network that is trained for a task.
 
     A task is a subclass that says what its network answers (:meth:`outputs`), what training minimises (:meth:`loss`),
@@ -88,28 +89,28 @@ class TaskModule(LightningModule):
 
     # What a task says of itself.
 
+    @abstractmethod
     def outputs(self) -> int:
         """Numbers that the head gives for a row, or a token; called once the facts are known."""
-        raise NotImplementedError
 
     def build_head(self, config: ModelConfig, outputs: int) -> nn.Module:
         """Build what reads the backbone, called as ``head(x, attention_mask)``; by default it pools a row's tokens."""
         return ClassificationHead(config, outputs)
 
+    @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Training loss, a scalar, of what a network answered for a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def observe(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
         """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
 
         ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def metrics(self) -> dict[str, Metric]:
         """Fresh metrics by name; ``loss`` is one of them, a :class:`~lightning_modules.training.metrics.MeanLoss`."""
-        raise NotImplementedError
 
     # What all tasks share.
 

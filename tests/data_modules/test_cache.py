@@ -121,7 +121,7 @@ def test_a_sound_entry_is_neither_built_again_nor_read_twice(
     assert sorted(read) == ["facts", "rows"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither umask nor permission bits")
 @pytest.mark.parametrize(("umask", "folder", "file"), [(0o022, 0o755, 0o644), (0o027, 0o750, 0o640)])
 def test_entries_have_the_permissions_that_the_umask_gives(umask: int, folder: int, file: int, tmp_path: Path) -> None:
     before = os.umask(umask)
@@ -135,7 +135,9 @@ def test_entries_have_the_permissions_that_the_umask_gives(umask: int, folder: i
         assert stat.S_IMODE(path.stat().st_mode) == (folder if path.is_dir() else file), path
 
 
-@pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="whoever may write everywhere cannot be kept out")
+@pytest.mark.skipif(
+    os.name == "nt" or os.getuid() == 0, reason="root may write everywhere, and Windows has no such permission"
+)
 def test_an_entry_is_used_where_the_cache_cannot_be_written(entry: Path, tmp_path: Path) -> None:
     (tmp_path / "kind").chmod(0o555)
     try:

@@ -120,7 +120,7 @@ tests.trainer(devices=2, strategy="ddp_fork").fit(Told(), datamodule=tests.modul
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes by forking")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows cannot fork, and ddp_fork is what is tested")
 def test_two_processes_of_a_plain_trainer_share_every_row(tmp_path: Path) -> None:
     command = [sys.executable, "-c", TWO_PROCESSES, __file__, str(tmp_path)]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."})

@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +57,13 @@ def test_a_mapped_permutation_is_numpys(length: int) -> None:
     np.testing.assert_array_equal(order, np.random.default_rng(5).permutation(length))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
 @pytest.mark.parametrize("store", [lambda: mapped_integers(10_000_000), lambda: mapped_frame(pieces(frame(1_000)))])
 def test_a_full_folder_for_temporary_files_is_named(
     store: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("wb", buffering=0))  # noqa: SIM115
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(open, "/dev/full", "wb", buffering=0))
     with pytest.raises(DataError, match=f"cannot be written in {re.escape(str(tmp_path))} .*No space.*TMPDIR"):
         store()
 

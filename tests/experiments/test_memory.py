@@ -10,7 +10,7 @@ from tiny_runs import make, tiny_run
 from experiments.runs import execute
 from experiments.runs.execute import forget_peak_memory, peak_memory_mib
 
-needs_linux = pytest.mark.skipif(not execute.RESET.exists(), reason="the system cannot set a peak back")
+needs_linux = pytest.mark.skipif(not execute.RESET.exists(), reason="what is tested is Linux's /proc/self/clear_refs")
 
 
 def hold(mebibytes: int) -> None:

@@ -13,7 +13,10 @@ from data_modules.config import DataConfig
 from data_modules.errors import DataError
 
 CASES = Path(os.environ.get("RESNORM_CASES", Path(__file__).resolve().parents[4] / "shared" / "cases"))
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="no folder of cases here")
+pytestmark = pytest.mark.skipif(
+    not CASES.is_dir(),
+    reason="the cases are kept outside the repository; test_file_sources.py has each kind with data of its own",
+)
 
 
 def config(file: str, **settings: Any) -> DataConfig:

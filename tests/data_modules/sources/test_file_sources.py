@@ -331,7 +331,7 @@ def test_a_damaged_text_in_the_cache_is_built_anew(tmp_path: Path, caplog: pytes
     assert [record.levelname for record in caplog.records if "is damaged" in record.getMessage()] == ["WARNING"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions of another kind")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has neither umask nor permission bits")
 def test_another_user_can_read_what_is_in_the_cache(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

@@ -15,7 +15,9 @@ from experiments.benchmark.table import read_measurements
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 
-needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell memory")
+needs_linux = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="what is tested is the reading of Linux's /proc/self/status"
+)
 
 
 def test_generated_rows_are_as_many_as_asked_and_distinct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from lightning_modules.network.parts import op
 from lightning_modules.network.sites import Norm
 from lightning_modules.network.sublayer import Residual
 from lightning_modules.probes.gradients import weight_matrices
+from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.placements import NO_NORM, POST_LN, PRE_LN
 from lightning_modules.schemes.variants import FINAL, NORM, OUTPUT, SITES, VARIANTS, Variant, use
 
@@ -89,7 +90,9 @@ def test_blocks_need_not_be_alike(monkeypatch):
     """Post-LN in the first block and Pre-LN after it: at either end of the rule it is one of the two, bit for bit."""
 
     def mixed(name: str, posts: int, parent: Variant) -> Any:
-        rule = lambda place: POST_LN if place.block <= posts else PRE_LN  # noqa: E731
+        def rule(place: Place) -> Variant:
+            return POST_LN if place.block <= posts else PRE_LN
+
         return build(monkeypatch, parent.derive(name, by_place=rule), layers=3)
 
     for name, posts, parent in (("none", 0, PRE_LN), ("all", 3, POST_LN)):
