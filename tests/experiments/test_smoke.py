@@ -17,13 +17,14 @@ TABLES = ("summary.csv", "per_class.csv", "tuning.csv", "records.jsonl.gz", "pre
 pytestmark = pytest.mark.slow
 
 
-def command(results: Path) -> list[str]:
-    return [sys.executable, "-m", "experiments.ablation", "run", "smoke", "--results", str(results), "--workers", "2"]
+def command(results: Path, workers: int) -> list[str]:
+    options = ["--results", str(results), "--workers", str(workers)]
+    return [sys.executable, "-m", "experiments.ablation", "run", "smoke", *options]
 
 
-def start(results: Path) -> "subprocess.Popen[str]":
+def start(results: Path, workers: int = 2) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        command(results),
+        command(results, workers),
         cwd=REPOSITORY,
         env={**os.environ, "GIT_DIR": os.devnull},  # a commit or an edit during the test would stand in the records
         stdout=subprocess.PIPE,
@@ -72,6 +73,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert stdout.rstrip().endswith(str(results / "local" / "smoke" / "listops" / "report.md"))
     assert stderr == ""
     yield results
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_how_many_workers_share_a_machine_is_a_matter_of_placement(
+    workers: int, undisturbed: Path, tmp_path: Path
+) -> None:
+    code, _, stderr = finish(start(tmp_path, workers))
+    assert code == 0, stderr
+    assert tables(tmp_path) == tables(undisturbed)
 
 
 def test_a_run_killed_half_way_ends_with_the_same_tables(undisturbed: Path, tmp_path: Path) -> None:
