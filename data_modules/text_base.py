@@ -69,6 +69,10 @@ class TextBase(LightningDataModule):
         """The splits as token ids, and their tokenizer."""
         return encode(self.corpus, self.config)
 
+    def sizes(self) -> dict[str, Any]:
+        """Return what a record says of the text besides its rows; nothing by default."""
+        return {}
+
     def prepare_data(self) -> None:
         """Fill the cache once, before worker processes need it."""
         _ = self.encoded  # built on first use

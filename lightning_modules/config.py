@@ -16,6 +16,7 @@ Activation = Literal["relu", "gelu"]
 Positions = Literal["learned", "sinusoidal", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
@@ -59,6 +60,12 @@ class ModelConfig:
 
     pooling: Pooling = "mean"
     """How the token vectors become one vector: their mean over real tokens, or the first token."""
+
+    causal: bool = field(default=False, metadata={"since": 2})
+    """Let a token see only itself and what comes before it; in the task ``causal_lm`` it always does."""
+
+    language_head: LanguageHeadKind = field(default="tied", metadata={"since": 2})
+    """How a language model reads tokens: by the embeddings' table (``tied``) or a matrix of its own (``free``)."""
 
     initialisation: Initialisation = "xavier"
     """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
@@ -202,6 +209,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),
+    "language_head": get_args(LanguageHeadKind),
     "initialisation": get_args(Initialisation),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),

@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from data_modules.labelled_text import TextDataModule
 from experiments.making.display import duration
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
@@ -21,7 +20,9 @@ from experiments.planning.run_config import steps_of
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns
 from experiments.runs.timings import TIMING_FILE
+from experiments.tasks import task_named
 from lightning_modules.config import ModelConfig
+from lightning_modules.facts import TaskFacts
 from lightning_modules.network.counting import Counts, count_configuration
 
 FLOPS_PER_SECOND = 3e10
@@ -71,7 +72,7 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     runs = [*tune_runs(grid, made), *final_runs(grid, made)]
     speeds = measured_speeds(results)
     table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
-    facts: dict[str, TextDataModule] = {}
+    facts: dict[str, Any] = {}
     seconds, disk, measured = 0.0, 0, 0
     with console.status(f"preparing the corpus {grid.corpus}"):
         for run in runs:
@@ -92,15 +93,10 @@ def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> Non
     console.print(f"{together}, {disk / 2**20:.0f} MiB of disk ({source})", highlight=False)
 
 
-def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, TextDataModule]) -> Estimate:
+def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, Any]) -> Estimate:
     """Return a run's size, counted from the built model, and its cost, from its real tokens."""
     data = text_of(run, facts)
-    counts = counted(
-        replace(run.config.model, **NOT_ARCHITECTURE),
-        vocabulary_size=data.facts.vocabulary_size,
-        outputs=len(data.facts.class_names),
-        max_length=data.facts.max_length,
-    )
+    counts = counted(replace(run.config.model, **NOT_ARCHITECTURE), run.config.task, TaskFacts.of(data.facts))
     if run.baseline:
         return Estimate(counts, BASELINE_SECONDS, LOG_BYTES, measured=False)
     tokens = data.facts.train_tokens * steps_of(run.config, data.facts) / data.facts.steps_per_epoch
@@ -110,22 +106,32 @@ def estimated(run: Run, speeds: Sequence[Speed], facts: dict[str, TextDataModule
 
 
 @cache
-def _counted(config: tuple[tuple[str, Any], ...], sizes: tuple[tuple[str, int], ...]) -> Counts:
-    return count_configuration(ModelConfig(**dict(config)), **dict(sizes))
+def _counted(config: tuple[tuple[str, Any], ...], task: str, facts: TaskFacts) -> Counts:
+    module = task_named(task).load("module").from_config(ModelConfig(**dict(config)))
+    module.facts = facts
+    return count_configuration(
+        module.config,
+        vocabulary_size=facts.vocabulary_size,
+        outputs=module.outputs(),
+        max_length=facts.max_length,
+        head=module.build_head,
+    )
 
 
-def counted(config: ModelConfig, **sizes: int) -> Counts:
+def counted(config: ModelConfig, task: str, facts: TaskFacts) -> Counts:
     """Count the network of a configuration, once for all runs that share it: a deep one takes a second."""
-    values = tuple((entry.name, getattr(config, entry.name)) for entry in fields(config))
-    return _counted(values, tuple(sizes.items()))
+    return _counted(tuple((entry.name, getattr(config, entry.name)) for entry in fields(config)), task, facts)
 
 
-def text_of(run: Run, facts: dict[str, TextDataModule]) -> TextDataModule:
+def text_of(run: Run, facts: dict[str, Any]) -> Any:
     """Return the data module of a run; equal settings share one."""
     config = run.config.data
-    key = repr([getattr(config, name) for name in config.__dataclass_fields__ if name not in ("seed", "stage")])
+    key = repr(
+        [run.config.task]
+        + [getattr(config, name) for name in config.__dataclass_fields__ if name not in ("seed", "stage")]
+    )
     if key not in facts:
-        facts[key] = TextDataModule.from_config(config)
+        facts[key] = task_named(run.config.task).load("data").from_config(config)
     return facts[key]
 
 

@@ -77,13 +77,21 @@ class Backbone(nn.Module):
         self.recipes = recipes
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, inputs: Tensor, attention_mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
+    def forward(
+        self,
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        segments: Tensor | None = None,
+    ) -> Tensor:
         """Map token ids ``(B, T)``, or vectors ``(B, T, D)`` in their place, to ``(B, T, D)``.
 
         Args:
             inputs: integers, or floating-point vectors; positions are added to both.
             attention_mask: ``(B, T)``, true or 1 at real tokens; by default all are real.
             causal: whether a token sees only itself and what comes before it.
+            segments: ``(B, T)``, the document of each token, if a token may see its own alone.
 
         Raises:
             ConfigurationError: ``causal`` is asked of a scheme that mixes time.
@@ -92,7 +100,7 @@ class Backbone(nn.Module):
             raise ConfigurationError(f"variant {self.variant.name} mixes in later tokens, so it cannot be causal")
         if attention_mask is None:
             attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
-        context = Context(attention_mask.bool(), causal=causal, step=self.step)
+        context = Context(attention_mask.bool(), causal=causal, step=self.step, segments=segments)
         return self.blocks(self.embeddings(inputs, context), context, lambda x: self.final(x, context))
 
     def matrices(self) -> Iterator[tuple[Place, str, Tensor]]:

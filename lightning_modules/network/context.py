@@ -21,11 +21,15 @@ class Context:
     step: Tensor | None = None
     """Optimiser steps taken so far, a scalar; none outside a backbone."""
 
+    segments: Tensor | None = None
+    """``(B, T)`` document of each token where several share a row and must not see each other; None otherwise."""
+
     shared: dict[str, Tensor] = field(default_factory=dict)
     """What a sublayer hands to later ones, such as the first block's values or the latest logits, by name."""
 
     key_mask: Tensor = field(init=False)
-    """The mask as attention needs it, True where a query may look: ``(B, 1, 1, T)``, or ``(B, 1, T, T)`` if causal."""
+    """The mask as attention needs it, True where a query may look: ``(B, 1, 1, T)``, or ``(B, 1, T, T)`` if queries
+    differ."""
 
     def __post_init__(self) -> None:
         self.key_mask = self.attention_mask[:, None, None, :]
@@ -33,3 +37,5 @@ class Context:
             length = self.attention_mask.shape[1]
             earlier = torch.ones(length, length, dtype=torch.bool, device=self.attention_mask.device).tril()
             self.key_mask = self.key_mask & earlier
+        if self.segments is not None:
+            self.key_mask = self.key_mask & (self.segments[:, None, :, None] == self.segments[:, None, None, :])
