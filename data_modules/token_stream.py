@@ -32,6 +32,9 @@ class StreamFacts:
     vocabulary_size: int
     padding_id: int
     end_id: int
+    mask_id: int | None
+    class_id: int | None
+    special_ids: tuple[int, ...]
     unknown_id: int | None
     """Id of unknown words; none of a tokenizer to which nothing is unknown."""
     byte_complete: bool
@@ -111,6 +114,9 @@ class TokenStream(TextBase):
             vocabulary_size=tokenizer.vocabulary_size,
             padding_id=tokenizer.padding_id,
             end_id=self.window_settings.end_id,
+            mask_id=tokenizer.mask_id,
+            class_id=tokenizer.class_id,
+            special_ids=tuple(tokenizer.special_ids),
             unknown_id=None if tokenizer.is_byte_complete else tokenizer.unknown_id,
             byte_complete=tokenizer.is_byte_complete,
             next_sentence=self.pairs,

@@ -226,6 +226,7 @@ CAUSAL_LM = TaskSpec(
     collapse="experiments.runs.outcome:language_collapse",
     baselines={UNIGRAM: "experiments.runs.ngrams:fit_unigram", TRIGRAM: "experiments.runs.ngrams:fit_trigram"},
     defaults=LANGUAGE_DEFAULTS,
+    callbacks=("lightning_modules.training.callbacks.text_samples:TextSamples",),
 )
 MASKED_LM = TaskSpec(
     name="masked_lm",
@@ -250,6 +251,8 @@ MASKED_LM = TaskSpec(
     defaults=LANGUAGE_DEFAULTS,
 )
 
+LANGUAGE_TASKS = (CAUSAL_LM.name, MASKED_LM.name)
+"""Tasks whose models predict tokens."""
 TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in (CLASSIFICATION, CAUSAL_LM, MASKED_LM)}
 
 

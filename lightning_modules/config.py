@@ -12,8 +12,8 @@ from typing import Literal, get_args
 from lightning_modules.errors import ConfigurationError, reject_unknown
 from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant
 
-Activation = Literal["relu", "gelu"]
-Positions = Literal["learned", "sinusoidal", "none"]
+Activation = Literal["relu", "gelu", "swiglu"]
+Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
 LanguageHeadKind = Literal["tied", "free"]
@@ -47,16 +47,16 @@ class ModelConfig:
     """Attention heads; must divide the width."""
 
     feed_forward_width: int | None = None
-    """Hidden width of the feed-forward sublayer; four times the width by default."""
+    """Hidden width of the feed-forward sublayer; by default four times the width, of ``swiglu`` two thirds of that."""
 
     activation: Activation = "relu"
-    """Activation of the feed-forward sublayer."""
+    """Activation of the feed-forward sublayer; ``swiglu`` has a third matrix, a gate."""
 
     dropout: float = 0.1
     """Dropout probability of the embeddings and of every sublayer's output."""
 
     positions: Positions = "learned"
-    """Position embedding added to the token embedding."""
+    """Positions: ``learned`` or ``sinusoidal`` vectors added to the embedding, ``rotary`` in attention, or none."""
 
     pooling: Pooling = "mean"
     """How the token vectors become one vector: their mean over real tokens, or the first token."""
@@ -188,6 +188,11 @@ class ModelConfig:
     def scheme(self) -> Variant:
         """The variant that ``variant`` names."""
         return VARIANTS[self.variant]
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of the feed-forward sublayer; three matrices of ``swiglu`` weigh what two others do."""
+        return self.feed_forward_width or (8 * self.width // 3 if self.activation == "swiglu" else 4 * self.width)
 
     @property
     def depth(self) -> int:

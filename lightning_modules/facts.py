@@ -34,6 +34,15 @@ class TaskFacts:
     unknown_id: int | None = None
     """Index of unknown words; none if nothing is unknown."""
 
+    mask_id: int | None = None
+    """Index of the token that hides another; none if there is no such token."""
+
+    class_id: int | None = None
+    """Index of the token that opens a row; none if there is no such token."""
+
+    special_ids: tuple[int, ...] = ()
+    """Indices of all special tokens, which no text has."""
+
     byte_complete: bool = False
     """Whether the tokens spell every text, so that bits per byte mean something."""
 

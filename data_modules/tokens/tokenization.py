@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from data_modules.cache import cache_root
 from data_modules.config import TRAINED_TOKENIZERS, DataConfig
@@ -27,8 +27,6 @@ from data_modules.sources.network import is_reachable
 
 PADDING, UNKNOWN, CLASS, END, MASK = "<pad>", "<unk>", "<cls>", "<eos>", "<mask>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
-LANGUAGE_TOKENS = [*SPECIAL_TOKENS, END, MASK]
-"""Special tokens of a tokenizer for language models."""
 KEPT_IDS = ("padding", "unknown", "end", "mask", "class")
 """Ids that go with a tokenizer that is sent elsewhere."""
 BYTES = 256
@@ -114,7 +112,7 @@ class TextTokenizer:
         self.backend.save(str(path))
 
 
-def _word(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _word(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Words between white space, punctuation marks apart; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
@@ -123,7 +121,7 @@ def _word(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.T
     )
 
 
-def _whitespace(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _whitespace(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """What stands between white space, punctuation marks included; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -132,7 +130,7 @@ def _whitespace(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trai
     )
 
 
-def _char(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _char(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Single characters, spaces included."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -142,7 +140,7 @@ def _char(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.T
     )
 
 
-def _wordpiece(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _wordpiece(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Word pieces after Schuster & Nakajima 2012, as BERT cuts them (arXiv:1810.04805)."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -152,7 +150,7 @@ def _wordpiece(config: DataConfig, special: list[str]) -> tuple[Tokenizer, train
     )
 
 
-def _bpe(config: DataConfig, special: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _bpe(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Byte-level byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): nothing is unknown to it."""
     if config.vocabulary_size < BYTES + len(special):
         raise DataError(
@@ -183,7 +181,10 @@ def learn(config: DataConfig, texts: Iterable[str], *, documents: bool = False) 
 
     With ``documents`` it has the special tokens of language models.
     """
-    special = LANGUAGE_TOKENS if documents else SPECIAL_TOKENS
+    # The space before `<mask>` belongs to the hidden word, whose piece begins with it.
+    special: list[Any] = (
+        [*SPECIAL_TOKENS, END, AddedToken(MASK, lstrip=True, special=True)] if documents else SPECIAL_TOKENS
+    )
     if config.vocabulary_size <= len(special):
         raise DataError(
             f"data.vocabulary_size is {config.vocabulary_size}; it must exceed the {len(special)} special tokens"

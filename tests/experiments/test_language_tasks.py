@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from tiny_runs import make
 from data_modules.batches.windows import IGNORED
 from data_modules.config import DataConfig
 from data_modules.token_stream import TokenStream
-from experiments import ablation
+from experiments import ablation, predict
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
@@ -235,3 +236,33 @@ def test_a_resumed_language_model_equals_an_undisturbed_one(
         fit(tmp_path / "masked.yaml", tmp_path / "resumed")
     resumed = fit(tmp_path / "masked.yaml", tmp_path / "resumed", "--ckpt_path", "last")
     assert numbers(read_record(resumed)) == numbers(read_record(undisturbed))
+
+
+def test_a_run_writes_on_the_same_with_and_without_a_cache(
+    folder: Path, capsys: pytest.CaptureFixture[str], fails_with_one_line: Any
+) -> None:
+    texts = []
+    for options in (["--cache", "true"], ["--cache", "false"]):
+        predict.main([str(folder), "--prompt", "the old", "--tokens", "8", *options])
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] and texts[0].startswith("the old")
+    predict.main([str(folder), "--prompt", "", "--tokens", "500", "--temperature", "1", "--top_k", "9", "--seed", "3"])
+    assert "reads 24 tokens" in capsys.readouterr().err
+    long = " ".join(["the old heron waits under the bridge"] * 9)
+    assert "and the model reads 24; shorten it" in fails_with_one_line(predict.main, folder, "--prompt", long)
+    assert "which writes on: give --prompt" in fails_with_one_line(predict.main, folder, "--text", "a <mask>")
+
+
+def test_a_masked_run_fills_one_gap(
+    book: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fails_with_one_line: Any
+) -> None:
+    folder = make(language_run(book, cache, "masked_lm"), tmp_path)
+    predict.main([str(folder), "--text", "the old <mask> waits"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.search(r"0\.\d{3}", line)]
+    shares = [float(re.findall(r"0\.\d{3}", line)[0]) for line in lines]
+    assert len(lines) == 5 and shares == sorted(shares, reverse=True)
+    assert "has no <mask>" in fails_with_one_line(predict.main, folder, "--text", "the old heron")
+    assert "has 2 <mask>" in fails_with_one_line(predict.main, folder, "--text", "<mask> old <mask>")
+    assert "fills gaps: give --text" in fails_with_one_line(predict.main, folder, "--prompt", "the old")
+    (folder / "tokenizer.json").unlink()
+    assert "is missing or damaged" in fails_with_one_line(predict.main, folder, "--text", "the <mask>")
