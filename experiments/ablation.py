@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -67,6 +68,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("verb", choices=VERBS, help="what to do")
     parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
+    parser.add_argument(
+        "--cells", type=dict[str, Any], help="only these swept values, such as '{model.layers: 6}', a part of the grid"
+    )
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
     add_engine_options(parser)
     parser.add_argument(
@@ -90,7 +94,7 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
     Raises:
         ExperimentError: the precision is both given and to be measured.
     """
-    overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"))
+    overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"), parsed.get("cells"))
     if "precision" in parsed:
         from experiments.runs.precision import choose_precision
 
