@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
                 keep_committed, everything = parsed.get("keep_committed", False), parsed.get("all", False)
+                price(grid, results, chosen_workers(parsed), console)
                 run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
             case "status":
                 status(grid, results, console)
@@ -111,6 +112,13 @@ def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     from experiments.making.overview import print_plan
 
     print_plan(grid, results, workers, console)
+
+
+def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
+    """Print what the missing runs take."""
+    from experiments.making.overview import print_price
+
+    print_price(grid, results, workers, console)
 
 
 def run(
