@@ -149,6 +149,10 @@ class TokenStream(TextBase):
             count += len(targets)
         return total / max(1, count)
 
+    def row_count(self, split: str) -> int:
+        """Return how many windows an evaluation of a split reads."""
+        return len(self.windows(split))
+
     def sizes(self) -> dict[str, Any]:
         """Return tokens, bytes and the share of unknown tokens by split, without the test split while tuning."""
         names = [name for name in self.encoded.splits if name != "test" or self.config.stage == "final"]
