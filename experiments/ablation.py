@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         console = Console(force_jupyter=False)  # a notebook shows plain text
-        grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
+        results = Path(parsed.get("results", RESULTS))
+        grid = load_grid(parsed, console)
+        if any(condition.config.start.grid for condition in grid.all_conditions):
+            from experiments.planning.starts import joined
+
+            grid = joined(grid, results)
         match parsed.verb:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)

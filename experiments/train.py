@@ -26,7 +26,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import PRECISION_HELP, allow_imports, explain, refuse_both_precisions
-from experiments.planning.run_config import ProbesConfig
+from experiments.planning.run_config import ProbesConfig, StartConfig
 from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
@@ -67,6 +67,7 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
         add_schemes_option(parser)
         parser.add_class_arguments(ProbesConfig, "probes")
+        parser.add_class_arguments(StartConfig, "start")
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.set_defaults(
@@ -147,6 +148,8 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
+        from experiments.runs.execute import begin
+        from experiments.runs.parents import find_parent
         from experiments.runs.single import run_of
         from experiments.runs.training import (
             FULLY_SHARDED,
@@ -159,6 +162,10 @@ class TrainCLI(LightningCLI):
 
         self.run = run_of(self.settings)
         self.folder = self.run.folder(Path(self.settings["results"]))
+        self.parent = find_parent(self.run.config)
+        if self.parent is not None:
+            self.datamodule.config = self.parent.text(self.datamodule.config)
+            begin(self.model, self.datamodule, self.run.config.start, self.parent)
         trainer = self._get(self.config_init, "trainer").as_dict()
         own = trainer.pop("callbacks", None) or []
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
@@ -211,7 +218,7 @@ class TrainCLI(LightningCLI):
             finally:
                 prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
-            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule)
+            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule, self.parent)
 
 
 def task_of(arguments: Sequence[str]) -> TaskSpec:

@@ -17,7 +17,7 @@ from experiments.runs.locks import is_locked
 from experiments.runs.record import Record
 from experiments.runs.store import local_records
 
-STATES = ("trained", "collapsed", "diverged", "failed", "running", "missing")
+STATES = ("trained", "collapsed", "diverged", "no_parent", "failed", "running", "missing")
 
 
 def print_status(grid: Grid, results: Path, console: Console) -> None:

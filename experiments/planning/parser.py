@@ -17,7 +17,7 @@ from data_modules.config import DataConfig
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
-from experiments.planning.run_config import ProbesConfig, TrainerConfig
+from experiments.planning.run_config import ProbesConfig, StartConfig, TrainerConfig
 from lightning_modules.config import ModelConfig
 
 SECTIONS: dict[str, type] = {
@@ -25,6 +25,7 @@ SECTIONS: dict[str, type] = {
     "data": DataConfig,
     "trainer": TrainerConfig,
     "probes": ProbesConfig,
+    "start": StartConfig,
 }
 
 ALLOW_IMPORT = "--allow-import"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
@@ -88,6 +89,65 @@ class ProbesConfig:
 
 
 @dataclass(kw_only=True)
+class StartConfig:
+    """Which earlier run a run starts from, and what of it is trained."""
+
+    run: str | None = None
+    """Folder of the run whose best weights are the start; its tokenizer is taken too. In a grid, ``grid`` finds it."""
+
+    grid: str | None = None
+    """Grid whose final runs are the starts, joined by condition and seed; with fewer seeds there, they take turns."""
+
+    condition: str | None = None
+    """Condition of that grid to start from; by default the one of the same name."""
+
+    part: Literal["backbone", "all"] = "backbone"
+    """What is taken: the backbone, or ``all`` with the head, to go on training for the same task on other text."""
+
+    train: str = "all"
+    """What is trained: ``all``, ``head`` alone, or ``top_2`` with the two blocks nearest to it (any number)."""
+
+    rate_per_block: float = 1.0
+    """Factor on the learning rate for each block further down; 1 trains all alike."""
+
+    parent: str | None = None
+    """Hash of the configuration of the run that is started from; filled in when it is looked up."""
+
+    parents: int = 1
+    """Seeds that the grid of the starts has; filled in likewise."""
+
+    def __post_init__(self) -> None:
+        reject_unknown("start.part", self.part, ("backbone", "all"))
+        if not re.fullmatch(r"all|head|top_[1-9]\d*", self.train):
+            raise ExperimentError(f"start.train is {self.train!r}; choose all, head, or top_N such as top_2")
+        if not 0 < self.rate_per_block <= 1:
+            raise ExperimentError(f"start.rate_per_block is {self.rate_per_block}; it must be above 0 and at most 1")
+        if self.run is not None and self.grid is not None and "{seed}" not in self.run and not self.parent:
+            raise ExperimentError("start.run and start.grid name two starts; give one")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is a start."""
+        return self.run is not None or self.grid is not None
+
+    @property
+    def top_blocks(self) -> int | None:
+        """Blocks that are trained from the top; None for all of the network."""
+        return None if self.train == "all" else 0 if self.train == "head" else int(self.train.removeprefix("top_"))
+
+    def with_seed(self, seed: int) -> StartConfig:
+        """Return the start of a run with this seed."""
+        if self.run is None or "{seed}" not in self.run:
+            return self
+        return replace(self, run=self.run.replace("{seed}", str(seed % self.parents)))
+
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the numbers: which run by its configuration, not by its place."""
+        names = ("part", "train", "rate_per_block", "parent")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(kw_only=True)
 class RunConfig:
     """Everything that decides the numbers of a run, and what is measured while it trains."""
 
@@ -97,6 +157,8 @@ class RunConfig:
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     task: str = field(default=CLASSIFICATION.name, metadata={"since": 2})
     """What is trained for and measured: a task of :mod:`experiments.tasks`."""
+    start: StartConfig = field(default_factory=StartConfig, metadata={"since": 2})
+    """The run that this one starts from, if any."""
     seed: int = 0
     """Seed of initialisation, dropout and batch order."""
     threads: int = 1
@@ -113,7 +175,13 @@ class RunConfig:
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
-        return replace(self, seed=seed, model=replace(self.model, seed=seed), data=replace(self.data, seed=seed))
+        return replace(
+            self,
+            seed=seed,
+            model=replace(self.model, seed=seed),
+            data=replace(self.data, seed=seed),
+            start=self.start.with_seed(seed),
+        )
 
     def with_values(self, values: dict[str, Any]) -> RunConfig:
         """Return this configuration with some values changed, by dotted names such as ``model.layers``.
@@ -127,8 +195,8 @@ class RunConfig:
         """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
         sections = json.loads(json.dumps(asdict(self)))
         seed = sections.pop("seed")
-        if "task" in newer_defaults(self):
-            del sections["task"]
+        for name in newer_defaults(self):
+            del sections[name]
         sections["trainer"] |= sections.pop("trainer_flags")
         trainer = sections["trainer"]
         del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
@@ -153,6 +221,10 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
+        if self.start.is_given:
+            identity["start"] = self.start.identity()
+            data["tokenizer"] = "of the start"
+            del data["vocabulary_size"], data["lowercase"]
         for section in ("model", "data", "trainer"):
             for name in newer_defaults(getattr(self, section)):
                 identity[section].pop(name, None)

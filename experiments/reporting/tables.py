@@ -110,13 +110,15 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
     for row in rows:
         line: dict[str, Any] = {"variant": row.condition, "title": row.title, **swept.of(row.swept)}
         line |= {name: _spelled(row.fact(name)) for name in COUNTS} | {"seeds": len(row.records)}
-        line |= {status: row.count(status) for status in OUTCOMES}
+        line |= {status: row.count(status) for status in (*OUTCOMES, "no_parent")}
         for metric in metrics:
             line |= _parts(metric.name, row.test(metric.name))
         line |= {"steps_to_target": _spelled(row.steps_to_target), **_parts("generalisation_gap", row.gap)}
         lines.append(line | {"steps": line["steps_to_target"] or EMPTY})
     parts = [f"{metric.name}{suffix}" for metric in metrics for suffix in ("", "_sd", "_ci_low", "_ci_high")]
-    middle, title = [*COUNTS, "seeds", *OUTCOMES], task.primary_metric.title
+    orphans: list[Status] = ["no_parent"] if any(row.count("no_parent") for row in rows) else []
+    outcomes = [*OUTCOMES, *orphans]
+    middle, title = [*COUNTS, "seeds", *outcomes], task.primary_metric.title
     has_target = TFIDF in task.baselines
     titles = {task.primary: task.primary_metric.title, f"{task.primary}_ci": "95 % interval"}
     titles |= {metric.name: metric.title for metric in metrics if metric.name != task.primary}
@@ -126,7 +128,7 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
         pd.DataFrame(lines),
         swept.between(["variant"], [*middle, *parts, *["steps_to_target"] * has_target, "generalisation_gap"]),
         {
-            **{"title": "variant", **swept.titles, **{name: name for name in middle}, **titles},
+            **{"title": "variant", **swept.titles, **{name: name.replace("_", " ") for name in middle}, **titles},
             **({"steps": "steps to target"} if has_target else {}),
             "generalisation_gap": "generalisation gap",
         },

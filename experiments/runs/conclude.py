@@ -20,6 +20,7 @@ from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.files import write_record
+from experiments.runs.parents import Parent, weights_digest
 from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
@@ -72,16 +73,24 @@ class Concluded:
 
 
 def close_run(
-    run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any, timing: Callable[[], Timing]
+    run: Run,
+    folder: Path,
+    trainer: Trainer,
+    module: TaskModule,
+    data: Any,
+    timing: Callable[[], Timing],
+    parent: Parent | None = None,
 ) -> Record:
     """Score a fitted model and leave timing, predictions and, last, the record in the run's folder.
 
     ``timing`` is asked when the scores are there, and adds to the speed of the training.
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
+    if parent is not None:
+        concluded.record.parent = parent.as_record()
     log_hyperparameters(trainer.loggers, concluded.record)
-    if "tokenizer" in task_named(run.config.task).parts:
-        data.tokenizer.save(folder / TOKENIZER_FILE)
+    if "tokenizer" in task_named(run.config.task).parts or parent is not None:
+        data.encoded.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
 
@@ -146,6 +155,7 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
             module.load_state_dict(saved["state_dict"])
             chosen = evaluated(module, data, tuple(last))
     record = make_record(run, ending, module, data, progress, outcome)
+    record.model["weights_sha256"] = weights_digest(module.network.state_dict())  # of the chosen weights
     record.scores = {split: scores_of(evaluation) for split, evaluation in chosen.items()}
     if is_final:
         record.scores["test_last"] = scores_of(last["test"])
@@ -210,7 +220,11 @@ def make_record(
 
 def describe_data(data: Any) -> dict[str, Any]:
     """What a record says about the text."""
-    corpus = data.corpus
+    return describe_corpus(data.corpus) | {"vocabulary_size": data.facts.vocabulary_size, **data.sizes()}
+
+
+def describe_corpus(corpus: Any) -> dict[str, Any]:
+    """What a record says about the text before it is cut into tokens."""
     return {
         "slug": corpus.slug,
         "source": corpus.source,
@@ -218,9 +232,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "split_hash": corpus.split_hash,
         "rows": {name: len(rows) for name, rows in corpus.splits.items()},
         "removed": removed_rows(corpus.report),
-        "classes": list(data.facts.class_names),
-        "vocabulary_size": data.facts.vocabulary_size,
-        **data.sizes(),
+        "classes": list(corpus.class_names),
     }
 
 

@@ -7,19 +7,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from experiments.errors import explained
 from experiments.making.messages import Progress
 from experiments.making.progress import ProgressReporter
+from experiments.planning.run_config import StartConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.conclude import Concluded, Timing, close_run, leave
+from experiments.runs.conclude import Concluded, Timing, close_run, describe_corpus, leave
 from experiments.runs.files import remove_earlier_attempt
 from experiments.runs.locks import UNSEEN, Mark, locked
-from experiments.runs.record import Record
+from experiments.runs.parents import Parent, ParentMissing, find_parent, refuse_other_classes
+from experiments.runs.provenance import environment
+from experiments.runs.record import Outcome, Record
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
+from lightning_modules.tasks.base import TaskModule
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
@@ -64,8 +69,15 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
     """Train the run's model and score it."""
     task = task_named(run.config.task)
     prepare_process(run.config.threads)
-    data = task.load("data").from_config(run.config.data)
+    try:
+        parent = find_parent(run.config)
+        text = run.config.data if parent is None else parent.text(run.config.data)
+    except ParentMissing as missing:
+        return leave_without_parent(run, folder, str(missing), timing)
+    data = task.load("data").from_config(text)
     module = task.load("module").from_config(run.config.model)
+    if parent is not None:
+        begin(module, data, run.config.start, parent)
     trainer = build_trainer(
         asdict(run.config.trainer),
         folder,
@@ -74,7 +86,38 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
         steps=step_budget(run.config, data),
     )
     trainer.fit(module, datamodule=data)
-    return close_run(run, folder, trainer, module, data, timing)
+    return close_run(run, folder, trainer, module, data, timing, parent)
+
+
+def begin(module: TaskModule, data: Any, start: StartConfig, parent: Parent) -> None:
+    """Let a module start from an earlier run's weights, once it builds its network.
+
+    Raises:
+        ExperimentError: the head is to be taken, and it tells other classes apart.
+    """
+    if start.part == "all":
+        refuse_other_classes(parent, data)
+    module.start = parent.start(start)
+
+
+def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[], Timing]) -> Record:
+    """Leave the record of a run that has nothing to start from."""
+    data = task_named(run.config.task).load("data").from_config(run.config.data)
+    record = Record(
+        **run.record_fields(),
+        data=describe_corpus(data.corpus),
+        model={},
+        environment=environment(
+            device=run.config.trainer.accelerator,
+            precision=run.config.trainer.precision,
+            threads=run.config.threads,
+        ),
+        progress={"steps": 0, "epochs": 0, "tokens_seen": 0, "best_step": None, "best_epoch": None},
+        history={},
+        outcome=Outcome(status="no_parent", step=0, reason=reason),
+    )
+    leave(folder, run, Concluded(record=record), timing())
+    return record
 
 
 def forget_peak_memory() -> bool:

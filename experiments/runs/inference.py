@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules.labelled_text import TextDataModule
+from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
 from experiments.runs.files import RECORD_FILE, read_record
@@ -61,7 +62,9 @@ class TrainedModel:
         checkpoint = checkpoint_of(folder, record)
         prepare_process(config.threads)
         module = read_checkpoint(checkpoint)
-        data = TextDataModule.from_config(config.data)
+        own = folder / TOKENIZER_FILE  # of a run that started from another one
+        text = replace(config.data, tokenizer=str(own)) if own.is_file() else config.data
+        data = TextDataModule.from_config(text)
         check_same_text(folder, record, module, data)
         return cls(module.to(device()).eval(), data)
 

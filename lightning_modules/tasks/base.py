@@ -32,6 +32,7 @@ from lightning_modules.training.processes import (
     is_first_process,
     weighted_by_rows,
 )
+from lightning_modules.training.starting import Start
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
@@ -64,6 +65,7 @@ class TaskModule(LightningModule, ABC):
         network: the built network.
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
+        start: weights of an earlier network to start from, to be set before the network is built.
 
     Raises:
         ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
@@ -77,6 +79,7 @@ class TaskModule(LightningModule, ABC):
         self.facts: TaskFacts | None = None
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
+        self.start: Start | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
     @classmethod
@@ -131,6 +134,8 @@ class TaskModule(LightningModule, ABC):
             head=self.build_head,
             causal=self.is_causal,
         )
+        if self.start is not None:
+            self.start.apply(self.network)
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
 
@@ -215,7 +220,7 @@ class TaskModule(LightningModule, ABC):
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:
             torch.manual_seed(seed)
-        if batch_idx == 0 and int(self.network.backbone.step) == 0:
+        if batch_idx == 0 and int(self.network.backbone.step) == 0 and self.start is None:
             self.network.prepare(batch["input_ids"], batch["attention_mask"])
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
@@ -291,7 +296,8 @@ class TaskModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Build the optimiser and its schedule, whose length is configuration and not what is left to do."""
-        optimizer = build_optimizer(self.config, self.network)
+        rates = None if self.start is None else self.start.rates(self.network)
+        optimizer = build_optimizer(self.config, self.network, rates)
         schedule = build_schedule(self.config, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
