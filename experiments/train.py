@@ -165,7 +165,9 @@ class TrainCLI(LightningCLI):
         self.parent = find_parent(self.run.config)
         if self.parent is not None:
             self.datamodule.config = self.parent.text(self.datamodule.config)
-            begin(self.model, self.datamodule, self.run.config.start, self.parent)
+        begin(self.model, self.datamodule, self.run.config, self.parent)
+        if self.model.words is not None and is_first_process():
+            print(f"word vectors: found {len(self.model.words.ids)} of {self.datamodule.facts.vocabulary_size} tokens")
         trainer = self._get(self.config_init, "trainer").as_dict()
         own = trainer.pop("callbacks", None) or []
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}

@@ -8,7 +8,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
@@ -225,6 +226,8 @@ class RunConfig:
             identity["start"] = self.start.identity()
             data["tokenizer"] = "of the start"
             del data["vocabulary_size"], data["lowercase"]
+        if self.model.word_vectors is not None:
+            identity["model"]["word_vectors"] = named_content(Path(self.model.word_vectors).expanduser())
         for section in ("model", "data", "trainer"):
             for name in newer_defaults(getattr(self, section)):
                 identity[section].pop(name, None)
@@ -237,6 +240,21 @@ class RunConfig:
         """Return a digest of :meth:`identity`, equal for all seeds of a condition."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def named_content(path: Path) -> str:
+    """Return the name of a file and a digest of its content; the name alone while there is no such file."""
+    if not path.is_file():
+        return path.name
+    state = path.stat()
+    return f"{path.name} {content_digest(path, state.st_size, state.st_mtime_ns)}"
+
+
+@cache
+def content_digest(path: Path, size: int, changed: int) -> str:
+    """Return 16 hexadecimal digits of a file's content; a file of the same size and time is read once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def newer_defaults(config: Any) -> list[str]:

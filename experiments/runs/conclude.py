@@ -210,6 +210,7 @@ def make_record(
             "norms": size.norms,
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
+            **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,

@@ -9,10 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from data_modules.tokens.word_vectors import read_word_vectors
 from experiments.errors import explained
 from experiments.making.messages import Progress
 from experiments.making.progress import ProgressReporter
-from experiments.planning.run_config import StartConfig
+from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
@@ -25,6 +28,7 @@ from experiments.runs.record import Outcome, Record
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
 from lightning_modules.tasks.base import TaskModule
+from lightning_modules.training.starting import WordStart
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
@@ -76,8 +80,7 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
         return leave_without_parent(run, folder, str(missing), timing)
     data = task.load("data").from_config(text)
     module = task.load("module").from_config(run.config.model)
-    if parent is not None:
-        begin(module, data, run.config.start, parent)
+    begin(module, data, run.config, parent)
     trainer = build_trainer(
         asdict(run.config.trainer),
         folder,
@@ -89,15 +92,25 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
     return close_run(run, folder, trainer, module, data, timing, parent)
 
 
-def begin(module: TaskModule, data: Any, start: StartConfig, parent: Parent) -> None:
-    """Let a module start from an earlier run's weights, once it builds its network.
+def begin(module: TaskModule, data: Any, config: RunConfig, parent: Parent | None) -> None:
+    """Let a module start from an earlier run's weights or from word vectors, once it builds its network.
 
     Raises:
         ExperimentError: the head is to be taken, and it tells other classes apart.
+        DataError: the word vectors cannot be read.
     """
-    if start.part == "all":
-        refuse_other_classes(parent, data)
-    module.start = parent.start(start)
+    if parent is not None:
+        if config.start.part == "all":
+            refuse_other_classes(parent, data)
+        module.start = parent.start(config.start)
+    if config.model.word_vectors is not None:
+        path = Path(config.model.word_vectors).expanduser()
+        vectors = read_word_vectors(path, data.encoded.tokenizer.backend.get_vocab())
+        module.words = WordStart(
+            ids=torch.from_numpy(vectors.ids),
+            values=torch.from_numpy(vectors.values),
+            projected=config.model.word_vectors_width == "projected",
+        )
 
 
 def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[], Timing]) -> Record:

@@ -32,7 +32,7 @@ from lightning_modules.training.processes import (
     is_first_process,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import Start
+from lightning_modules.training.starting import Start, WordStart
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
@@ -66,6 +66,7 @@ class TaskModule(LightningModule, ABC):
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
         start: weights of an earlier network to start from, to be set before the network is built.
+        words: word vectors to start the embeddings from, likewise.
 
     Raises:
         ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
@@ -80,6 +81,7 @@ class TaskModule(LightningModule, ABC):
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
         self.start: Start | None = None
+        self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
     @classmethod
@@ -134,6 +136,8 @@ class TaskModule(LightningModule, ABC):
             head=self.build_head,
             causal=self.is_causal,
         )
+        if self.words is not None:
+            self.words.apply(self.network, self.config.seed)
         if self.start is not None:
             self.start.apply(self.network)
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -85,3 +86,39 @@ class Start:
         for depth, part in enumerate(reversed(parts)):
             factors |= {id(parameter): self.rate_per_block**depth for parameter in part.parameters()}
         return factors
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordStart:
+    """Vectors of single words from which embeddings start."""
+
+    ids: Tensor
+    """``(n,)`` ids of the words."""
+    values: Tensor
+    """``(n, d)`` their vectors."""
+    projected: bool = False
+    """Whether d may differ from the width D of the network."""
+
+    @torch.no_grad()
+    def apply(self, network: Network, seed: int) -> None:
+        """Put the vectors into the table of a fresh network.
+
+        Another width than D is changed by a map with orthonormal rows or columns, drawn from ``seed``: to a greater one
+        it keeps all distances, to a smaller one it scales by ``√(d / D)``, which keeps them on average.
+
+        Raises:
+            ConfigurationError: d differs from D, and that was not asked for.
+        """
+        table = cast(nn.Embedding, network.backbone.embeddings.table).weight
+        width, given = table.shape[1], self.values.shape[1]
+        values = self.values
+        if width != given:
+            if not self.projected:
+                raise ConfigurationError(
+                    f"the word vectors have {given} numbers, and model.width is {width}; set it to {given}, or "
+                    "model.word_vectors_width to projected"
+                )
+            draws = torch.randn(max(width, given), min(width, given), generator=torch.Generator().manual_seed(seed))
+            basis = torch.linalg.qr(draws)[0]  # (larger, smaller), orthonormal columns
+            values = values @ (basis.T if width > given else basis * (given / width) ** 0.5)
+        table[self.ids] = values.to(table.dtype)

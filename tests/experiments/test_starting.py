@@ -18,6 +18,7 @@ from test_train_cli import fit
 from tiny_runs import make
 
 from data_modules.config import DataConfig, ProseOptions
+from data_modules.labelled_text import TextDataModule
 from experiments import ablation, predict, train
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, StartConfig, TrainerConfig
@@ -30,7 +31,7 @@ from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import TaskFacts
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.optimization import parameter_groups
-from lightning_modules.training.starting import Start
+from lightning_modules.training.starting import Start, WordStart
 
 PLACES = ["river", "bridge", "meadow", "harbour", "orchard", "valley"]
 ANIMALS = ["heron", "badger", "otter", "swallow", "hare", "mole"]
@@ -283,3 +284,44 @@ def test_prose_that_has_what_docstrings_evaluates_on_is_no_start_for_it() -> Non
         refuse_seen(replace(clean, prose=ProseOptions(withhold_docstrings=False)), DataConfig(corpus="docstrings"))
     with pytest.raises(ExperimentError, match=r"data\.split_seed"):
         refuse_seen(clean, DataConfig(corpus="docstrings", split_seed=1))
+
+
+def test_embeddings_start_from_word_vectors_and_the_record_says_how_many(
+    parent: Path, texts: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    words = {word: draw.normal(size=16) for word in [*ANIMALS, *PLACES, "unheard"]}
+    path = tmp_path / "vectors.txt"
+    path.write_text("".join(f"{word} {' '.join(f'{v:.6f}' for v in vector)}\n" for word, vector in words.items()))
+    run = child_run(parent, texts, cache, **{"model.word_vectors": str(path), "model.learning_rate": 1e-12})
+    run = replace(run, config=replace(run.config, start=StartConfig()))
+    folder = make(run, tmp_path)
+    record = read_record(folder)
+    assert record.model["word_vectors_found"] == 12
+    assert record.config["model"]["word_vectors"].startswith("vectors.txt ") and str(tmp_path) not in record.to_json()
+    vocabulary = TextDataModule.from_config(run.config.data).encoded.tokenizer.backend.get_vocab()
+    table = state(folder)["network.backbone.embeddings.table.weight"]
+    for word in ANIMALS:
+        assert table[vocabulary[word]].tolist() == pytest.approx(words[word].tolist(), abs=1e-5)
+    narrow = replace(run, config=run.config.with_values({"model.width": 8}))
+    with pytest.raises(ConfigurationError, match=r"have 16 numbers, and model\.width is 8"):
+        make(narrow, tmp_path)
+    projected = replace(narrow, config=narrow.config.with_values({"model.word_vectors_width": "projected"}))
+    assert read_record(make(projected, tmp_path)).model["word_vectors_found"] == 12
+    before = run.config.hash()
+    path.write_text(path.read_text() + "more " + "1 " * 15 + "1\n")
+    assert run.config.hash() != before
+
+
+@pytest.mark.parametrize("width", [8, 32])
+def test_a_projection_keeps_distances_exactly_to_a_greater_width_and_on_average_to_a_smaller(width: int) -> None:
+    module = TextClassifier(layers=0, width=width, heads=2)
+    values = torch.randn(400, 16, generator=torch.Generator().manual_seed(0))
+    module.words = WordStart(ids=torch.arange(400), values=values, projected=True)
+    module.build(
+        TaskFacts(vocabulary_size=401, padding_id=400, max_length=4, steps_per_epoch=1, class_names=("a", "b"))
+    )
+    table = module.network.backbone.embeddings.table.weight[:400]
+    ratios = torch.pdist(table) / torch.pdist(values)
+    assert ratios.mean().item() == pytest.approx(1, abs=0.03)
+    assert width == 8 or ratios.sub(1).abs().max() < 1e-4
