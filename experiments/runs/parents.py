@@ -22,7 +22,7 @@ from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.training import BEST
 from experiments.tasks import task_named
-from lightning_modules.training.starting import Start
+from lightning_modules.training.starting import WeightStart
 
 NETWORK = "network."
 """Prefix of the network's weights in a checkpoint."""
@@ -46,9 +46,9 @@ class Parent:
     facts: Mapping[str, Any]
     """What its network knew of its text."""
 
-    def start(self, config: StartConfig) -> Start:
+    def start(self, config: StartConfig) -> WeightStart:
         """Return what a task module needs of it."""
-        return Start(
+        return WeightStart(
             weights=self.weights,
             whole=config.part == "all",
             top_blocks=config.top_blocks,

@@ -32,7 +32,7 @@ from lightning_modules.training.processes import (
     is_first_process,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import Start, WordStart
+from lightning_modules.training.starting import WeightStart, WordStart
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
@@ -80,7 +80,7 @@ class TaskModule(LightningModule, ABC):
         self.facts: TaskFacts | None = None
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
-        self.start: Start | None = None
+        self.start: WeightStart | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 

@@ -16,7 +16,7 @@ BACKBONE, POSITIONS, STEP = "backbone.", "backbone.embeddings.positions.", "back
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class WeightStart:
     """Weights to start from, and what of them is trained.
 
     Raises:

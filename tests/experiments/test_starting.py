@@ -31,7 +31,7 @@ from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import TaskFacts
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.optimization import parameter_groups
-from lightning_modules.training.starting import Start, WordStart
+from lightning_modules.training.starting import WeightStart, WordStart
 
 PLACES = ["river", "bridge", "meadow", "harbour", "orchard", "valley"]
 ANIMALS = ["heron", "badger", "otter", "swallow", "hare", "mole"]
@@ -139,7 +139,7 @@ def test_rates_fall_with_depth(parent: Path) -> None:
     facts = replace(facts, class_names=("no", "yes"), class_counts=(1, 1))
     module = TextClassifier(layers=2, width=16, heads=2, learning_rate=1.0)
     weights = {name.removeprefix("network."): tensor for name, tensor in state(parent).items()}
-    module.start = Start(weights=weights, rate_per_block=0.5)
+    module.start = WeightStart(weights=weights, rate_per_block=0.5)
     module.build(facts)
     groups = parameter_groups(module.config, module.network, module.start.rates(module.network))
     rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
