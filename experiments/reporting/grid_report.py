@@ -25,8 +25,20 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
     Raises:
         ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
     """
+    evidence, description = gathered(grid, results, console), describe(grid)
+    folder = own_tables_folder(results, grid.name, grid.corpus)
+    written = write_report(evidence, folder, description, everything=everything)
+    print_result(evidence, description, written, console)
+
+
+def gathered(grid: Grid, results: Path, console: Console) -> Evidence:
+    """Return what is recorded of a grid's runs, and print what was left out.
+
+    Raises:
+        ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
+    """
     runs, published, own = (
-        place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder, own_tables_folder)
+        folder(results, grid.name, grid.corpus) for folder in (runs_folder, tables_folder, own_tables_folder)
     )
     evidence = Evidence.gather(runs, published, own_folder=own)
     for note in evidence.notes:
@@ -39,9 +51,7 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
             f"grid {grid.name} has {len(evidence.trials)} tuning trials and no finished run on {grid.corpus} yet; "
             "`run` makes what is missing"
         )
-    description = describe(grid)
-    written = write_report(evidence, own, description, everything=everything)
-    print_result(evidence, description, written, console)
+    return evidence
 
 
 def publish_grid(grid: Grid, results: Path, console: Console) -> None:

@@ -15,6 +15,8 @@ from experiments.runs.files import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence
 
 REPORT_FILE = "report.md"
+ANSWER_FILE = "answer.md"
+"""A page that :mod:`experiments.reporting.answer` writes next to a report; a report leaves it alone."""
 
 
 def write_report(
@@ -96,7 +98,12 @@ def _remove_leftovers(folder: Path, written: Sequence[Path]) -> None:
     figures = folder / "figures"
     inside = [] if figures.is_symlink() else list(figures.glob("*.png"))
     for path in [*inside, *folder.iterdir()]:
-        if path not in written and path.suffix in SUFFIXES and (path.is_symlink() or path.is_file()):
+        if (
+            path not in written
+            and path.name != ANSWER_FILE
+            and path.suffix in SUFFIXES
+            and (path.is_symlink() or path.is_file())
+        ):
             path.unlink()
     if figures.is_dir() and not figures.is_symlink() and not any(figures.iterdir()):
         figures.rmdir()
