@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from data_modules.errors import nearest
 from experiments.runs.errors import RecordError
 
 T = TypeVar("T")
@@ -63,16 +64,23 @@ def parse_json(text: str) -> Any:
 
 
 def decode(kind: Any, value: Any, place: str = "") -> Any:
-    """Return ``value`` checked against the type ``kind``, with mappings turned into dataclasses where it names one.
+    """Check ``value`` against the type ``kind``; where that names dataclasses, mappings are turned into them.
+
+    This is how records, measurements and claim files are read; sections of configurations are read by jsonargparse.
+
+    Args:
+        kind: a plain type, a dataclass, or a list, tuple, mapping or union of them.
+        value: plain nested values; what is of the dataclass already stays.
+        place: comes before the names of fields in messages.
 
     Raises:
-        RecordError: naming the field that is missing, unknown or of another type.
+        RecordError: naming the field that is missing, of another type, or unknown, then with the nearest one.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if is_dataclass(kind) and isinstance(kind, type):
-        return _decode_dataclass(kind, value, place)
+        return value if isinstance(value, kind) else _decode_dataclass(kind, value, place)
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
@@ -84,11 +92,11 @@ def decode(kind: Any, value: Any, place: str = "") -> Any:
         return value
     if origin is Literal:
         if value not in arguments:
-            _refuse(place, value)
+            _refuse(place, value, nearest(str(value), map(str, arguments)))
         return value
-    if origin is list and isinstance(value, list):
-        return [decode(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
+    if origin in (list, tuple) and isinstance(value, list):
+        return origin(decode(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(value))
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {key: decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
     if not _is_plain(kind, value):
         _refuse(place, value)
@@ -101,8 +109,8 @@ def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
     hints = get_type_hints(kind)
     known = {entry.name: entry for entry in fields(cast(Any, kind))}  # decode() checked is_dataclass
     prefix = f"{place}." if place else ""
-    for name in sorted(value.keys() - known.keys()):
-        raise RecordError(f"field {prefix}{name} is not known")
+    for name in sorted(map(str, value.keys() - known.keys())):
+        raise RecordError(f"field {prefix}{name} is not known{nearest(name, known)}")
     for name, entry in known.items():
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             raise RecordError(f"field {prefix}{name} is missing")
@@ -120,8 +128,8 @@ def _is_plain(kind: Any, value: Any) -> bool:
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _refuse(place: str, value: Any) -> NoReturn:
-    raise RecordError(f"field {place or 'record'} holds {repr(value)[:60]}, which is not what belongs there")
+def _refuse(place: str, value: Any, instead: str = "") -> NoReturn:
+    raise RecordError(f"field {place or 'record'} holds {repr(value)[:60]}, which is not what belongs there{instead}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
