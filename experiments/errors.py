@@ -70,3 +70,11 @@ def explain(error: OSError, place: Path | str = "a file") -> str | None:
     if error.errno in UNWRITABLE:
         return f"{name} cannot be written: {error.strerror}"
     return f"{name} cannot be read or written: {error.strerror}" if error.errno in REFUSED else None
+
+
+REMEDY = "restore it from version control, or delete it: what the run folders hold is then written again"
+"""What to do about a damaged file beside the tables."""
+
+
+class RecordError(ExperimentError):
+    """A record or a committed file of records cannot be read, written or combined; the message names the file."""

@@ -11,11 +11,10 @@ import re
 import zipfile
 from pathlib import Path
 
-from experiments.errors import explained
+from experiments.errors import RecordError, explained
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.errors import RecordError
 from experiments.runs.failure import FAILURE_FILE
 from experiments.runs.files import RECORD_FILE, remove_earlier_attempt, write_record
 from experiments.runs.merging import run_key

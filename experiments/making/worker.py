@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import DataError
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.making.messages import Failed, Finished, Skipped
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
 from experiments.runs.failure import write_failure
 from experiments.runs.locks import UNSEEN, Busy, Mark
 from experiments.tasks import task_named

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from data_modules.errors import nearest
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 
 T = TypeVar("T")
 

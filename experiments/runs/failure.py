@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
 from experiments.runs.files import read_record, write_record
 from experiments.runs.locks import Busy, locked
 from experiments.runs.provenance import environment

@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 from experiments.runs.record import Record
 
 RECORD_FILE = "run.json"

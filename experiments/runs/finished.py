@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from data_modules.config import EMBEDDED_CORPORA
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
 from experiments.runs.files import read_record
 from experiments.runs.merging import Key, run_key
 from experiments.runs.record import Record

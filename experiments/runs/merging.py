@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.config import SPLIT_SETTINGS
+from experiments.errors import RecordError
 from experiments.runs.canonical import canonical_json
-from experiments.runs.errors import RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 

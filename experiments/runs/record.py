@@ -10,8 +10,8 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
+from experiments.errors import RecordError
 from experiments.runs.canonical import canonical_json, decode, parse_json
-from experiments.runs.errors import RecordError
 from experiments.tasks import CLASSIFICATION, TASKS
 from lightning_modules.schemes.variants import VARIANTS
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from experiments.errors import ExperimentError, explained
+from experiments.errors import ExperimentError, RecordError, explained
 from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
@@ -24,7 +24,6 @@ from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import close_run
-from experiments.runs.errors import RecordError
 from experiments.runs.execute import peak_memory_mib
 from experiments.runs.files import RECORD_FILE, read_record, remove_earlier_attempt, write_atomically
 from experiments.runs.finished import refuse_other_records

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.runs.errors import REMEDY, RecordError
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.files import RECORD_FILE, read_record, write_atomically
 from experiments.runs.merging import merge_records, run_key, without_paths
 from experiments.runs.naming import run_name

@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.errors import RecordError
 from experiments.runs.canonical import canonical_json, decode, finite_or_none, parse_json
-from experiments.runs.errors import RecordError
 from experiments.runs.files import write_atomically
 from experiments.studies.published import PublishedResult
 from experiments.studies.study import Row, StudyAtStart

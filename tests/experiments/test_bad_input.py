@@ -10,7 +10,7 @@ import pytest
 from synthetic_records import evidence_of, make_record
 
 from experiments import ablation, corpus
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 from experiments.runs.files import RECORD_FILE, write_record
 from experiments.runs.record import Record
 

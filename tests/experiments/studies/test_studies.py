@@ -14,12 +14,12 @@ import yaml
 from rich.console import Console
 from synthetic_records import make_record, write_run
 
+from experiments.errors import RecordError
 from experiments.paths import PUBLISHED_CLAIMS
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
 from experiments.reproduce import main as old_command
-from experiments.runs.errors import RecordError
 from experiments.runs.record import Outcome
 from experiments.studies.__main__ import main
 from experiments.studies.measurements import (
