@@ -21,9 +21,9 @@ from tempfile import TemporaryFile
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
+from experiments.escaping import for_terminal
 from experiments.making.engines import Engine, LocalEngine, add_engine_options, chosen_engine, chosen_workers
 from experiments.paths import RESULTS, below, runs_folder
 from experiments.planning.grid import Grid
@@ -126,10 +126,10 @@ def run(
     except ExperimentError as error:
         if not failed:
             raise
-        console.print(f"[yellow]no report: {escape(str(error))}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]no report: {for_terminal(str(error))}[/yellow]", soft_wrap=True)
     if failed:
         console.print(
-            f"[red]{len(failed)} run(s) failed, the first of them {escape(failed[0])}[/red]\n"
+            f"[red]{len(failed)} run(s) failed, the first of them {for_terminal(failed[0])}[/red]\n"
             "The traceback stands in its folder; the same command makes the missing runs.",
             highlight=False,
             soft_wrap=True,
@@ -144,7 +144,7 @@ def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
 
     advice = slow_precision(run.config for run in final_runs(grid)) if isinstance(engine, LocalEngine) else None
     if advice:
-        console.print(f"[yellow]{escape(advice)}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]{for_terminal(advice)}[/yellow]", soft_wrap=True)
 
 
 def require_writable(folder: Path) -> None:
@@ -164,7 +164,7 @@ def require_writable(folder: Path) -> None:
 
 def status(grid: Grid, results: Path, console: Console) -> None:
     """Print how far the grid is."""
-    from experiments.making.status import print_status
+    from experiments.making.display import print_status
     from experiments.runs.finished import refuse_other_files
 
     refuse_other_files(grid, results)
@@ -180,7 +180,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
     """
     from experiments.reporting.grid_report import report_grid
     from experiments.runs.finished import refuse_other_files
-    from experiments.runs.locks import one_at_a_time
+    from experiments.runs.folder import one_at_a_time
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
@@ -190,7 +190,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 def publish(grid: Grid, results: Path, console: Console) -> None:
     """Check a person's own tables and put them in place of the committed ones."""
     from experiments.reporting.grid_report import publish_grid
-    from experiments.runs.locks import one_at_a_time
+    from experiments.runs.folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
@@ -198,8 +198,7 @@ def publish(grid: Grid, results: Path, console: Console) -> None:
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
     """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
-    from experiments.runs.files import WRITTEN
-    from experiments.runs.locks import is_locked
+    from experiments.runs.folder import WRITTEN, is_locked
 
     runs = runs_folder(results, grid.name, grid.corpus)
     found = [below(runs, *path.relative_to(runs).parts) for path in runs.glob("*/*/*/*.ckpt")]

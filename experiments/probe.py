@@ -134,17 +134,16 @@ def write(profiles: Sequence[DepthProfile], folder: Path, console: Console) -> N
     """Print a table per network, of its last profile, and write all profiles as CSV and figure."""
     import matplotlib
 
-    from experiments.reporting.style import save_png, settings
-    from experiments.runs.files import write_atomically
-    from experiments.studies.depth_profile import as_csv, terminal_table
-    from experiments.studies.depth_profile_figure import depth_figure
+    from experiments.reporting.style import save_picture, settings
+    from experiments.runs.folder import write_atomically
+    from experiments.studies.depth_profile import as_csv, depth_figure, terminal_table
 
     for name in dict.fromkeys(profile.name for profile in profiles):
         console.print(terminal_table([profile for profile in profiles if profile.name == name][-1]))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "probes.csv", as_csv(profiles).encode())
     with matplotlib.rc_context(settings()):
-        save_png(depth_figure(profiles).figure, folder / "probes.png")
+        save_picture(depth_figure(profiles), folder / "probes.png")
     console.print(f"wrote {folder}: probes.csv, probes.png", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.render import number
-from experiments.runs.files import write_atomically
+from experiments.runs.folder import write_atomically
 from experiments.runs.provenance import processor_name
 
 TABLE_FILE = "benchmark.csv"

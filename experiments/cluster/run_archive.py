@@ -12,11 +12,11 @@ import zipfile
 from pathlib import Path
 
 from experiments.errors import RecordError, explained
+from experiments.making.worker import FAILURE_FILE
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.failure import FAILURE_FILE
-from experiments.runs.files import RECORD_FILE, remove_earlier_attempt, write_record
+from experiments.runs.folder import RECORD_FILE, remove_earlier_attempt, write_record
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
 

@@ -20,7 +20,7 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_text
-from experiments.runs.locks import is_locked
+from experiments.runs.folder import is_locked
 
 POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""

@@ -148,7 +148,7 @@ def speed_for(flops_per_token: float, speeds: Sequence[Speed]) -> float | None:
 def speed_of(path: Path) -> Iterable[Speed]:
     """Yield a run's speed, from its record's size and its timing, unless it trained for a moment only."""
     from experiments.errors import RecordError
-    from experiments.runs.files import read_record
+    from experiments.runs.folder import read_record
 
     try:
         record = read_record(path.parent)

@@ -16,10 +16,9 @@ from types import TracebackType
 from typing import Self
 
 from experiments.making.messages import Event, Failed, Finished, Message, Skipped
-from experiments.making.worker import serve
+from experiments.making.worker import serve, write_failure
 from experiments.planning.runs import Run
-from experiments.runs.failure import write_failure
-from experiments.runs.locks import Mark, record_mark
+from experiments.runs.folder import Mark, record_mark
 from lightning_modules.schemes.files import LOADED
 
 ATTEMPTS = 2

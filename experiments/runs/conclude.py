@@ -18,7 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.files import write_record
+from experiments.runs.folder import write_record
 from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores

@@ -10,7 +10,7 @@ from experiments.errors import ExperimentError, RecordError
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.files import read_record
+from experiments.runs.folder import read_record
 from experiments.runs.merging import Key, run_key
 from experiments.runs.record import Record
 from experiments.runs.store import local_records, read_committed

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
 from experiments.runs.training import BEST, prepare_process

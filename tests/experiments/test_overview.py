@@ -8,7 +8,7 @@ import pytest
 from synthetic_records import make_record
 
 from experiments.making.overview import Speed, measured_speeds, speed_for
-from experiments.runs.files import write_record
+from experiments.runs.folder import write_record
 from experiments.runs.timings import TIMING_FILE
 
 

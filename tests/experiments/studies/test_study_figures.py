@@ -14,9 +14,9 @@ from pandas import DataFrame
 from scipy import stats
 
 from experiments.paths import REPOSITORY
-from experiments.studies.drawing import course_caption, draw_course
 from experiments.studies.published import PublishedResult, load_results
 from experiments.studies.report import gather_result
+from experiments.studies.study import course_caption, draw_course
 
 VALUES = {6: [0.2, 0.5, 0.4, 0.7, 0.3], 12: [0.01, 0.04, 0.02, 0.03, 0.05]}
 ROWS = DataFrame([{"layers": x, "value": y} for x, values in VALUES.items() for y in values])
