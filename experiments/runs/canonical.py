@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -16,15 +17,16 @@ T = TypeVar("T")
 
 
 def canonical_json(value: Any) -> str:
-    """Return JSON with sorted keys, no white space and the shortest float digits that read back as the same number.
+    """Write JSON with sorted keys, no white space and the shortest float digits that read back as the same number.
 
     Raises:
-        RecordError: for a number that is not finite, naming where it stands.
+        RecordError: for a number that is not finite, naming its place.
     """
-    place = _first_non_finite(value)
-    if place is not None:
-        raise RecordError(f"{place or 'the value'} is not a finite number; write null for what a run does not have")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        place = _first_non_finite(value) or "the value"
+        raise RecordError(f"{place} is not a finite number; write null for what a run does not have") from None
 
 
 def finite_or_none(value: Any) -> Any:
@@ -57,9 +59,10 @@ def parse_json(text: str) -> Any:
         raise RecordError(f"it is not complete JSON ({error.msg} at line {error.lineno})") from None
     except RecursionError:
         raise RecordError("its values are nested too deeply") from None
-    place = _first_non_finite(value)
-    if place is not None:
-        raise RecordError(f"{place} is not a finite number")
+    try:
+        json.dumps(value, allow_nan=False)  # the quickest search there is for 1e999, which reads as infinity
+    except ValueError:
+        raise RecordError(f"{_first_non_finite(value)} is not a finite number") from None
     return value
 
 
@@ -106,8 +109,7 @@ def decode(kind: Any, value: Any, place: str = "") -> Any:
 def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
     if not isinstance(value, dict):
         _refuse(place, value)
-    hints = get_type_hints(kind)
-    known = {entry.name: entry for entry in fields(cast(Any, kind))}  # decode() checked is_dataclass
+    hints, known = _fields_of(kind)
     prefix = f"{place}." if place else ""
     for name in sorted(map(str, value.keys() - known.keys())):
         raise RecordError(f"field {prefix}{name} is not known{nearest(name, known)}")
@@ -115,6 +117,12 @@ def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
         if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
             raise RecordError(f"field {prefix}{name} is missing")
     return kind(**{name: decode(hints[name], item, f"{prefix}{name}") for name, item in value.items()})
+
+
+@cache
+def _fields_of(kind: type) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+    """Look up the types and the fields of a dataclass, once: a file may hold hundreds of records."""
+    return get_type_hints(kind), {entry.name: entry for entry in fields(cast(Any, kind))}
 
 
 def _is_plain(kind: Any, value: Any) -> bool:

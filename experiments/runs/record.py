@@ -7,7 +7,7 @@ that depends on the clock (durations stand in ``timing.csv``): the same run twic
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from experiments.errors import RecordError
@@ -120,7 +120,8 @@ class Record:
         Raises:
             RecordError: for a number that is not finite.
         """
-        value = asdict(self)
+        outcome, scores = vars(self.outcome), {split: vars(scores) for split, scores in self.scores.items()}
+        value = vars(self) | {"outcome": outcome, "scores": scores}  # what asdict() gives, without copying curves
         if self.schema == 1:
             return canonical_json(lowered(value))
         return canonical_json(value | {"digest": digest_of(value)})

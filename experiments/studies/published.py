@@ -232,7 +232,8 @@ def _parse(content: Mapping[str, Any]) -> PublishedResult:
     reject_unknown("measurement", str(content.get("measurement")), STUDIES)
     study = decode(STUDIES[content["measurement"]], content.get("setup"), "setup")
     lines = {name: " ".join(str(content[name]).split()) for name in ("refuted_by", "differs") if name in content}
-    result: PublishedResult = decode(PublishedResult, {**content, **lines, "setup": study})
+    given = {key: value for key, value in content.items() if value is not None}  # an empty key is a missing one
+    result: PublishedResult = decode(PublishedResult, {**given, **lines, "setup": study})
     return result
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic_records import make_record
 
@@ -135,12 +135,17 @@ def test_scores_that_cannot_be_are_refused() -> None:
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 6))
+@example(place=7033, bit=0)  # 0.9416666666666667 becomes 0.9416666666666666, which is the same double
 @settings(max_examples=200, deadline=None)
-def test_a_flipped_bit_is_noticed(place: int, bit: int) -> None:
-    content = bytearray(make_record("post_ln", 0).to_json().encode())
+def test_a_flipped_bit_is_noticed_unless_the_record_is_the_same(place: int, bit: int) -> None:
+    record = make_record("post_ln", 0)
+    content = bytearray(record.to_json().encode())
     content[place % len(content)] ^= 1 << bit
-    with pytest.raises((RecordError, UnicodeDecodeError)):
-        Record.from_json(content.decode())
+    try:
+        read = Record.from_json(content.decode())
+    except (RecordError, UnicodeDecodeError):
+        return
+    assert read == record and json.loads(content) == json.loads(record.to_json())
 
 
 def test_records_of_schema_1_are_read_and_written_back_unchanged() -> None:
