@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from data_modules.errors import nearest
 from experiments.errors import RecordError
@@ -120,9 +120,9 @@ def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
 
 
 @cache
-def _fields_of(kind: type) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
+def _fields_of(kind: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
     """Look up the types and the fields of a dataclass, once: a file may hold hundreds of records."""
-    return get_type_hints(kind), {entry.name: entry for entry in fields(cast(Any, kind))}
+    return get_type_hints(kind), {entry.name: entry for entry in fields(kind)}
 
 
 def _is_plain(kind: Any, value: Any) -> bool:
