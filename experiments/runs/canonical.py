@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from data_modules.errors import nearest
 from experiments.errors import RecordError
-
-T = TypeVar("T")
 
 
 def canonical_json(value: Any) -> str:
@@ -106,7 +104,7 @@ def decode(kind: Any, value: Any, place: str = "") -> Any:
     return value
 
 
-def _decode_dataclass(kind: type[T], value: Any, place: str) -> T:
+def _decode_dataclass(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, dict):
         _refuse(place, value)
     hints, known = _fields_of(kind)
