@@ -1,12 +1,12 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation plan|run|status|watch|report|publish|clean GRID [--seeds N] [--model.… --data.…]
 
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
-what is finished, running or missing, ``report`` rewrites tables from the records alone, and ``clean`` removes
-checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with ``--all`` figures and further formats stand beside
-them. ``publish`` checks them and puts them in place of the committed ones, ``results/<grid>/<corpus>``. GRID is a name
-from ``experiments/grids`` or a YAML file.
+what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
+tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
+``--all`` figures and further formats go beside them. ``publish`` checks them and puts them in place of the committed
+ones, ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from experiments.planning.parser import (
 )
 from experiments.planning.schemes import add_schemes_option, take_schemes
 
-VERBS = ("plan", "run", "status", "report", "publish", "clean")
+VERBS = ("plan", "run", "status", "watch", "report", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
             case "status":
                 status(grid, results, console)
+            case "watch":
+                from experiments.making.display import watch
+
+                watch(grid, results, console)
             case "report":
                 report(grid, results, console, everything=parsed.get("all", False))
             case "publish":
@@ -132,7 +136,8 @@ def run(
     with engine:
         failed = run_grid(grid, results, engine, console, keep_committed=keep_committed)
     logs = runs_folder(results, grid.name, grid.corpus)
-    console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
+    curves = f"python -m experiments.ablation watch {grid.arguments}, or tensorboard --logdir {logs}"
+    console.print(f"TensorBoard: {curves}", markup=False, highlight=False, soft_wrap=True)
     try:
         report(grid, results, console, everything=everything)
     except ExperimentError as error:

@@ -1,4 +1,4 @@
-"""What a person sees of a grid: runs while they are made, and how far it is.
+"""What a person sees of a grid: runs while they are made, how far it is, and its curves in TensorBoard.
 
 While runs are made there is a line per worker on a terminal, and a line per finished run elsewhere.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,9 +17,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from experiments.errors import ExperimentError
 from experiments.escaping import for_terminal
 from experiments.making.messages import Event, Failed, Finished, Skipped
-from experiments.paths import runs_folder
+from experiments.paths import below, runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
@@ -140,3 +143,50 @@ def state_of(run: Run, record: Record | None, results: Path) -> str:
     if run.pending or record is None or record.config_hash != run.config.hash():
         return "missing"
     return record.outcome.status
+
+
+LOOK_SECONDS = 5.0
+"""Between two looks for runs that TensorBoard does not show yet."""
+
+
+def watch(grid: Grid, results: Path, console: Console) -> None:
+    """Show the curves of a grid's runs in TensorBoard until Ctrl-C, each under a name that its page has room for."""
+    from tensorboard import program
+
+    runs = runs_folder(results, grid.name, grid.corpus)
+    with TemporaryDirectory() as folder:
+        link_curves(runs, Path(folder))
+        server = program.TensorBoard()
+        server.configure(argv=[None, "--logdir", folder, "--load_fast", "false"])
+        console.print(f"TensorBoard: {server.launch()} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(LOOK_SECONDS)
+                link_curves(runs, Path(folder))
+
+
+def link_curves(runs: Path, folder: Path) -> None:
+    """Link every run folder of a grid into ``folder`` under its :func:`curve_name`, unless it is there already.
+
+    TensorBoard calls a run by its path, and its page shows about 33 characters of that.
+
+    Raises:
+        ExperimentError: the system allows no links.
+    """
+    for path in sorted(runs.glob("*/*/seed_*")):
+        link = folder / curve_name(*path.relative_to(runs).parts)
+        if link.exists():
+            continue
+        try:
+            link.symlink_to(below(runs, *path.relative_to(runs).parts).absolute(), target_is_directory=True)
+        except OSError as error:
+            reason = f"the system allows no links ({error.strerror})"
+            raise ExperimentError(f"{reason}; start it with: tensorboard --logdir {runs}") from error
+
+
+def curve_name(condition: str, cell: str, seed: str) -> str:
+    """Name a run for TensorBoard: condition and seed, for which its page has room, then a word for each swept value.
+
+    The page breaks long names at spaces.
+    """
+    return " ".join([condition, seed, *([] if cell == "default" else cell.split(","))])
