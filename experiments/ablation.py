@@ -5,7 +5,7 @@
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
 what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
-``--all`` figures and further formats go beside them. ``publish`` checks them and puts them in place of the committed
+``--all`` figures and further formats go there too. ``publish`` checks them and puts them in place of the committed
 ones, ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """Return the options that stand on the command line."""
+    """Parse the options that are on the command line."""
     parser = StrictParser(prog="python -m experiments.ablation", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="what to do")
     parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
@@ -147,7 +147,7 @@ def run(
     if failed:
         console.print(
             f"[red]{len(failed)} run(s) failed, the first of them {for_terminal(failed[0])}[/red]\n"
-            "The traceback stands in its folder; the same command makes the missing runs.",
+            "The traceback is in its folder; the same command makes the missing runs.",
             highlight=False,
             soft_wrap=True,
         )
@@ -168,7 +168,7 @@ def require_writable(folder: Path) -> None:
     """Make a folder where it is missing and write to it once, before hours are spent.
 
     Raises:
-        ExperimentError: where it cannot be written.
+        ExperimentError: if it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def explained(place: Path) -> Iterator[None]:
 
 
 def explain(error: OSError, place: Path | str = "a file") -> str | None:
-    """Return what a person can mend about an error of the system; None where that is nothing."""
+    """Return what a person can mend about an error of the system; None if that is nothing."""
     name = error.filename or place
     if error.errno in UNWRITABLE:
         return f"{name} cannot be written: {error.strerror}"
@@ -73,7 +73,7 @@ def explain(error: OSError, place: Path | str = "a file") -> str | None:
 
 
 REMEDY = "restore it from version control, or delete it: what the run folders hold is then written again"
-"""What to do about a damaged file beside the tables."""
+"""What to do about a damaged file next to tables."""
 
 
 class RecordError(ExperimentError):

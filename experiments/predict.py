@@ -77,7 +77,7 @@ def format_of(path: Path) -> str:
     """Return the format that a file's ending names.
 
     Raises:
-        ExperimentError: where it names none that is known.
+        ExperimentError: if it names none that is known.
     """
     ending = file_format_of(path.name)
     if ending not in FILE_FORMATS:
@@ -102,7 +102,7 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None, 
     """Write the rows of a file with their classes and probabilities.
 
     Raises:
-        ExperimentError, DataError: where the file cannot be read or written, or lacks the column.
+        ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
     from data_modules.sources.files import read_table
     from data_modules.sources.tables import require_columns
@@ -137,7 +137,7 @@ def add_answers(table: pd.DataFrame, answers: ClassAnswers, name: str) -> pd.Dat
     """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
 
     Raises:
-        ExperimentError: where the table has such a column already; ``name`` is what it is called.
+        ExperimentError: if the table has such a column already; ``name`` is what it is called.
     """
     import pandas as pd
 
@@ -154,7 +154,7 @@ def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
     """Write a table as CSV, TSV, JSONL or Parquet.
 
     Raises:
-        ExperimentError: where the file cannot be written.
+        ExperimentError: if the file cannot be written.
     """
     try:
         match file_format:

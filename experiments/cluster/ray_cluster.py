@@ -126,7 +126,7 @@ class RayEngine(Engine):
         """Connect, and make sure that the cluster has room for a run, now or by the nodes that it will get.
 
         Raises:
-            ExperimentError: where it has not.
+            ExperimentError: if it has not.
         """
         self.ray = connect(self.options.ray_address, self.options.workers or default_workers())
         may_grow = self.options.ray_address is not None and self.options.workers is not None
@@ -145,10 +145,10 @@ class RayEngine(Engine):
         )
 
     def send(self, run: Run, place: int, results: Path, is_made: Callable[[Run], bool]) -> dict[Any, SentRun]:
-        """Send a run to the cluster; return nothing where another process is making it or has made it.
+        """Send a run to the cluster; return nothing if another process is making it or has made it.
 
         Raises:
-            DataError: where the text cannot be had.
+            DataError: if the text cannot be had.
         """
         with ExitStack() as stack:
             try:
@@ -177,7 +177,7 @@ class RayEngine(Engine):
         return self.texts[settings]
 
     def receive(self, reference: Any, sent: SentRun, results: Path, losses: Counter[str]) -> Message | None:
-        """Take in how a run ended and what it left; none where it was lost and is to be made again."""
+        """Take in how a run ended and what it left; none if it was lost and is to be made again."""
         run, errors = sent.run, self.ray.exceptions
         with sent.lock:
             try:
@@ -230,7 +230,7 @@ def require_ray() -> None:
     """Make sure that Ray is installed.
 
     Raises:
-        ExperimentError: where it is not.
+        ExperimentError: if it is not.
     """
     if importlib.util.find_spec("ray") is None:
         raise ExperimentError("--engine ray needs Ray: pip install -r requirements-cluster.txt")
@@ -284,7 +284,7 @@ def require_cluster(address: str) -> None:
     """Ask for the cluster's status before connecting: Ray itself tries for minutes, and then ends this process.
 
     Raises:
-        ExperimentError: where no cluster answers.
+        ExperimentError: if no cluster answers.
     """
     if address != "auto":
         require_reachable(address)
@@ -303,7 +303,7 @@ def require_reachable(address: str) -> None:
     """Make sure that something takes connections at ``HOST:PORT``.
 
     Raises:
-        ExperimentError: where nothing does, or the address has another form.
+        ExperimentError: if nothing does, or the address has another form.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:

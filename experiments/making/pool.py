@@ -181,7 +181,7 @@ def ready(crew: Sequence[Worker]) -> list[tuple[Worker, Run]]:
 
 
 def receive(worker: Worker) -> Message | None:
-    """Return the worker's next message; None where the process died."""
+    """Return the worker's next message; None if the process died."""
     try:
         return worker.connection.recv()
     except (EOFError, OSError):  # OSError: it died in the middle of a message

@@ -28,7 +28,7 @@ FAILURE_FILE = "failure.txt"
 
 
 def write_failure(run: Run, results: Path, reason: str, details: str = "") -> None:
-    """Write a record with outcome ``failed`` and, beside it, the traceback; a full disk prevents neither message.
+    """Write a record with outcome ``failed`` and a file with the traceback; a full disk prevents neither message.
 
     Where another process is making the run, or has made it, nothing is written: its record is worth more.
     """
@@ -95,7 +95,7 @@ def make(
         run: which run.
         results: the folder of all results.
         send: gets the run's progress.
-        seen: mark of the record that the run replaces; where another stands there by now, another process made the run
+        seen: mark of the record that the run replaces; if another one is there by now, another process made the run
             since, and it is ``Skipped``.
     """
     # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.

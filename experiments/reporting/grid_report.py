@@ -1,6 +1,6 @@
 """The report of a grid on a corpus: evidence, tables, figures and ``report.md``, a pure function of the evidence.
 
-A person's own goes to ``results/local``; what is checked and published goes beside what is committed.
+A person's own goes to ``results/local``; what is checked and published takes the place of what is committed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
 def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     """Put a person's own tables in place of the published ones, which are committed, after checking them.
 
-    The tables are made anew from the records beside a person's own ones. Of figures those are drawn again that are
+    The tables are made anew from the records with a person's own ones. Of figures those are drawn again that are
     published already, for pages that show them.
 
     Raises:

@@ -49,7 +49,7 @@ def parse_json(text: str) -> Any:
     """Return the value of JSON text.
 
     Raises:
-        RecordError: where the text is malformed, truncated or holds NaN or infinity.
+        RecordError: if the text is malformed, truncated or holds NaN or infinity.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -124,7 +124,7 @@ def _fields_of(kind: Any) -> tuple[dict[str, Any], dict[str, Field[Any]]]:
 
 
 def _is_plain(kind: Any, value: Any) -> bool:
-    """Tell whether ``value`` is of the plain type ``kind``; a whole number may stand for a float, a truth value not."""
+    """Tell whether ``value`` is of the plain type ``kind``; a whole number counts as a float, a truth value not."""
     if kind is Any:
         return True
     if isinstance(value, bool):

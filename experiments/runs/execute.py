@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,13 +18,13 @@ from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import Concluded, Timing, close_run, leave
 from experiments.runs.folder import UNSEEN, Mark, locked, remove_earlier_attempt
+from experiments.runs.provenance import STATUS, memory_in
 from experiments.runs.record import Record
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
 from lightning_modules.training.callbacks.attached import steps_of_fit
 
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+RESET = Path("/proc/self/clear_refs")
 
 
 def execute(
@@ -94,12 +93,9 @@ def forget_peak_memory() -> bool:
 
 
 def peak_memory_mib() -> float | None:
-    """The most memory that the process has held since the peak began, in MiB; None where the system does not say."""
-    try:
-        found = PEAK.search(STATUS.read_text())
-    except OSError:
-        return None
-    return int(found[1]) / 1024 if found else None
+    """The most memory that the process has held since the peak began, in MiB; None if the system does not say."""
+    peak = memory_in(STATUS).get("VmHWM")
+    return None if peak is None else peak / 1024
 
 
 INTERVAL = 0.5

@@ -17,7 +17,7 @@ from experiments.runs.store import local_records, read_committed
 
 
 class FinishedRuns:
-    """The finished runs of a grid: those in run folders here and, where asked for, those committed beside its tables.
+    """The finished runs of a grid: those in run folders here and, if asked for, those committed with its tables.
 
     Args:
         grid: the grid.
@@ -49,7 +49,7 @@ class FinishedRuns:
         return list({**self.committed, **better}.values())
 
     def holds(self, run: Run, fingerprint: str, split_hash: str) -> bool:
-        """Return whether a record stands for this run: same configuration, same rows, and not stopped by an error."""
+        """Tell whether there is a record of this run: same configuration, same rows, and not stopped by an error."""
         key = (run.condition, run.stage, run.config.hash(), run.seed)
         return any(
             record is not None
@@ -75,8 +75,8 @@ def refuse_other_files(grid: Grid, results: Path) -> None:
     """Refuse to tell of a grid on files of one's own what was made of other files of the same name.
 
     Raises:
-        ExperimentError: where a record has another fingerprint.
-        DataError: where the files cannot be read.
+        ExperimentError: if a record has another fingerprint.
+        DataError: if the files cannot be read.
     """
     config = grid.conditions[0].config.data
     if config.train_file is not None:
@@ -92,7 +92,7 @@ def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
     version control keeps them.
 
     Raises:
-        ExperimentError: where a record has another fingerprint.
+        ExperimentError: if a record has another fingerprint.
     """
     folder = runs_folder(results, grid.name, grid.corpus)
     refuse_other_records(folder, local_records(folder)[0].values(), fingerprint)

@@ -25,7 +25,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``, which afterwards is either as before or complete, even after a power cut.
 
     Raises:
-        RecordError: where the disk is full or the folder cannot be written; nothing half-written stays behind.
+        RecordError: if the disk is full or the folder cannot be written; nothing half-written stays behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -47,7 +47,7 @@ def write_record(folder: Path, record: Record) -> Path:
     """Write ``run.json`` in a run folder atomically and return its path.
 
     Raises:
-        RecordError: where the record holds a number that is not finite, or the file cannot be written.
+        RecordError: if the record holds a number that is not finite, or the file cannot be written.
     """
     path = folder / RECORD_FILE
     write_atomically(path, (record.to_json() + "\n").encode())
@@ -58,7 +58,7 @@ def read_record(folder: Path) -> Record:
     """Read ``run.json`` of a run folder.
 
     Raises:
-        RecordError: where it is missing, truncated or not a record; the message names the file.
+        RecordError: if it is missing, truncated or not a record; the message names the file.
     """
     path = folder / RECORD_FILE
     try:

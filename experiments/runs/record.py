@@ -1,7 +1,7 @@
 """The record of one run, ``run.json``: everything that tables and figures are made from.
 
 A run is finished if and only if its record is there, so the record is written last and atomically. It holds nothing
-that depends on the clock (durations stand in ``timing.csv``): the same run twice gives the same bytes.
+that depends on the clock (durations are in ``timing.csv``): the same run twice gives the same bytes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Record:
     """``parameters, norms, skips, flops_per_token`` of the built model."""
     environment: dict[str, Any]
     """``versions {package: version}, python, git_commit, git_dirty, device, precision, threads``. Records
-    of an earlier version may say ``population``: so many runs were trained as one batched model."""
+    of an earlier version may say ``population``: how many runs were trained as one batched model."""
     progress: dict[str, Any]
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]

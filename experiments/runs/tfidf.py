@@ -68,7 +68,7 @@ def fit_tfidf(run: Run) -> Concluded:
 
 
 def fit_terms(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:
-    """Fit the vectorizer and return the features, (N, terms); with terms of one row where none stands in two."""
+    """Fit the vectorizer and return the features, (N, terms); with terms of one row if none is in two."""
     try:
         return vectorizer.fit_transform(texts)
     except ValueError:
