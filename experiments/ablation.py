@@ -78,11 +78,6 @@ def parse(arguments: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
     add_engine_options(parser)
-    parser.add_argument(
-        "--keep_committed",
-        action="store_true",
-        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
-    )
     parser.add_argument("--precision", choices=("auto",), help=PRECISION_HELP)
     parser.add_argument(
         "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"

@@ -55,11 +55,6 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--corpora", type=list[str], help="only these corpora, such as [docstrings,listops]")
     parser.add_argument("--data_folder", type=str, help="folder that holds data sets by name, in place of the Hub")
     add_engine_options(parser)
-    parser.add_argument(
-        "--keep_committed",
-        action="store_true",
-        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
-    )
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders, tables and reports")
     return parser.parse_args(list(arguments))
 

@@ -34,10 +34,10 @@ from experiments.benchmark.table import (
 from experiments.benchmark.task import BenchmarkTask, GeneratedTask, SideTiming
 from experiments.benchmark.whole_runs import runs_per_hour, seconds_of_runs
 from experiments.errors import ExperimentError
-from experiments.making.pool import default_workers
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
+from experiments.runs.provenance import usable_cores
 from experiments.runs.training import prepare_process
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -281,7 +281,7 @@ def fitting(axis: GrowthAxis) -> GrowthAxis:
     """Return an axis without more workers than there are cores, up to all of them."""
     if axis.name != "workers":
         return axis
-    cores = default_workers()
+    cores = usable_cores()
     return replace(axis, values=tuple(sorted({1, *(2**power for power in range(1, 7) if 2**power < cores), cores})))
 
 

@@ -30,12 +30,12 @@ from experiments.cluster.run_archive import ArchiveError, unpack_run
 from experiments.errors import ExperimentError
 from experiments.making.engines import Engine, EngineOptions
 from experiments.making.messages import Event, Failed, Message, Skipped
-from experiments.making.pool import default_workers, interrupts_ignored
+from experiments.making.pool import interrupts_ignored
 from experiments.making.worker import is_mistake, write_failure
 from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.folder import Busy, locked
-from experiments.runs.provenance import CODE_VERSION_FILE, code_version, versions
+from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
 from lightning_modules.schemes.files import LOADED
 
 POLL_SECONDS = 1.0
@@ -128,7 +128,7 @@ class RayEngine(Engine):
         Raises:
             ExperimentError: if it has not.
         """
-        self.ray = connect(self.options.ray_address, self.options.workers or default_workers())
+        self.ray = connect(self.options.ray_address, self.options.workers or usable_cores())
         may_grow = self.options.ray_address is not None and self.options.workers is not None
         if not may_grow and self.room() < 1:
             raise ExperimentError(

@@ -1,8 +1,9 @@
-"""Where a result comes from: versions, commit, device, and what the system tells of a process's memory."""
+"""Where a result comes from: versions, commit, device, and what the system tells of processor and memory."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import subprocess
@@ -54,6 +55,11 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use; a container may have fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 STATUS = Path("/proc/self/status")
