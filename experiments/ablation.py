@@ -31,11 +31,12 @@ from experiments.planning.grid import Grid
 from experiments.planning.parser import (
     PRECISION_HELP,
     StrictParser,
+    add_schemes_option,
     add_sections,
     given_options,
     refuse_both_precisions,
+    take_schemes,
 )
-from experiments.planning.schemes import add_schemes_option, take_schemes
 
 VERBS = ("plan", "run", "status", "watch", "report", "publish", "clean")
 
@@ -108,14 +109,14 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
 
 def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid with its size, time and disk."""
-    from experiments.making.overview import print_plan
+    from experiments.making.pricing import print_plan
 
     print_plan(grid, results, workers, console)
 
 
 def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print what the missing runs take."""
-    from experiments.making.overview import print_price
+    from experiments.making.pricing import print_price
 
     print_price(grid, results, workers, console)
 

@@ -21,8 +21,7 @@ from rich.table import Table
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError, readable_errors
 from experiments.escaping import for_terminal, visible
-from experiments.planning.parser import StrictParser
-from experiments.planning.schemes import add_schemes_option, take_schemes
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from lightning_modules.errors import ConfigurationError
 
 if TYPE_CHECKING:

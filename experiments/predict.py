@@ -26,9 +26,8 @@ from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
 from experiments.escaping import for_terminal
-from experiments.planning.parser import StrictParser
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from experiments.planning.saved_runs import run_folder
-from experiments.planning.schemes import add_schemes_option, take_schemes
 
 if TYPE_CHECKING:  # they take seconds to import
     import pandas as pd

@@ -25,10 +25,16 @@ from rich.console import Console
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, tables_folder
 from experiments.planning.names import flatten, merge, reject_unknown
-from experiments.planning.parser import StrictParser, add_sections, given_options, validated_sections
+from experiments.planning.parser import (
+    StrictParser,
+    add_schemes_option,
+    add_sections,
+    given_options,
+    take_schemes,
+    validated_sections,
+)
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import run_folder, run_names
-from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.runs.naming import cell_name, path_safe
 from lightning_modules.schemes.variants import VARIANTS
 

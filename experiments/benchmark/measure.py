@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments.benchmark.growth import AXES, LENGTH, GrowthAxis, growth_along
 from experiments.benchmark.memory import measure_rows, peak_memory_of
-from experiments.benchmark.rounds import Round, matrix_product_rates, measured_rounds
+from experiments.benchmark.rounds import Round, matrix_product_rates, measured_rounds, runs_per_hour, seconds_of_runs
 from experiments.benchmark.sides import (
     REQUIREMENTS,
     SIDES,
@@ -32,7 +32,6 @@ from experiments.benchmark.table import (
     setting_of,
 )
 from experiments.benchmark.task import BenchmarkTask, GeneratedTask, SideTiming
-from experiments.benchmark.whole_runs import runs_per_hour, seconds_of_runs
 from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
