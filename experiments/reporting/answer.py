@@ -14,10 +14,10 @@ from experiments.escaping import for_markdown
 from experiments.paths import own_tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.frame import Description, Row, make_rows
+from experiments.reporting.grid_report import ANSWER_FILE, write_report
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
-from experiments.reporting.report import ANSWER_FILE, write_report
 from experiments.reporting.tables import article_table
-from experiments.runs.files import write_atomically
+from experiments.runs.folder import write_atomically
 from experiments.runs.naming import TFIDF, run_name
 from experiments.runs.store import Evidence
 from experiments.statistics.components import MeanEstimate, ResampledSplit, SeedScores

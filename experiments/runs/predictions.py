@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from experiments.runs.errors import REMEDY, RecordError
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
@@ -30,7 +30,7 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: where a file is damaged, or two runs give one row different labels.
+        RecordError: if a file is damaged, or two runs give one row different labels.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     runs: dict[str, pd.DataFrame] = {}
@@ -78,7 +78,7 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
-    """Read a Parquet file of predictions (``wanted`` columns beside the identity, or all); none where it is absent."""
+    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); none if it is absent."""
     if not path.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""How long every run took. Times stand apart from records, so that everything else can be equal to the byte."""
+"""How long every run took. Times are apart from records, so that everything else can be equal to the byte."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.runs.errors import REMEDY, RecordError
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
@@ -26,7 +26,7 @@ def gather_timings(
         tables: folders of tables, whose files hold the times of many runs; may be absent.
 
     Raises:
-        RecordError: where a table's file is damaged.
+        RecordError: if a table's file is damaged.
     """
     many = {folder: _read(folder / TIMING_FILE) for folder in tables}
     for folder, table in many.items():

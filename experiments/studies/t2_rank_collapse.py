@@ -9,9 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.names import reject_unknown
-from experiments.reporting.style import GREY
-from experiments.studies.drawing import course_caption, draw_course, said, shared_legend, study_figure
-from experiments.studies.study import Means, Quantities, Row, Start, StudyAtStart, StudyFigure
+from experiments.reporting.style import GREY, Picture
+from experiments.studies.study import (
+    Means,
+    Quantities,
+    Row,
+    Start,
+    StudyAtStart,
+    course_caption,
+    draw_course,
+    said,
+    shared_legend,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -107,7 +116,7 @@ class RankCollapse(StudyAtStart):
                 found[f"{prefix}post_ln_extra_contraction"] = courses["pre_ln"][-1] / courses["post_ln"][-1]
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw every stack's distance on a logarithmic axis; the dotted line is where float64 rounds."""
         from matplotlib.figure import Figure
 
@@ -127,7 +136,7 @@ class RankCollapse(StudyAtStart):
         panels[0].text(12, 1e-16, "rounding of float64", ha="right", va="top", fontsize=7, color=GREY)
         shared_legend(figure, panels[0], 3)
         first = self.starts[0].name
-        return study_figure(
+        return Picture(
             figure,
             f"{first}'s start: attention alone is {said(means['attention_after_4'], '.0e')} from rank one after 4 "
             f"blocks; with skips {said(means['attention_skip_after_12'])} after 12",

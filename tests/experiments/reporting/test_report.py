@@ -19,13 +19,13 @@ import pytest
 from rich.console import Console
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
+from experiments.errors import RecordError
 from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, first_step_reaching, make_rows
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.panels import learning_figure, mean_confusion
-from experiments.reporting.report import write_report
 from experiments.reporting.sentences import findings, trial_outcomes, unfinished
 from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
-from experiments.runs.errors import RecordError
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 from experiments.tasks import CLASSIFICATION, TASKS
