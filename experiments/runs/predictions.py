@@ -35,7 +35,8 @@ def gather_predictions(
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     runs: dict[str, pd.DataFrame] = {}
     notes = []
-    for name in (run_name(record) for record in finals if record.test is not None):
+    answered = [record for record in finals if record.test is not None and "confusion" in record.test.details]
+    for name in map(run_name, answered):
         table = wide.get(origins[name])
         if origins[name] not in wide:
             run = _read(origins[name] / PREDICTIONS_FILE, ["predicted"])
