@@ -1,7 +1,9 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
     python -m experiments.ablation plan|run|status|watch|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
+``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
 what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
@@ -38,7 +40,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 
-VERBS = ("plan", "run", "status", "watch", "report", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         console = Console(force_jupyter=False)  # a notebook shows plain text
-        grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
+        results = Path(parsed.get("results", RESULTS))
+        if parsed.verb == "answer":
+            answer(parsed, results, console)
+            return
+        grid = load_grid(parsed, console)
         match parsed.verb:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
@@ -72,7 +78,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """Parse the options that are on the command line."""
     parser = StrictParser(prog="python -m experiments.ablation", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="what to do")
-    parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
+    parser.add_argument("grid", type=str, nargs="?", help="name of a grid, or a YAML file; `answer` plans its own")
+    parser.add_argument("--budget", type=str, help="time that `answer` may take, such as 30m or 2h (default: 30m)")
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
     parser.add_argument(
         "--cells", type=dict[str, Any], help="only these swept values, such as '{model.layers: 6}', a part of the grid"
@@ -81,12 +88,39 @@ def parse(arguments: Sequence[str]) -> Namespace:
     add_engine_options(parser)
     parser.add_argument("--precision", choices=("auto",), help=PRECISION_HELP)
     parser.add_argument(
-        "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"
+        "--all",
+        action="store_true",
+        help="let `report`, `run`, `answer` draw every figure and write Markdown and LaTeX",
     )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
+
+
+def answer(parsed: Namespace, results: Path, console: Console) -> None:
+    """Answer which block suits a corpus.
+
+    Raises:
+        ExperimentError: an option belongs to other verbs.
+    """
+    from experiments.answering import answer as answer_for
+
+    for name in ("grid", "conditions", "cells", "seeds", "keep_committed", "precision"):
+        if parsed.get(name) not in (None, False):
+            raise ExperimentError(
+                f"`answer` plans its own grid and takes no {'GRID' if name == 'grid' else f'--{name}'}"
+            )
+    require_writable(results)
+    answer_for(
+        parsed.get("budget", "30m"),
+        given_options(parsed),
+        results,
+        chosen_engine(parsed),
+        chosen_workers(parsed),
+        console,
+        everything=parsed.get("all", False),
+    )
 
 
 def load_grid(parsed: Namespace, console: Console) -> Grid:
@@ -95,6 +129,10 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
     Raises:
         ExperimentError: the precision is both given and to be measured.
     """
+    if parsed.get("grid") is None:
+        raise ExperimentError(f"`{parsed.verb}` needs a GRID: the name of one in experiments/grids, or a YAML file")
+    if "budget" in parsed:
+        raise ExperimentError(f"--budget is the time of `answer`; `{parsed.verb}` makes every run of its grid")
     overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"), parsed.get("cells"))
     if "precision" in parsed:
         from experiments.runs.precision import choose_precision

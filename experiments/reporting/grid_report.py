@@ -24,6 +24,8 @@ from experiments.runs.folder import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
 
 REPORT_FILE = "report.md"
+ANSWER_FILE = "answer.md"
+"""A page that :mod:`experiments.reporting.answer` writes next to a report; a report leaves it alone."""
 SUFFIXES = {".csv", ".md", ".tex", ".png", ".gz", ".parquet", ".partial"}
 """Endings of the files that a report writes."""
 LARGEST = 2 * 2**20
@@ -36,8 +38,20 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
     Raises:
         ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
     """
+    evidence, description = gathered(grid, results, console), describe(grid)
+    folder = own_tables_folder(results, grid.name, grid.corpus)
+    written = write_report(evidence, folder, description, everything=everything)
+    print_result(evidence, description, written, console)
+
+
+def gathered(grid: Grid, results: Path, console: Console) -> Evidence:
+    """Return what is recorded of a grid's runs, and print what was left out.
+
+    Raises:
+        ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
+    """
     runs, published, own = (
-        place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder, own_tables_folder)
+        folder(results, grid.name, grid.corpus) for folder in (runs_folder, tables_folder, own_tables_folder)
     )
     evidence = Evidence.gather(runs, published, own_folder=own)
     for note in evidence.notes:
@@ -50,9 +64,7 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
             f"grid {grid.name} has {len(evidence.trials)} tuning trials and no finished run on {grid.corpus} yet; "
             "`run` makes what is missing"
         )
-    description = describe(grid)
-    written = write_report(evidence, own, description, everything=everything)
-    print_result(evidence, description, written, console)
+    return evidence
 
 
 def publish_grid(grid: Grid, results: Path, console: Console) -> None:
@@ -181,7 +193,8 @@ def _remove_leftovers(folder: Path, written: Sequence[Path]) -> None:
     figures = folder / "figures"
     inside = [] if figures.is_symlink() else list(figures.glob("*.png"))
     for path in [*inside, *folder.iterdir()]:
-        if path not in written and path.suffix in SUFFIXES and (path.is_symlink() or path.is_file()):
+        known = path in written or path.name == ANSWER_FILE
+        if not known and path.suffix in SUFFIXES and (path.is_symlink() or path.is_file()):
             path.unlink()
     if figures.is_dir() and not figures.is_symlink() and not any(figures.iterdir()):
         figures.rmdir()
