@@ -30,9 +30,8 @@ from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
 from experiments.escaping import for_terminal, visible
-from experiments.planning.parser import StrictParser
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from experiments.planning.saved_runs import load_run_config, run_folder
-from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.tasks import LANGUAGE_TASKS
 
 if TYPE_CHECKING:  # they take seconds to import
@@ -101,7 +100,7 @@ def format_of(path: Path) -> str:
     """Return the format that a file's ending names.
 
     Raises:
-        ExperimentError: where it names none that is known.
+        ExperimentError: if it names none that is known.
     """
     ending = file_format_of(path.name)
     if ending not in FILE_FORMATS:
@@ -157,7 +156,7 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None, 
     """Write the rows of a file with their classes and probabilities.
 
     Raises:
-        ExperimentError, DataError: where the file cannot be read or written, or lacks the column.
+        ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
     from data_modules.sources.files import read_table
     from data_modules.sources.tables import require_columns
@@ -192,7 +191,7 @@ def add_answers(table: pd.DataFrame, answers: ClassAnswers, name: str) -> pd.Dat
     """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
 
     Raises:
-        ExperimentError: where the table has such a column already; ``name`` is what it is called.
+        ExperimentError: if the table has such a column already; ``name`` is what it is called.
     """
     import pandas as pd
 
@@ -209,7 +208,7 @@ def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
     """Write a table as CSV, TSV, JSONL or Parquet.
 
     Raises:
-        ExperimentError: where the file cannot be written.
+        ExperimentError: if the file cannot be written.
     """
     try:
         match file_format:

@@ -36,7 +36,11 @@ class Metric:
     """Least and largest value; a record outside is refused."""
 
     curve: bool = False
-    """Whether a record keeps its value at every validation."""
+    """Whether a record keeps its value at every validation; the task's module must then measure it."""
+
+    of_details: Callable[[Mapping[str, Any]], float] | None = None
+    """Computes it from the details of the scores, such as a confusion matrix; None: the task's module measures it. With
+    it a metric is one line here, and nothing elsewhere."""
 
     @property
     def worst(self) -> float:
@@ -128,13 +132,31 @@ class TaskSpec:
         """The metric that chooses checkpoints and trials."""
         return self.metric(self.primary)
 
+    def completed(self, metrics: Mapping[str, float], details: Mapping[str, Any]) -> dict[str, float | None]:
+        """Add to what the module measured the metrics that the details of the scores give."""
+        derived = {metric.name: metric.of_details(details) for metric in self.metrics if metric.of_details}
+        return {**derived, **metrics}
+
     def fault(self, metrics: Values, details: Mapping[str, Any]) -> str | None:
         """Say what is wrong with the scores of one split: a metric out of bounds, or a contradiction."""
         for metric in self.metrics:
             value, (low, high) = metrics.get(metric.name), metric.bounds
             if value is not None and not low - 1e-6 <= value <= high + 1e-6:
                 return f"{metric.name} is {value}; it must lie between {low:g} and {high:g}"
-        return self.contradiction(metrics, details)
+        return self.contradiction(metrics, details) or self._wrongly_derived(metrics, details)
+
+    def _wrongly_derived(self, metrics: Values, details: Mapping[str, Any]) -> str | None:
+        for metric in self.metrics:
+            value = metrics.get(metric.name)
+            if metric.of_details is None or value is None:
+                continue
+            try:
+                expected = metric.of_details(details)
+            except (ArithmeticError, LookupError, TypeError, ValueError):  # the details come from a file
+                return f"{metric.name} is {value:.6g}, and the details of the scores do not give it"
+            if abs(value - expected) > ROUNDING:
+                return f"{metric.name} is {value:.6g}, and the details of the scores give {expected:.6g}"
+        return None
 
 
 def resolved(reference: Any) -> Any:

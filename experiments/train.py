@@ -25,9 +25,15 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
-from experiments.planning.parser import PRECISION_HELP, allow_imports, explain, refuse_both_precisions
+from experiments.planning.parser import (
+    PRECISION_HELP,
+    add_schemes_option,
+    allow_imports,
+    explain,
+    refuse_both_precisions,
+    take_schemes,
+)
 from experiments.planning.run_config import ProbesConfig, StartConfig
-from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
 from lightning_modules.schemes.variants import SCHEME_SHA256

@@ -20,7 +20,7 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_text
-from experiments.runs.locks import is_locked
+from experiments.runs.folder import is_locked
 from experiments.tasks import task_named
 
 POLL_SECONDS = 1.0
@@ -34,7 +34,7 @@ def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, kee
 
     Raises:
         ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
-        DataError: where the corpus cannot be had.
+        DataError: if the corpus cannot be had.
     """
     text = prepare_corpus(grid, console)
     texts = [(text.fingerprint, split_hash) for split_hash in text.split_hashes.values()]
@@ -79,7 +79,7 @@ def prepare_corpus(grid: Grid, console: Console) -> Text:
     """Build or load the corpus and its tokens once, before any worker needs them, and return what identifies it.
 
     Raises:
-        DataError: where the corpus, or a tokenizer of the grid, cannot be had.
+        DataError: if the corpus, or a tokenizer of the grid, cannot be had.
     """
     from data_modules.cleaning.prepared import prepare
 

@@ -296,8 +296,13 @@ class SweptColumns:
         return {name: spell(values[name]) if name in values else "" for name in self.names}
 
     def between(self, first: Sequence[str], last: Sequence[str]) -> dict[str, str]:
-        """Return the names of a CSV file's columns, these settings between others."""
-        return {**{name: name for name in first}, **self.names, **{name: name for name in last}}
+        """Return the names of a CSV file's columns, these settings between others.
+
+        A setting whose short name another column has, such as ``precision``, keeps its dotted name.
+        """
+        taken = {*first, *last}
+        settings = {name: name if label in taken else label for name, label in self.names.items()}
+        return {**{name: name for name in first}, **settings, **{name: name for name in last}}
 
 
 def _parts(name: str, values: Spread) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from torch.utils.tensorboard.summary import hparams
 from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.files import write_record
+from experiments.runs.folder import write_record
 from experiments.runs.parents import Parent, weights_digest
 from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
@@ -156,9 +156,10 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
             chosen = evaluated(module, data, tuple(last))
     record = make_record(run, ending, module, data, progress, outcome)
     record.model["weights_sha256"] = weights_digest(module.network.state_dict())  # of the chosen weights
-    record.scores = {split: scores_of(evaluation) for split, evaluation in chosen.items()}
+    task = task_named(run.config.task)
+    record.scores = {split: scores_of(evaluation, task) for split, evaluation in chosen.items()}
     if is_final:
-        record.scores["test_last"] = scores_of(last["test"])
+        record.scores["test_last"] = scores_of(last["test"], task)
     predicted = "test" if is_final else "validation"
     predictions = chosen[predicted].predictions
     return Concluded(record=record, predictions=predictions, groups=groups_of(data, predicted, predictions))
@@ -185,9 +186,9 @@ def not_finite(evaluations: dict[str, Evaluation]) -> str:
     return ""
 
 
-def scores_of(evaluation: Evaluation) -> Scores:
-    """An evaluation in the shape of a record."""
-    return Scores(metrics=dict(evaluation.metrics), details=evaluation.details)
+def scores_of(evaluation: Evaluation, task: TaskSpec) -> Scores:
+    """An evaluation in the shape of a record, with the metrics that its details give."""
+    return Scores(metrics=task.completed(evaluation.metrics, evaluation.details), details=evaluation.details)
 
 
 def groups_of(data: Any, split: str, predictions: Any) -> list[str] | None:

@@ -144,7 +144,10 @@ def concluded(run: Run, data: TokenStream, share: Shares, parameters: int, likel
     if run.stage == "final":
         loaders["test"] = data.test_dataloader
     lag = 1 if isinstance(data, MaskedStream) else 0
-    scores = {split: scores_of(evaluated(run, share, loader(), lag, likeliest)) for split, loader in loaders.items()}
+    task = task_named(run.config.task)
+    scores = {
+        split: scores_of(evaluated(run, share, loader(), lag, likeliest), task) for split, loader in loaders.items()
+    }
     record = Record(
         **run.record_fields(),
         data=describe_data(data),

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from data_modules.config import DataConfig
 from data_modules.tokens.encoding import TOKENIZER_FILE
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.planning.run_config import RunConfig, StartConfig
 from experiments.planning.saved_runs import is_run_folder, load_run_config
-from experiments.runs.errors import RecordError
-from experiments.runs.files import read_record
+from experiments.runs.folder import read_record
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.training import BEST
