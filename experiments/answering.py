@@ -15,7 +15,7 @@ from experiments.errors import ExperimentError
 from experiments.making.affordable import (
     RICHEST,
     AffordablePlan,
-    Level,
+    Effort,
     affordable_plan,
     grid_content,
     seconds_of,
@@ -120,7 +120,7 @@ def chosen_plan(draft: Path, seconds: float, overrides: Mapping[str, Any]) -> tu
     precision = overrides.get("trainer", {}).get("precision") or choose_precision(first).value
     per_epoch = data.facts.steps_per_epoch
 
-    def priced(level: Level, steps: int) -> float:
+    def priced(level: Effort, steps: int) -> float:
         grid = load(grid_content(level, steps, per_epoch, precision))
         return sum(prices.of(run).seconds for run in (*tune_runs(grid), *final_runs(grid)))
 

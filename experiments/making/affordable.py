@@ -29,7 +29,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class Effort:
     """How much care a plan takes, apart from its steps."""
 
     rates: tuple[float, ...]
@@ -50,19 +50,19 @@ class Level:
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 STARTS = (0.02, 0.2, 1.0)
-RICHEST = Level(rates=RATES, starts=STARTS, around=(1.0, 0.5), extend=3, confirm_seeds=2, carry=3, seeds=5)
+RICHEST = Effort(rates=RATES, starts=STARTS, around=(1.0, 0.5), extend=3, confirm_seeds=2, carry=3, seeds=5)
 SINGLE_SEED = "Settings were chosen with one tuning seed, which is a lottery for blocks that fail now and then."
 LEVELS = (
     RICHEST,
     replace(RICHEST, around=(1.0,), extend=2, confirm_seeds=1, carry=2, seeds=3, lost="Three seeds instead of five."),
     replace(RICHEST, rates=RATES[1:4], around=(1.0,), extend=1, confirm_seeds=0, seeds=3, carry=1, lost=SINGLE_SEED),
-    Level(
+    Effort(
         rates=RATES[1:4],
         starts=STARTS[:2],
         budgets=(1,),
         lost=f"{SINGLE_SEED} One budget only: the blocks may differ less, or more, with four times the steps.",
     ),
-    Level(
+    Effort(
         rates=RATES[1:4],
         starts=STARTS[:1],
         budgets=(1,),
@@ -75,7 +75,7 @@ LEVELS = (
 class AffordablePlan:
     """A level and the steps of its first budget."""
 
-    level: Level
+    level: Effort
     steps: int
     seconds: float
     """Of all workers together."""
@@ -86,11 +86,11 @@ class AffordablePlan:
         return [times * self.steps for times in self.level.budgets]
 
 
-Priced = Callable[[Level, int], float]
+Priced = Callable[[Effort, int], float]
 """Seconds of one worker that a level takes with a number of steps."""
 
 
-def affordable_plan(seconds: float, wanted: int, priced: Priced, levels: Sequence[Level] = LEVELS) -> AffordablePlan:
+def affordable_plan(seconds: float, wanted: int, priced: Priced, levels: Sequence[Effort] = LEVELS) -> AffordablePlan:
     """Return the richest plan that a time allows.
 
     Args:
@@ -118,7 +118,7 @@ def affordable_plan(seconds: float, wanted: int, priced: Priced, levels: Sequenc
     return AffordablePlan(level, steps, priced(level, steps))
 
 
-def steps_within(seconds: float, level: Level, priced: Priced) -> int:
+def steps_within(seconds: float, level: Effort, priced: Priced) -> int:
     """Return the most steps with which a level costs no more than ``seconds``."""
     fixed, per_step = priced(level, LEAST_STEPS), priced(level, 2 * LEAST_STEPS) - priced(level, LEAST_STEPS)
     return int(LEAST_STEPS * (1 + (seconds - fixed) / per_step))
@@ -141,7 +141,7 @@ def wanted_steps(steps_per_epoch: int) -> int:
     return min(max(WANTED_EPOCHS * steps_per_epoch, least), most)
 
 
-def grid_content(level: Level, steps: int, steps_per_epoch: int, precision: str) -> dict[str, Any]:
+def grid_content(level: Effort, steps: int, steps_per_epoch: int, precision: str) -> dict[str, Any]:
     """Return the grid file of a plan."""
     budgets = [times * steps for times in level.budgets]
     tuning: dict[str, Any] = {

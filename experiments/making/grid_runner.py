@@ -21,6 +21,7 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_text
 from experiments.runs.folder import is_locked
+from experiments.tasks import task_named
 
 POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""
@@ -81,13 +82,13 @@ def prepare_corpus(grid: Grid, console: Console) -> Text:
         DataError: if the corpus, or a tokenizer of the grid, cannot be had.
     """
     from data_modules.cleaning.prepared import prepare
-    from data_modules.tokens.encoding import encode
 
+    module = task_named(grid.conditions[0].config.task).load("data")
     with console.status(f"preparing the corpus {grid.corpus}"):
         corpus = prepare(grid.conditions[0].config.data)
         configs = [run.config.data for run in final_runs(grid)]
         for config in first_of_each(encoding, configs):
-            encode(prepare(config), config)
+            module.from_config(config).prepare_data()
         hashes = {splitting(config): prepare(config).split_hash for config in first_of_each(splitting, configs)}
     rows = ", ".join(f"{len(split):,} {name}" for name, split in corpus.splits.items())
     console.print(f"corpus {corpus.slug}: {rows} rows ({corpus.fingerprint[:12]})", highlight=False)

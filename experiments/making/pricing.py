@@ -102,9 +102,9 @@ class PriceList:
         per_epoch = round(1 / run.config.trainer.val_check_interval)
         validations = max(1, steps * per_epoch // data.facts.steps_per_epoch)
         per_row = data.facts.train_tokens / data.facts.train_rows
-        rows = validations * len(data.split("validation")) + min(2000, data.facts.train_rows)
+        rows = validations * data.row_count("validation") + min(2000, data.facts.train_rows)
         if run.stage == "final":
-            rows += 2 * len(data.split("test"))
+            rows += 2 * data.row_count("test")
         return float(rows * per_row)
 
     def speed(self, config: RunConfig, data: Any) -> float:
@@ -139,7 +139,7 @@ def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
             on_device = {name: value.to(device) for name, value in batch.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=narrow, cache_enabled=False):
                 outputs = module(on_device)
-            loss = module.loss(outputs.float(), on_device)
+            loss = module.loss(outputs.float() if isinstance(outputs, torch.Tensor) else outputs, on_device)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.folder import write_record
@@ -79,6 +80,8 @@ def close_run(
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
     log_hyperparameters(trainer.loggers, concluded.record)
+    if "tokenizer" in task_named(run.config.task).parts:
+        data.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
 
@@ -218,6 +221,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "removed": removed_rows(corpus.report),
         "classes": list(data.facts.class_names),
         "vocabulary_size": data.facts.vocabulary_size,
+        **data.sizes(),
     }
 
 

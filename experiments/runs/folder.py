@@ -16,6 +16,7 @@ from experiments.runs.record import Record
 RECORD_FILE = "run.json"
 WRITTEN = re.compile(
     r"run\.json|config\.yaml|hparams\.yaml|failure\.txt|metrics(\.earlier)?\.csv|predictions\.parquet|timing\.csv"
+    r"|tokenizer\.json"
     r"|(best|last)(-v\d+)?\.ckpt|events\.out\.tfevents\.[\w.-]+|\.[\w.-]+\.partial"
 )
 """Names of all files that a run leaves in its folder, or had begun to write."""

@@ -35,7 +35,8 @@ def gather_predictions(
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     of_tables: dict[Path, list[str]] = {}
     frames, notes = [], []
-    for name in (run_name(record) for record in finals if record.test is not None):
+    answered = [record for record in finals if record.test is not None and "confusion" in record.test.details]
+    for name in map(run_name, answered):
         folder = origins[name]
         if folder not in wide:
             run = _read(folder / PREDICTIONS_FILE, ["predicted"])

@@ -78,7 +78,8 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
     """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
-    defaults = dict(flatten(RunConfig(data=type(config.data)(), trainer=TrainerConfig()).as_dict()))
+    usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
+    defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage"}
     return {
         name: value

@@ -18,7 +18,7 @@ from experiments.making.affordable import (
     LEVELS,
     MOST_SEEDS,
     RICHEST,
-    Level,
+    Effort,
     affordable_plan,
     grid_content,
     seconds_of,
@@ -36,18 +36,18 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.runs.folder import write_record
 
 
-def runs_of(level: Level) -> int:
+def runs_of(level: Effort) -> int:
     return len(level.blocks) * (len(level.rates) + len(level.starts) - 1 + level.seeds * sum(level.budgets))
 
 
-def priced(level: Level, steps: int) -> float:
+def priced(level: Effort, steps: int) -> float:
     """A second of start and a hundredth of a second a step for every run."""
     return runs_of(level) * (1 + 0.01 * steps)
 
 
 @pytest.mark.parametrize("steps", [200, 500])
 @pytest.mark.parametrize("level", LEVELS[1:])
-def test_the_richest_level_that_reaches_the_wanted_steps_is_taken(level: Level, steps: int) -> None:
+def test_the_richest_level_that_reaches_the_wanted_steps_is_taken(level: Effort, steps: int) -> None:
     chosen = affordable_plan(priced(level, steps) + 1e-6, steps, priced)
     assert (chosen.level, chosen.steps) == (level, steps)
     assert chosen.seconds == priced(level, steps)
@@ -98,7 +98,7 @@ def test_a_corpus_that_is_too_small_is_named_with_what_would_be_enough() -> None
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level_is_a_grid_that_loads(level: Level, tmp_path: Path) -> None:
+def test_every_level_is_a_grid_that_loads(level: Effort, tmp_path: Path) -> None:
     path = tmp_path / "answer_1h.yaml"
     write_yaml(path, grid_content(level, 300, 130, "32-true"))
     grid = Grid.load(str(path))
