@@ -24,8 +24,8 @@ from experiments.paths import below, runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.folder import is_locked
 from experiments.runs.record import Record
+from experiments.runs.run_folder import is_locked
 from experiments.runs.store import local_records
 
 
