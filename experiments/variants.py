@@ -16,13 +16,14 @@ if not __package__:  # started by its path, where Python finds neither our packa
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.names import reject_unknown
 from experiments.planning.parser import StrictParser
 from experiments.planning.schemes import add_schemes_option, take_schemes
-from lightning_modules.schemes.variants import VARIANTS, Use, Variant
+from lightning_modules.schemes.variants import VARIANTS, Use, Variant, use
 
 VERBS = ("list", "show", "table")
 LAYERS, WIDTH = 6, 64
@@ -96,6 +97,8 @@ def spelled(value: Any) -> str:
         return "; ".join(f"{name}: {spelled(ops)}" for name, ops in sorted(value.items())) or "none"
     if isinstance(value, tuple | frozenset):
         return ", ".join(map(spelled, sorted(value) if isinstance(value, frozenset) else value)) or "none"
+    if isinstance(value, partial):
+        return spelled(use(spelled(value.func), **value.keywords))
     return getattr(value, "__name__", str(value))
 
 
