@@ -158,6 +158,18 @@ class Variant:
         return replace(self, name=name, **{"parent": self.name, "also_without": (), **fresh, **changes})
 
     @property
+    def year(self) -> int | None:
+        """Year of publication, as ``source`` has it."""
+        found = re.search(r"(?<![\d:.])(?:19|20)\d\d(?![\d.])", self.source)
+        return int(found[0]) if found else None
+
+    @property
+    def arxiv(self) -> str:
+        """First arXiv id of ``source``; empty where it names none."""
+        found = re.search(r"arXiv:(\d{4}\.\d{5})", self.source)
+        return found[1] if found else ""
+
+    @property
     def options(self) -> dict[str, Any]:
         """What ``model.scheme_options`` may set, with the values that hold otherwise: the options of all its parts."""
         found: dict[str, Any] = {}
