@@ -25,7 +25,9 @@ OPEN_SCHEMES = (
     OpenScheme("Multi-head attention residuals", "arXiv:2607.27230 (2026)", "only a summary was read"),
     OpenScheme("Gated Residual", "Qwen 2026, arXiv:2608.30320", "a summary has its formula, not its start"),
     OpenScheme("u-μP beyond the residual", "Blake et al. 2024, arXiv:2407.17465", "it needs unit-scaled operations"),
-    OpenScheme("Descendants of mHC", "arXiv:2601.05732, 2601.21579, 2602.18308 and others (2026)", "ids alone are known"),
+    OpenScheme(
+        "Descendants of mHC", "arXiv:2601.05732, 2601.21579, 2602.18308 and others (2026)", "ids alone are known"
+    ),
     OpenScheme("LIMe", "arXiv:2502.09245 (2025)", "the formula was not read"),
     OpenScheme("DeepCrossAttention", "arXiv:2502.06785 (2025)", "the formula was not read"),
     OpenScheme("MRLA", "multi-head recurrent layer attention (2023)", "the formula was not read"),
