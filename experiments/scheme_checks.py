@@ -75,8 +75,8 @@ def main() -> None:
     """Check the variants of the file that the command line names; a line of JSON per event."""
     import torch
 
-    from experiments.planning.schemes import load_scheme_file, read_scheme_file
     from lightning_modules.errors import ConfigurationError
+    from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
 
     torch.set_num_threads(1)
     before = set(VARIANTS)

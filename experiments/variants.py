@@ -25,8 +25,7 @@ from typing import Any
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.names import reject_unknown
-from experiments.planning.parser import StrictParser
-from experiments.planning.schemes import add_schemes_option, take_schemes
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
 from experiments.scheme_cards import card, counts_of, family, page, status
 from experiments.scheme_checks import PROPERTIES, Fault, run_checks

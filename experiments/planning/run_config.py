@@ -13,8 +13,9 @@ from typing import Any
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
-from experiments.tasks import CLASSIFICATION, task_named
+from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
+from lightning_modules.schemes.variants import refuse_causal
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
@@ -106,6 +107,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         task_named(self.task)
+        if self.task == CAUSAL_LM.name:
+            refuse_causal(self.model.scheme)
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
@@ -178,7 +181,7 @@ def newer_defaults(config: Any) -> list[str]:
 
 
 def default_of(entry: Field[Any]) -> Any:
-    """Return the default of a configuration's field."""
+    """Return a field's default, made anew where it is not a plain value."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
