@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant
+from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant, refuse_causal
 
 Activation = Literal["relu", "gelu", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
@@ -36,6 +36,9 @@ class ModelConfig:
 
     scheme_sha256: str | None = field(default=None, metadata={"since": 2})
     """SHA-256 of the file of one's own that ``variant`` comes from, if it does; ``--schemes FILE.py`` sets it."""
+
+    scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
+    """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
 
     layers: int = 6
     """Transformer blocks."""
@@ -189,11 +192,15 @@ class ModelConfig:
                 f"and --schemes names one with {digest[:16]}…"
             )
         self.scheme_sha256 = digest
+        self.scheme_options = dict(self.scheme_options or {})
+        scheme = VARIANTS[self.variant].with_options(self.scheme_options)  # which refuses what it does not know
+        if self.causal:
+            refuse_causal(scheme)
 
     @property
     def scheme(self) -> Variant:
-        """The variant that ``variant`` names."""
-        return VARIANTS[self.variant]
+        """The variant that ``variant`` names, with ``scheme_options`` set."""
+        return VARIANTS[self.variant].with_options(self.scheme_options)
 
     @property
     def hidden_width(self) -> int:

@@ -208,8 +208,10 @@ def _checked_value(name: str, value: str) -> Any:
     reject_unknown("section", section, SECTIONS)
     if section == name:
         raise ExperimentError(f"{name} is a section; name one of its settings, as in model.layers")
+    group, _, option = name.rpartition(".")
     try:
-        return section_parser(section).parse_object(nest({name: json.loads(value)}))[name]
+        parsed = section_parser(section).parse_object(nest({name: json.loads(value)}))
+        return parsed[group][option] if group == "model.scheme_options" else parsed[name]
     except ArgumentError as error:
         raise ExperimentError(str(error)) from None
 

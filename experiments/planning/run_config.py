@@ -15,8 +15,9 @@ from typing import Any, Literal
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
-from experiments.tasks import CLASSIFICATION, task_named
+from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
+from lightning_modules.schemes.variants import refuse_causal
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
@@ -169,6 +170,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         task_named(self.task)
+        if self.task == CAUSAL_LM.name:
+            refuse_causal(self.model.scheme)
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
@@ -296,6 +299,8 @@ def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:
     """Return a configuration with nested values changed; those of a section are checked together."""
+    if isinstance(config, Mapping):
+        return {**config, **values}
     changes = {
         name: replaced(getattr(config, name), value) if isinstance(value, Mapping) else value
         for name, value in values.items()

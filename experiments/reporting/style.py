@@ -157,7 +157,7 @@ def save_png(figure: Figure, path: Path) -> Path:
     from PIL import Image
 
     from experiments.escaping import for_picture
-    from experiments.runs.folder import write_atomically
+    from experiments.runs.run_folder import write_atomically
 
     for_picture(figure)
     drawn, small = io.BytesIO(), io.BytesIO()

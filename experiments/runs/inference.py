@@ -15,9 +15,9 @@ from data_modules.labelled_text import TextDataModule
 from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.runs.training import BEST, prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError

@@ -16,9 +16,9 @@ from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.errors import ExperimentError, RecordError
 from experiments.planning.run_config import RunConfig, StartConfig
 from experiments.planning.saved_runs import is_run_folder, load_run_config
-from experiments.runs.folder import read_record
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.training import BEST
 from experiments.tasks import task_named
 from lightning_modules.training.starting import WeightStart

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.block import BlockStack, NoBlocks, build_blocks
 from lightning_modules.network.context import Context, KeyValueCache
 from lightning_modules.network.embeddings import Embeddings, build_embeddings
@@ -18,7 +17,7 @@ from lightning_modules.network.initialisation import initialise, initialise_embe
 from lightning_modules.network.parts import Function, recipe
 from lightning_modules.network.sites import Site, build_site
 from lightning_modules.schemes.place import Place
-from lightning_modules.schemes.variants import FINAL, TIME, Variant
+from lightning_modules.schemes.variants import FINAL, Variant, refuse_causal
 
 NO_HEAD = nn.Identity()
 """What reads a backbone that is used alone."""
@@ -98,8 +97,8 @@ class Backbone(nn.Module):
         Raises:
             ConfigurationError: ``causal`` is asked of a scheme that mixes time.
         """
-        if causal and TIME in self.variant.mixes:
-            raise ConfigurationError(f"variant {self.variant.name} mixes in later tokens, so it cannot be causal")
+        if causal:
+            refuse_causal(self.variant)
         if attention_mask is None:
             attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         context = Context(attention_mask.bool(), causal=causal, step=self.step, segments=segments, past=past)
@@ -159,7 +158,7 @@ def build_backbone(
         max_length: most tokens of a row.
         padding_id: id whose embedding is zero and never learns.
         settings: further fields of :class:`~lightning_modules.config.ModelConfig`, such as ``layers``, ``width``,
-            ``heads``, ``dropout``, ``positions``, ``initialisation`` and ``seed``.
+            ``heads``, ``dropout``, ``scheme_options``, ``positions``, ``initialisation`` and ``seed``.
 
     Raises:
         ConfigurationError: a name is unknown or a value is out of range.

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 
+class NothingShared(LookupError):
+    """No earlier sublayer has left what a part asks for, as where a block is looked at alone."""
+
+
 class KeyValueCache:
     """Keys and values of the tokens that a causal network has read, so that a further token reads them no more.
 
@@ -57,7 +61,8 @@ class Context:
     """Cosines and sines ``(T, d_h / 2)`` by which queries and keys are turned, if their positions are told so."""
 
     shared: dict[str, Tensor] = field(default_factory=dict)
-    """What a sublayer hands to later ones, such as the first block's values or the latest logits, by name."""
+    """What a sublayer hands to later ones, such as the first block's values or the latest logits, by name. A part that
+    cannot do without it reads it by :meth:`recall`."""
 
     start: int = field(init=False)
     """Position of the first of these tokens: how many were read before."""
@@ -89,3 +94,13 @@ class Context:
             return x
         (cosine, sine), even, odd = self.rotation, x[..., 0::2], x[..., 1::2]
         return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2).to(x.dtype)
+
+    def recall(self, name: str) -> Tensor:
+        """Return what an earlier sublayer shared under ``name``.
+
+        Raises:
+            NothingShared: none did.
+        """
+        if name not in self.shared:
+            raise NothingShared(f"no earlier sublayer has shared {name!r}")
+        return self.shared[name]

@@ -36,13 +36,27 @@ class Counts:
 
 def count(network: Network, length: int) -> Counts:
     """Count ``network`` with rows of ``length`` tokens; its weights and gradients are left alone."""
-    modules = list(network.modules())
     return Counts(
-        parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        norms=sum(isinstance(module, Norm) for module in modules),
-        skips=sum(module.skips for module in modules if isinstance(module, Residual)),
+        parameters=parameters_in(network),
+        norms=norms_in(network),
+        skips=skips_in(network),
         flops_per_token=flops_per_token(network, length),
     )
+
+
+def parameters_in(module: nn.Module) -> int:
+    """Count the trainable scalars below ``module``, each once."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def norms_in(module: nn.Module) -> int:
+    """Count the norms below ``module``."""
+    return sum(isinstance(part, Norm) for part in module.modules())
+
+
+def skips_in(module: nn.Module) -> int:
+    """Count the skip connections around sublayers below ``module``."""
+    return sum(part.skips for part in module.modules() if isinstance(part, Residual))
 
 
 def count_configuration(

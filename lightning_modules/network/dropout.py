@@ -29,9 +29,16 @@ class Dropout(nn.Module):
         """Map ``x`` of any shape to the same shape; half-precision input is promoted to float32 on the CPU."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.probability)
-        return x * scaled_mask(x.shape, self.probability)
+        shape = self.mask_shape(x.shape)
+        if x.device.type == "cpu":
+            return x * scaled_mask(shape, self.probability)
+        return (
+            F.dropout(x, self.probability) if shape == x.shape else x * F.dropout(x.new_ones(shape), self.probability)
+        )
+
+    def mask_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of the mask for an input of ``shape``: its own, so that every element has a fate."""
+        return shape
 
     def extra_repr(self) -> str:
         """Show the probability where the module is printed."""

@@ -8,7 +8,6 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.backbone import (
     Backbone,
     apply_recipes,
@@ -21,7 +20,7 @@ from lightning_modules.network.heads import ClassificationHead, LanguageHead, To
 from lightning_modules.network.initialisation import initialise_linear
 from lightning_modules.network.sites import Site, build_site
 from lightning_modules.schemes.place import Place
-from lightning_modules.schemes.variants import LOGITS, TIME
+from lightning_modules.schemes.variants import LOGITS, refuse_causal
 
 
 class Network(nn.Module):
@@ -123,8 +122,8 @@ def build_network(
     Raises:
         ConfigurationError: the network is to be causal, and its variant mixes in later tokens.
     """
-    if causal and TIME in config.scheme.mixes:
-        raise ConfigurationError(f"variant {config.variant} mixes in later tokens, so it cannot be causal")
+    if causal:
+        refuse_causal(config.scheme)
     with drawn_from(config.seed):
         backbone = make_backbone(config, vocabulary_size=vocabulary_size, max_length=max_length, padding_id=padding_id)
         network = Network(

@@ -30,6 +30,7 @@ from lightning_modules.training.processes import (
     FullyShardedStrategy,
     gradient_norm,
     is_first_process,
+    rows_of_all,
     weighted_by_rows,
 )
 from lightning_modules.training.starting import WeightStart, WordStart
@@ -216,7 +217,8 @@ class TaskModule(LightningModule, ABC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
-        Before the first step of a new run the scheme's recipes see the first batch; a resumed one is prepared already.
+        Before the first step of a new run the scheme's recipes see the first batch, that of all processes together: so
+        all change the weights alike. A resumed run is prepared already.
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
@@ -225,7 +227,7 @@ class TaskModule(LightningModule, ABC):
         else:
             torch.manual_seed(seed)
         if batch_idx == 0 and int(self.network.backbone.step) == 0 and self.start is None:
-            self.network.prepare(batch["input_ids"], batch["attention_mask"])
+            self.network.prepare(*rows_of_all(batch["input_ids"], batch["attention_mask"], self.trainer.world_size))
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """Take an optimiser step, count it, and let the scheme's recipes change the weights after it."""

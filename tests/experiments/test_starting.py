@@ -24,8 +24,8 @@ from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, StartConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import read_record
 from experiments.runs.parents import refuse_seen
+from experiments.runs.run_folder import read_record
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import TaskFacts
