@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.statistics.finite import require_finite
 from experiments.statistics.rows import Labels, Metric
 from experiments.statistics.seeds import (
     CONFIDENCE,
     FEWEST_PAIRS,
     paired_difference,
-    require_finite,
     t_quantile,
     two_sided,
 )

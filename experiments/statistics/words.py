@@ -12,7 +12,7 @@ import numpy as np
 from experiments.statistics.components import MeanEstimate
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, PooledEffect
-from experiments.statistics.power import nodes
+from experiments.statistics.power import check_delta, nodes
 from experiments.statistics.seeds import CONFIDENCE, t_quantile
 
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
@@ -69,12 +69,6 @@ def pooled_word(effect: PooledEffect | None, delta: float, *, higher_is_better: 
     if effect is None or effect.count <= MOST_WITHOUT_WORD:
         return None
     return word_for(effect, delta, higher_is_better=higher_is_better)
-
-
-def check_delta(delta: float) -> None:
-    """Raise :class:`ValueError` unless delta is a positive number."""
-    if not 0 < delta < math.inf:
-        raise ValueError(f"delta is {delta}; it must be a positive number")
 
 
 def _inside(interval: tuple[float, float], delta: float) -> bool:
