@@ -1,11 +1,12 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation plan|run|status|report|across|publish|clean GRID [--seeds N] [--model.… --data.…]
 
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
 what is finished, running or missing, ``report`` rewrites tables from the records alone, and ``clean`` removes
 checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with ``--all`` figures and further formats stand beside
-them. ``publish`` checks them and puts them in place of the committed ones, ``results/<grid>/<corpus>``. GRID is a name
+them. ``across`` writes ``results/local/<grid>/across.md``: every effect by corpus, pooled, and for a new corpus.
+``publish`` checks tables and puts them in place of the committed ones, ``results/<grid>/<corpus>``. GRID is a name
 from ``experiments/grids`` or a YAML file.
 """
 
@@ -37,7 +38,7 @@ from experiments.planning.parser import (
 )
 from experiments.planning.schemes import add_schemes_option, take_schemes
 
-VERBS = ("plan", "run", "status", "report", "publish", "clean")
+VERBS = ("plan", "run", "status", "report", "across", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 status(grid, results, console)
             case "report":
                 report(grid, results, console, everything=parsed.get("all", False))
+            case "across":
+                across(grid, results, console, everything=parsed.get("all", False))
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -199,13 +202,23 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
         report_grid(grid, results, console, everything=everything)
 
 
+def across(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Write what the grid says over all its corpora: effects by corpus, pooled, and for a new corpus."""
+    from experiments.reporting.grid_report import across_grid
+    from experiments.runs.locks import one_at_a_time
+
+    with one_at_a_time(results):
+        across_grid(grid, results, console, everything=everything)
+
+
 def publish(grid: Grid, results: Path, console: Console) -> None:
-    """Check a person's own tables and put them in place of the committed ones."""
-    from experiments.reporting.grid_report import publish_grid
+    """Check a person's own tables and put them in place of the committed ones; likewise the page over all corpora."""
+    from experiments.reporting.grid_report import publish_across, publish_grid
     from experiments.runs.locks import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
+        publish_across(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

@@ -9,7 +9,13 @@ from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
 from experiments.reporting.style import Picture, save_picture
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
+from experiments.reporting.tables import (
+    ReportTable,
+    effects_table,
+    per_class_table,
+    summary_table,
+)
+from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.errors import RecordError
 from experiments.runs.files import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence
@@ -41,11 +47,11 @@ def write_report(
     if not rows:
         raise RecordError(f"there is no finished final run to report in {folder}")
     _refuse_foreign(folder)
-    tables = [summary_table(rows), effects_table(rows)]
+    tables = [summary_table(rows), effects_table(rows, description.delta)]
     if "per_class" in rows[0].task.parts:
         tables.append(per_class_table(rows))
     if evidence.trials:
-        tables.append(tuning_table(evidence, description))
+        tables += [tuning_table(evidence, description), survival_table(evidence, description)]
     tables = [table for table in tables if len(table.frame)]
     written = evidence.save(folder)
     for table in tables:

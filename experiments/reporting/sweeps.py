@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.reporting.curves import SweptCurve, SweptPanel, panels_along
-from experiments.reporting.frame import Row
+from experiments.reporting.frame import Row, covered
 from experiments.reporting.line_ends import End, crowded_part, label_ends
 from experiments.reporting.panels import PANEL_COLUMNS, make_panels
 from experiments.reporting.render import spoken_name
@@ -30,7 +30,7 @@ MOST_END_LABELS = 12
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
-    """Draw the mean primary test metric along a swept number with its 95 % t-interval; baselines as lines.
+    """Draw the mean primary test metric along a swept number with its 95 % interval; baselines as lines.
 
     One panel names its curves where they end, and where most of them crowd near the best a second one shows that part.
     """
@@ -61,7 +61,8 @@ def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
         _label(figure, grid, spoken_name(name))
     intervals = any(row.score.low is not None for _, curve in curves for row in curve.rows)
     title, said = sweep_sentences(name, panels)
-    marks = "Points: mean over seeds; bars: 95 % t-interval, side by side." if intervals else "Points: one seed."
+    bars = f"Points: mean over seeds; bars, side by side: 95 % interval over {covered(rows)}."
+    marks = bars if intervals else "Points: one seed."
     lines = ["Lines without markers: baselines."] if any(panel.lines for panel in panels) else []
     notes = [f"Mean test {metric.title} along a swept value.", *said, marks, *lines]
     return Picture(figure, title, " ".join([*notes, *(["The upper panel is enlarged."] if zoom else [])]))

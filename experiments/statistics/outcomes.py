@@ -91,12 +91,14 @@ def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, floa
     Raises:
         ValueError: without outcomes.
     """
-    from statsmodels.stats.proportion import proportion_confint
+    from scipy.special import betaincinv
 
     if not outcomes:
         raise ValueError("a share needs at least one outcome")
-    low, high = proportion_confint(sum(outcomes), len(outcomes), alpha=level, method="beta")
-    return float(low), float(high)
+    hits, count = sum(outcomes), len(outcomes)
+    low = float(betaincinv(hits, count - hits + 1, level / 2)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - level / 2)) if hits < count else 1.0
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,10 @@ def word_power(estimate: MeanEstimate | PooledEffect | None, delta: float) -> Wo
     check_delta(delta)
     if estimate is None or estimate.se == 0:
         return None
-    helps = {times: chances(times * delta, estimate.se, estimate.degrees, delta)["helps"] for times in POWER_AT}
-    nothing = chances(0.0, estimate.se, estimate.degrees, delta)["no difference that matters"]
+    degrees = estimate.degrees
+    if isinstance(estimate, MeanEstimate):  # whose interval is never narrower than that of seeds alone
+        alone = t_quantile(estimate.seed_degrees) * math.sqrt(estimate.seed_variance)
+        degrees = estimate.seed_degrees if alone > t_quantile(degrees) * estimate.se else degrees
+    helps = {times: chances(times * delta, estimate.se, degrees, delta)["helps"] for times in POWER_AT}
+    nothing = chances(0.0, estimate.se, degrees, delta)["no difference that matters"]
     return WordPower(helps, nothing)
