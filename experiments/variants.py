@@ -20,8 +20,7 @@ from typing import Any
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.names import reject_unknown
-from experiments.planning.parser import StrictParser
-from experiments.planning.schemes import add_schemes_option, take_schemes
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from lightning_modules.schemes.variants import VARIANTS, Use, Variant
 
 VERBS = ("list", "show", "table")

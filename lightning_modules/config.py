@@ -12,10 +12,11 @@ from typing import Literal, get_args
 from lightning_modules.errors import ConfigurationError, reject_unknown
 from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant
 
-Activation = Literal["relu", "gelu"]
-Positions = Literal["learned", "sinusoidal", "none"]
+Activation = Literal["relu", "gelu", "swiglu"]
+Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
@@ -46,19 +47,25 @@ class ModelConfig:
     """Attention heads; must divide the width."""
 
     feed_forward_width: int | None = None
-    """Hidden width of the feed-forward sublayer; four times the width by default."""
+    """Hidden width of the feed-forward sublayer; by default four times the width, of ``swiglu`` two thirds of that."""
 
     activation: Activation = "relu"
-    """Activation of the feed-forward sublayer."""
+    """Activation of the feed-forward sublayer; ``swiglu`` has a third matrix, a gate."""
 
     dropout: float = 0.1
     """Dropout probability of the embeddings and of every sublayer's output."""
 
     positions: Positions = "learned"
-    """Position embedding added to the token embedding."""
+    """Positions: ``learned`` or ``sinusoidal`` vectors added to the embedding, ``rotary`` in attention, or none."""
 
     pooling: Pooling = "mean"
     """How the token vectors become one vector: their mean over real tokens, or the first token."""
+
+    causal: bool = field(default=False, metadata={"since": 2})
+    """Let a token see only itself and what comes before it; in the task ``causal_lm`` it always does."""
+
+    language_head: LanguageHeadKind = field(default="tied", metadata={"since": 2})
+    """How a language model reads tokens: by the embeddings' table (``tied``) or a matrix of its own (``free``)."""
 
     initialisation: Initialisation = "xavier"
     """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
@@ -183,6 +190,11 @@ class ModelConfig:
         return VARIANTS[self.variant]
 
     @property
+    def hidden_width(self) -> int:
+        """Hidden width of the feed-forward sublayer; three matrices of ``swiglu`` weigh what two others do."""
+        return self.feed_forward_width or (8 * self.width // 3 if self.activation == "swiglu" else 4 * self.width)
+
+    @property
     def depth(self) -> int:
         """Blocks that are really built: the variant's own number where it fixes one, else ``layers``."""
         fixed = self.scheme.layers
@@ -202,6 +214,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),
+    "language_head": get_args(LanguageHeadKind),
     "initialisation": get_args(Initialisation),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),

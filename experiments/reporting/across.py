@@ -1,6 +1,6 @@
 """A grid over all its corpora: every effect by corpus, pooled, and for a new corpus; a page, a CSV, a picture.
 
-Pure functions of the evidence, as a report of one corpus is (:mod:`experiments.reporting.report`).
+Pure functions of the evidence, as a report of one corpus is (:mod:`experiments.reporting.grid_report`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.errors import RecordError
 from experiments.escaping import for_markdown
 from experiments.reporting.frame import Description, Row, make_rows
 from experiments.reporting.render import (
@@ -29,8 +30,7 @@ from experiments.reporting.sentences import budget
 from experiments.reporting.style import Picture, save_picture, settings
 from experiments.reporting.tables import exact_cell, origins_of
 from experiments.runs.canonical import canonical_json
-from experiments.runs.errors import RecordError
-from experiments.runs.files import write_atomically
+from experiments.runs.folder import write_atomically
 from experiments.runs.store import Evidence
 from experiments.statistics.components import SEEDS_ONLY, MeanEstimate
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, SAME_SOURCE, PooledEffect, pool

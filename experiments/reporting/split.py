@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence

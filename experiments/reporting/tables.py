@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.reporting.frame import Row, covered, metrics_of, swept_names
 from experiments.reporting.render import EMPTY, TextTable, interval, mean_and_sd, number, rounded
-from experiments.runs.naming import BASELINES, short_names, spell
+from experiments.runs.naming import BASELINES, TFIDF, short_names, spell
 from experiments.runs.record import Status
 from experiments.statistics.seeds import Spread, spread
 from experiments.statistics.words import BOTH_DEAD, DELTA, POWER_AT, holds_in_family, said_of, word_power
@@ -25,9 +25,12 @@ SUMMARY_CAPTION = (
     "Test scores of the checkpoint that was best on validation: mean ± standard deviation over seeds. The interval is "
     "the 95 % interval of the mean {primary} over {covers}. Collapsed runs count in the means; diverged runs have no "
     "score and are counted in their column. Still rising: runs whose best checkpoint is their last, so that more steps "
-    "might help. Steps to target: median optimiser steps until validation {primary} reached 90 % of the "
-    "TF-IDF baseline's. They are read at validations, and empty if more than half of the seeds never reached it. "
+    "might help. {target}"
     "Generalisation gap: {primary} on a fixed sample of training rows minus {primary} on validation."
+)
+TARGET_CAPTION = (
+    "Steps to target: median optimiser steps until validation {primary} reached 90 % of the TF-IDF baseline's. They "
+    "are read at validations, and empty if more than half of the seeds never reached it. "
 )
 TRAINED_CAPTION = (
     "Share trained: with its exact 95 % interval (Clopper and Pearson). Median of trained: of the runs that trained "
@@ -111,24 +114,28 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
         line |= {"steps_to_target": _spelled(row.steps_to_target), **_parts("generalisation_gap", row.gap)}
         lines.append(line | {"steps": line["steps_to_target"] or EMPTY})
     parts = [f"{metric.name}{suffix}" for metric in metrics for suffix in ("", "_sd", "_ci_low", "_ci_high")]
-    middle = [*COUNTS, "seeds", *OUTCOMES]
+    middle, title = [*COUNTS, "seeds", *OUTCOMES], task.primary_metric.title
+    has_target = TFIDF in task.baselines
     trained = ["share_trained_low", "share_trained_high", "median_of_trained", "still_rising"]
     marks = {"rising": "still rising"} if any(row.still_rising for row in rows) else {}
     if any(row.failures for row in rows):
         marks |= {"share": "share trained", "median_of_trained": "median of trained"}
+    target = TARGET_CAPTION.format(primary=title) if has_target else ""
+    caption = SUMMARY_CAPTION.format(primary=title, covers=covered(rows), target=target)
     titles = {task.primary: task.primary_metric.title, f"{task.primary}_ci": "95 % interval"}
     titles |= {metric.name: metric.title for metric in metrics if metric.name != task.primary}
     return ReportTable(
         "summary",
-        SUMMARY_CAPTION.format(primary=task.primary_metric.title, covers=covered(rows))
-        + (f" {TRAINED_CAPTION}" if "share" in marks else ""),
+        caption + (f" {TRAINED_CAPTION}" if "share" in marks else ""),
         pd.DataFrame(lines),
         swept.between(
-            ["variant"], [*middle, *trained, *parts, "interval_over", "steps_to_target", "generalisation_gap"]
+            ["variant"],
+            [*middle, *trained, *parts, "interval_over", *["steps_to_target"] * has_target, "generalisation_gap"],
         ),
         {
             **{"title": "variant", **swept.titles, **{name: name for name in middle}, **marks, **titles},
-            **{"steps": "steps to target", "generalisation_gap": "generalisation gap"},
+            **({"steps": "steps to target"} if has_target else {}),
+            "generalisation_gap": "generalisation gap",
         },
     )
 
@@ -254,8 +261,13 @@ class SweptColumns:
         return {name: spell(values[name]) if name in values else "" for name in self.names}
 
     def between(self, first: Sequence[str], last: Sequence[str]) -> dict[str, str]:
-        """Return the names of a CSV file's columns, these settings between others."""
-        return {**{name: name for name in first}, **self.names, **{name: name for name in last}}
+        """Return the names of a CSV file's columns, these settings between others.
+
+        A setting whose short name another column has, such as ``precision``, keeps its dotted name.
+        """
+        taken = {*first, *last}
+        settings = {name: name if label in taken else label for name, label in self.names.items()}
+        return {**{name: name for name in first}, **settings, **{name: name for name in last}}
 
 
 def _parts(name: str, values: Spread) -> dict[str, float | None]:

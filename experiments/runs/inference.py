@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.files import RECORD_FILE, read_record
+from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
 from experiments.runs.training import BEST, prepare_process
@@ -47,12 +47,12 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run folder, on a GPU where there is one.
+        """Load a run folder, on a GPU if the machine has one.
 
         Raises:
             ExperimentError: the run left no network or is of another task, its checkpoint is damaged, or its corpus has
             changed.
-            ConfigurationError, DataError: where configuration or corpus cannot be read.
+            ConfigurationError, DataError: if configuration or corpus cannot be read.
         """
         config = load_run_config(folder)
         if not issubclass(task_named(config.task).load("module"), TextClassifier):
@@ -73,7 +73,7 @@ class TrainedModel:
 
 
 def device() -> torch.device:
-    """Return the accelerator where there is one, else the CPU."""
+    """Return the accelerator if the machine has one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
 
@@ -82,7 +82,7 @@ def checkpoint_of(folder: Path, record: Record | None) -> Path:
     """Return the chosen checkpoint of a run.
 
     Raises:
-        ExperimentError: where there is none, saying why and how to get one.
+        ExperimentError: if there is none, saying why and how to get one.
     """
     path = folder / BEST
     if path.is_file():
@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> TextClassifier:
     """Return the classifier in a checkpoint, of which nothing but tensors and plain values is unpickled.
 
     Raises:
-        ExperimentError: where the file is truncated or holds something else.
+        ExperimentError: if the file is truncated or holds something else.
     """
     try:
         return TextClassifier.load_from_checkpoint(path)

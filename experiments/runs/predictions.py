@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from experiments.runs.errors import REMEDY, RecordError
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
@@ -30,24 +30,28 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: where a file is damaged, or two runs give one row different labels.
+        RecordError: if a file is damaged, or two runs give one row different labels.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
-    runs: dict[str, pd.DataFrame] = {}
-    notes = []
-    for name in (run_name(record) for record in finals if record.test is not None):
-        table = wide.get(origins[name])
-        if origins[name] not in wide:
-            run = _read(origins[name] / PREDICTIONS_FILE, ["predicted"])
-        elif table is not None and name in table.columns:
-            run = table[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
-        else:
-            run = None
-        if run is None:
-            notes.append(f"{name} has scores but no predictions")
-        else:
-            runs[name] = run
-    return _widen(runs), notes
+    of_tables: dict[Path, list[str]] = {}
+    frames, notes = [], []
+    answered = [record for record in finals if record.test is not None and "confusion" in record.test.details]
+    for name in map(run_name, answered):
+        folder = origins[name]
+        if folder not in wide:
+            run = _read(folder / PREDICTIONS_FILE, ["predicted"])
+            if run is not None:
+                frames.append(run.rename(columns={"predicted": name}))
+                continue
+        elif (table := wide[folder]) is not None and name in table.columns:
+            of_tables.setdefault(folder, []).append(name)
+            continue
+        notes.append(f"{name} has scores but no predictions")
+    for folder, names in of_tables.items():  # all runs of a table at once: it may have hundreds
+        table = wide[folder]
+        assert table is not None
+        frames.append(table[[*IDENTITY, *names]].dropna(subset=names, how="all"))
+    return _widen(frames), notes
 
 
 def predictions_bytes(predictions: pd.DataFrame) -> bytes:
@@ -78,7 +82,7 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
-    """Read a Parquet file of predictions (``wanted`` columns beside the identity, or all); none where it is absent."""
+    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); none if it is absent."""
     if not path.exists():
         return None
     try:
@@ -88,20 +92,22 @@ def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
     missing = [name for name in (*IDENTITY, *(wanted or [])) if name not in frame.columns]
     if missing:
         raise RecordError(f"{path} lacks the column {missing[0]!r}")
+    if not frame["row"].is_unique:
+        raise RecordError(f"{path} has a row twice; {REMEDY}")
     return frame
 
 
-def _widen(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the runs on their rows; all must agree on what the rows are."""
-    frames = [run[list(IDENTITY)] for run in runs.values()] or [pd.DataFrame(columns=list(IDENTITY))]
-    identity = pd.concat(frames, ignore_index=True)
+def _widen(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of runs on their rows; all must agree on what the rows are. Each has a column per run."""
+    frames = frames or [pd.DataFrame(columns=list(IDENTITY))]
+    identity = pd.concat([frame[list(IDENTITY)] for frame in frames], ignore_index=True)
     identity = identity.astype({"row": "int64", "group": "string", "label": "Int16"})
     identity = identity.drop_duplicates().sort_values("row", kind="stable").set_index("row")
     if not identity.index.is_unique:
         row = identity.index[identity.index.duplicated()][0]
         raise RecordError(f"the runs disagree on the label or group of test row {row}: they scored different rows")
-    predicted = {
-        name: run.set_index("row")["predicted"].astype("Int16").reindex(identity.index)
-        for name, run in sorted(runs.items())
-    }
-    return pd.concat([identity, pd.DataFrame(predicted, index=identity.index)], axis=1).reset_index()
+    predicted = [
+        frame.set_index("row").drop(columns=["group", "label"]).astype("Int16").reindex(identity.index)
+        for frame in frames
+    ]
+    return pd.concat([identity, pd.concat(predicted, axis=1).sort_index(axis=1)], axis=1).reset_index()

@@ -48,6 +48,9 @@ class SelfAttention(Function):
         """Attend within each row of ``x`` ``(B, T, D)`` to what the context's mask allows; return ``(B, T, D)``."""
         query, key, value = self.project(x)
         query, key, value = self.query(query, context), self.key(key, context), self.value(value, context)
+        query, key = context.turned(query), context.turned(key)
+        if context.past is not None:
+            key, value = context.past.extended(self, key, value)
         mixed = self.heads(self.mix(query, key, value, context), context)  # (B, H, T, d_h)
         return self.output(self.inner(mixed.transpose(1, 2).flatten(2), context))
 

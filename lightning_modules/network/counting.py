@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_modules.config import ModelConfig
+from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
 from lightning_modules.network.sites import Norm
 from lightning_modules.network.sublayer import Residual
@@ -43,7 +46,13 @@ def count(network: Network, length: int) -> Counts:
 
 
 def count_configuration(
-    config: ModelConfig, *, vocabulary_size: int, outputs: int, max_length: int, padding_id: int = 0
+    config: ModelConfig,
+    *,
+    vocabulary_size: int,
+    outputs: int,
+    max_length: int,
+    padding_id: int = 0,
+    head: Callable[[ModelConfig, int], nn.Module] = ClassificationHead,
 ) -> Counts:
     """Count the network of ``config`` without allocating its weights, with rows of ``max_length`` tokens."""
     with torch.device("meta"):
@@ -53,6 +62,7 @@ def count_configuration(
             outputs=outputs,
             max_length=max_length,
             padding_id=padding_id,
+            head=head,
         )
     return count(network, max_length)
 

@@ -163,7 +163,7 @@ def build_function(config: ModelConfig, variant: Variant, place: Place) -> nn.Mo
             return feed_forward.find(variant.feed_forward)(
                 variant,
                 place,
-                hidden_width=config.feed_forward_width or 4 * place.width,
+                hidden_width=config.hidden_width,
                 activation=config.activation,
             )
 

@@ -97,12 +97,17 @@ class TaskModule(LightningModule, ABC):
         """Build what reads the backbone, called as ``head(x, attention_mask)``; by default it pools a row's tokens."""
         return ClassificationHead(config, outputs)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only itself and what comes before it."""
+        return self.config.causal
+
     @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """Training loss, a scalar, of what a network answered for a batch."""
 
     @abstractmethod
-    def observe(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+    def observe(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
 
         ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
@@ -122,8 +127,9 @@ class TaskModule(LightningModule, ABC):
             vocabulary_size=self.facts.vocabulary_size,
             outputs=self.outputs(),
             max_length=self.facts.max_length,
-            padding_id=self.facts.padding_id,
+            padding_id=None if self.facts.padding_id == self.facts.end_id else self.facts.padding_id,
             head=self.build_head,
+            causal=self.is_causal,
         )
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
@@ -168,7 +174,11 @@ class TaskModule(LightningModule, ABC):
         whole.load_state_dict(state)
         return whole
 
-    def forward(self, batch: Batch) -> Tensor:
+    def weight_of(self, batch: Batch) -> int:
+        """How many things the training loss of a batch is a mean over: its rows."""
+        return len(batch["input_ids"])
+
+    def forward(self, batch: Batch) -> Any:
         """What the network answers for a batch."""
         return self.network(batch["input_ids"], batch["attention_mask"])
 
@@ -215,7 +225,7 @@ class TaskModule(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
-        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), len(batch["input_ids"]))
+        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])

@@ -18,7 +18,7 @@ from experiments.planning.run_config import RunConfig, TrainerConfig, steps_of
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import load_run_config
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.files import read_record
+from experiments.runs.folder import read_record
 from experiments.runs.record import Record
 from lightning_modules.tasks.classification import TextClassifier
 

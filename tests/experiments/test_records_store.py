@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from synthetic_records import CLASSES, LABELS, ROWS, make_record, make_records, predict, write_run, write_runs
 
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 from experiments.runs.merging import merge_records
 from experiments.runs.predictions import disagreements
 from experiments.runs.record import Outcome, Record

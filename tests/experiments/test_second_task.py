@@ -29,8 +29,8 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.reporting.frame import Description
-from experiments.reporting.report import write_report
-from experiments.runs.files import read_record
+from experiments.reporting.grid_report import write_report
+from experiments.runs.folder import read_record
 from experiments.runs.inference import TrainedModel
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 from synthetic_records import evidence_of, make_record
 
+from experiments.errors import RecordError
 from experiments.reporting.across import (
     Across,
     compare_across,
@@ -24,7 +25,6 @@ from experiments.reporting.across import (
 )
 from experiments.reporting.frame import Description
 from experiments.reporting.render import to_csv
-from experiments.runs.errors import RecordError
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 

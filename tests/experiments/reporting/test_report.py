@@ -22,14 +22,14 @@ from scipy import stats
 from sklearn.metrics import f1_score
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
+from experiments.errors import RecordError
 from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, covered, first_step_reaching, make_rows
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.panels import learning_figure, mean_confusion
-from experiments.reporting.report import write_report
 from experiments.reporting.sentences import findings, trial_outcomes, unfinished
 from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.tuned import survival_table, tuning_table
-from experiments.runs.errors import RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
@@ -201,7 +201,8 @@ def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> Non
 def test_a_swept_setting_may_have_the_name_of_a_measure() -> None:
     records = [make_record("post_ln", 0, swept={"trainer.precision": kind}) for kind in ("32-true", "bf16-mixed")]
     table = per_class_table(make_rows(evidence_of(*records), DESCRIPTION))
-    assert table.data.columns[:6] == ["variant", "precision", "class", "support", "accuracy", "accuracy_sd"]
+    assert table.data.columns[:6] == ["variant", "trainer.precision", "class", "support", "accuracy", "accuracy_sd"]
+    assert len(set(table.data.columns)) == len(table.data.columns)
     assert [line[1] for line in table.data.rows] == ["32-true"] * 3 + ["bf16-mixed"] * 3
     assert float(table.data.rows[0][6]) == pytest.approx(
         records[0].scores["test"].details["per_class"][0]["precision"], abs=1e-6
