@@ -270,7 +270,7 @@ register(
         formula="x + F(N(x)), N(x) = γ ⊙ x/√((Σx² + (Σx)²)/(D + 1))",
         source="Jiang et al. 2023, arXiv:2305.14858, section 4.3",
         norm="centred_rms_norm",
-        differs="The stream of width D stands for D + 1 features of mean zero; embeddings are not re-centred.",
+        differs="The stream of width D means D + 1 features of mean zero. Embeddings are not re-centred.",
     )
 )
 register(

@@ -320,7 +320,7 @@ register(
         formula="W·x + F(x)",
         source=f"He et al. 2015, arXiv:1512.03385, equation 2 (option C); the residual block of {ARTICLE}",
         sites={SKIP: "projection"},
-        differs="Stream and branch have one width here, so the projection stands everywhere.",
+        differs="Stream and branch have one width here, so every skip has the projection.",
         pitfalls="The skip is no identity any more: with depth it fades or grows.",
     )
 )
