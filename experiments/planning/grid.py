@@ -25,7 +25,7 @@ from experiments.planning.names import flatten, merge, nest, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.refusals import refuse_tuned
 from experiments.planning.tuning import Tuning
-from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
+from experiments.planning.yaml_files import mapping_of, positive, read_yaml, whole_number
 from experiments.runs.naming import path_safe, short_names, spell
 from experiments.tasks import CLASSIFICATION, task_named
 
@@ -37,6 +37,7 @@ KEYS = (
     "baselines",
     "sweep",
     "seeds",
+    "delta",
     "threads",
     "tuning",
     "corpora",
@@ -72,6 +73,8 @@ class Grid:
     all_conditions: tuple[Condition, ...]
     """Those of the file, whichever were asked for: a report is of all that is recorded."""
     seeds: tuple[int, ...]
+    delta: float = 0.01
+    """Smallest difference in the primary metric that matters, stated before the runs."""
     tuning: Tuning | None = None
 
     @property
@@ -105,7 +108,8 @@ class Grid:
         for key in content:
             reject_unknown(f"{path.name}: key", key, KEYS)
         overrides = overrides or {}
-        usual = nest(task_named(str(content.get("task", CLASSIFICATION.name))).defaults)
+        task = task_named(str(content.get("task", CLASSIFICATION.name)))
+        usual = nest(task.defaults)
         base = {section: merge(usual.get(section, {}), mapping_of(content, section)) for section in SECTIONS}
         corpus = validated_sections({"data": merge(base, overrides)["data"]})["data"].slug
         special = mapping_of(mapping_of(content, "corpora"), corpus, "corpora.")
@@ -133,6 +137,7 @@ class Grid:
             conditions=kept,
             all_conditions=tuple(built),
             seeds=tuple(range(whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds))),
+            delta=positive("delta", content.get("delta", task.delta)),
             tuning=tuning,
         )
 

@@ -78,3 +78,14 @@ def whole_number(name: str, value: Any, *, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least {least}")
     return value
+
+
+def positive(name: str, value: Any) -> float:
+    """Return a number above 0, checked.
+
+    Raises:
+        ExperimentError: if it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ExperimentError(f"{name} is {value!r}; it must be a number above 0, such as 0.01")
+    return float(value)

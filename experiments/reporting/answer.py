@@ -18,7 +18,7 @@ from experiments.reporting.tables import article_table
 from experiments.runs.naming import TFIDF
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import Evidence
-from experiments.statistics.words import BOTH_DEAD, DELTA, said_of, word_power
+from experiments.statistics.words import BOTH_DEAD, said_of, word_power
 
 BUDGET = "trainer.max_steps"
 LOSSES = (
@@ -175,7 +175,7 @@ def said(found: Findings, first: str, second: str, steps: int) -> str:
     """Return the word for one block minus another at one budget."""
     row, other = found.rows[first, steps], found.rows[second, steps]
     higher = row.task.primary_metric.higher_is_better
-    return said_of(row.effect(other), DELTA, row.endings, other.endings, higher_is_better=higher)
+    return said_of(row.effect(other), row.task.delta, row.endings, other.endings, higher_is_better=higher)
 
 
 def scores_table(found: Findings) -> TextTable:
@@ -207,13 +207,13 @@ def certainty(evidence: Evidence, found: Findings, grid: Grid) -> Iterator[str]:
         for steps in found.budgets
         if {(whole, steps), (without, steps)} <= found.rows.keys()
     ]
-    powers = [power for effect in effects if (power := word_power(effect, DELTA)) is not None]
+    powers = [power for effect in effects if (power := word_power(effect, grid.delta)) is not None]
     if powers:
         chances = {times: fmean(power.helps[times] for power in powers) for times in powers[0].helps}
         times = max(chances)
         yield (
-            f"If a part changed the score by {times * DELTA:g}, this run would say so with a chance of "
-            f"{chances[times]:.0%}, and of {chances[min(chances)]:.0%} at {DELTA:g}, the least that counts here."
+            f"If a part changed the score by {times * grid.delta:g}, this run would say so with a chance of "
+            f"{chances[times]:.0%}, and of {chances[min(chances)]:.0%} at {grid.delta:g}, the least that counts here."
         )
     trials = Counter(record.condition for record in evidence.trials)
     if trials:

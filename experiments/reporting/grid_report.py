@@ -165,6 +165,7 @@ def describe(grid: Grid) -> Description:
         listed_trials={condition.name: condition.trials for condition in conditions} if grid.is_widened else {},
         planned=tuple((condition.name, condition.swept) for condition in conditions),
         seeds=grid.seeds,
+        delta=grid.delta,
     )
 
 
