@@ -10,6 +10,10 @@ class ConfigurationError(ValueError):
     """A configuration of the model or its training is wrong; the message says what and how to mend it."""
 
 
+class SpoiltWeights(ConfigurationError):
+    """A checkpoint holds numbers that are not finite, so whatever it answered would mean nothing."""
+
+
 def nearest(value: str, choices: Iterable[str]) -> str:
     """Return a phrase such as ``; did you mean 'pre_ln'?`` for the nearest choice, or the list of choices."""
     choices = sorted(choices)

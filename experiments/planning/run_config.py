@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -174,7 +174,12 @@ def newer_defaults(config: Any) -> list[str]:
     have it. Records from before it keep their hash, and count as made with the default, as they were.
     """
     newer = [entry for entry in fields(config) if "since" in entry.metadata]
-    return [entry.name for entry in newer if getattr(config, entry.name) == entry.default]
+    return [entry.name for entry in newer if getattr(config, entry.name) == default_of(entry)]
+
+
+def default_of(entry: Field[Any]) -> Any:
+    """Return the default of a field, be it a value or made anew; ``MISSING`` where it has none."""
+    return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def steps_of(config: RunConfig, facts: Any) -> int:

@@ -18,8 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.files import write_record
-from experiments.runs.predictions import PREDICTIONS_FILE
+from experiments.runs.files import PREDICTIONS_FILE, left_files, write_record
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
 from experiments.runs.timings import TIMING_FILE
@@ -142,6 +141,10 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
         if saved["global_step"] != steps:
             module.load_state_dict(saved["state_dict"])
             chosen = evaluated(module, data, tuple(last))
+    spoilt = not_finite(chosen | {"last test": last["test"]} if is_final else chosen)
+    if spoilt:  # where train and validation rows had a finite loss
+        outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} with the chosen or the last weights.")
+        return Concluded(record=make_record(run, ending, module, data, progress, outcome))
     record = make_record(run, ending, module, data, progress, outcome)
     record.scores = {split: scores_of(evaluation) for split, evaluation in chosen.items()}
     if is_final:
@@ -271,6 +274,7 @@ def leave(folder: Path, run: Run, concluded: Concluded, timing: Timing) -> None:
         writer.writerow(row)
     if concluded.predictions is not None:
         write_predictions(folder, concluded.predictions, concluded.groups)
+    concluded.record.files = left_files(folder)
     write_record(folder, concluded.record)
 
 

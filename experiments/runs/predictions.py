@@ -12,10 +12,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from experiments.runs.errors import REMEDY, RecordError
+from experiments.runs.files import PREDICTIONS_FILE, check_file
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
-PREDICTIONS_FILE = "predictions.parquet"
 IDENTITY = ("row", "group", "label")
 
 
@@ -30,15 +30,21 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: where a file is damaged, or two runs give one row different labels.
+        RecordError: where a file is damaged or is not the one that a record names, two runs give one row different
+            labels, or a recorded confusion matrix is not that of the predictions.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     runs: dict[str, pd.DataFrame] = {}
-    notes = []
-    for name in (run_name(record) for record in finals if record.test is not None):
+    notes, unchecked = [], 0
+    for record in finals:
+        name = run_name(record)
+        if record.test is None:
+            continue
         table = wide.get(origins[name])
         if origins[name] not in wide:
-            run = _read(origins[name] / PREDICTIONS_FILE, ["predicted"])
+            path = origins[name] / PREDICTIONS_FILE
+            unchecked += path.exists() and not check_file(path, record)
+            run = _read(path, ["predicted"])
         elif table is not None and name in table.columns:
             run = table[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
         else:
@@ -47,7 +53,13 @@ def gather_predictions(
             notes.append(f"{name} has scores but no predictions")
         else:
             runs[name] = run
-    return _widen(runs), notes
+    if unchecked:
+        notes.append(f"{unchecked} file(s) of predictions are unchecked: older records name no SHA-256 of them")
+    predictions = _widen(runs)
+    problems = disagreements(finals, predictions)
+    if problems:
+        raise RecordError(problems[0] + (f" ({len(problems)} such runs)" if len(problems) > 1 else ""))
+    return predictions, notes
 
 
 def predictions_bytes(predictions: pd.DataFrame) -> bytes:
@@ -67,11 +79,16 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
     problems = []
     for record in finals:
         name = run_name(record)
-        if record.test is None or name not in predictions.columns:
+        if record.test is None or "confusion" not in record.test.details or name not in predictions.columns:
             continue
         scored = predictions[predictions[name].notna()]
-        confusion = np.zeros((len(record.test.details["confusion"]),) * 2, dtype=int)
-        np.add.at(confusion, (scored["label"].to_numpy(int), scored[name].to_numpy(int)), 1)
+        classes = len(record.test.details["confusion"])
+        pairs = scored[["label", name]].to_numpy(int)
+        if pairs.size and not 0 <= pairs.min() <= pairs.max() < classes:
+            problems.append(f"{name}: its predictions name a class that is none of the {classes} of its record")
+            continue
+        confusion = np.zeros((classes, classes), dtype=int)
+        np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
         if confusion.tolist() != record.test.details["confusion"]:
             problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
     return problems

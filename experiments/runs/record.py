@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
+from experiments.planning.run_config import newer_defaults
 from experiments.runs.canonical import canonical_json, decode, parse_json
 from experiments.runs.errors import RecordError
 from experiments.tasks import CLASSIFICATION, TASKS
@@ -87,6 +88,9 @@ class Record:
     """By split. ``validation``, ``train`` (a fixed sample of training rows) and, for final runs, ``test`` score the
     chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
     """
+    files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
+    """SHA-256 of what the run left beside this record, by file name: predictions and checkpoints. Empty in records from
+    before it was kept, whose files are unchecked."""
     schema: int = SCHEMA
     """Layout that the record was read in, and is written back in."""
 
@@ -120,7 +124,8 @@ class Record:
         Raises:
             RecordError: for a number that is not finite.
         """
-        value = asdict(self)
+        older = newer_defaults(self)
+        value = {name: item for name, item in asdict(self).items() if name not in older}
         if self.schema == 1:
             return canonical_json(lowered(value))
         return canonical_json(value | {"digest": digest_of(value)})

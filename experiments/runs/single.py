@@ -26,12 +26,21 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import close_run
 from experiments.runs.errors import RecordError
 from experiments.runs.execute import peak_memory_mib
-from experiments.runs.files import RECORD_FILE, read_record, remove_earlier_attempt, write_atomically
+from experiments.runs.files import (
+    BEST,
+    LAST,
+    RECORD_FILE,
+    check_file,
+    read_record,
+    remove_earlier_attempt,
+    write_atomically,
+)
 from experiments.runs.finished import refuse_other_records
 from experiments.runs.locks import Busy, locked
-from experiments.runs.training import BEST, FIXED_FLAGS, LAST
+from experiments.runs.training import FIXED_FLAGS
 from experiments.tasks import task_named
-from lightning_modules.tasks.base import TaskModule
+from lightning_modules.errors import SpoiltWeights
+from lightning_modules.tasks.base import TaskModule, refuse_spoilt
 
 STARTED = time.perf_counter()
 CURVES_FILE = "metrics.csv"
@@ -159,14 +168,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of ``experiments.train`` or of a grid.
 
     Raises:
-        ExperimentError: where it is truncated or is no checkpoint of a classifier.
+        ExperimentError: where it is truncated or is no checkpoint of a classifier, is not the one that the record in
+            its folder names, or holds numbers that are not finite.
     """
+    record = None
+    with suppress(RecordError):  # none there while a run is unfinished
+        record = read_record(path.parent)
+    check_file(path, record)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything, depending on where a file was cut
         raise ExperimentError(f"{path} is damaged or is no checkpoint ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters", "global_step"} <= content.keys():
         raise ExperimentError(f"{path} is no checkpoint of a classifier")
+    try:
+        refuse_spoilt(content)
+    except SpoiltWeights as error:
+        raise ExperimentError(f"{path}: {error}") from None
     return content
 
 

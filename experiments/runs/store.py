@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.runs.errors import REMEDY, RecordError
-from experiments.runs.files import RECORD_FILE, read_record, write_atomically
+from experiments.runs.files import PREDICTIONS_FILE, RECORD_FILE, read_record, write_atomically
 from experiments.runs.merging import merge_records, run_key, without_paths
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
@@ -86,7 +86,7 @@ class Evidence:
         Raises:
             RecordError: where a file cannot be written.
         """
-        from experiments.runs.predictions import PREDICTIONS_FILE, predictions_bytes
+        from experiments.runs.predictions import predictions_bytes
         from experiments.runs.timings import TIMING_FILE, timings_bytes
 
         lines = "".join(f"{record.to_json()}\n" for record in self.records)

@@ -21,6 +21,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import ProbesConfig, RunConfig, steps_of
+from experiments.runs.files import BEST, LAST
 from experiments.tasks import CLASSIFICATION, TaskSpec, resolved
 from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
@@ -31,7 +32,6 @@ from lightning_modules.training.callbacks.step_budget import StepBudget
 from lightning_modules.training.callbacks.throughput import Throughput
 from lightning_modules.training.processes import FullyShardedStrategy
 
-BEST, LAST = "best.ckpt", "last.ckpt"
 FIXED_FLAGS = frozenset(
     {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
     | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
+from lightning_modules.errors import ConfigurationError, SpoiltWeights
 from lightning_modules.facts import TaskFacts
 from lightning_modules.network.dropout import batch_seed
 from lightning_modules.network.heads import ClassificationHead
@@ -312,6 +312,10 @@ class TaskModule(LightningModule, ABC):
         if self.facts is not None:
             checkpoint["facts"] = self.facts.as_dict()
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that a trainer reads (``ckpt_path``) with numbers that are not finite."""
+        refuse_spoilt(checkpoint)
+
     @classmethod
     def load_from_checkpoint(
         cls,
@@ -334,20 +338,51 @@ class TaskModule(LightningModule, ABC):
 
         Raises:
             ConfigurationError: the file is damaged or is no checkpoint of this task, or ``hparams_file`` is given.
+            SpoiltWeights: a weight is not finite.
         """
         if hparams_file is not None:
             raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
         try:
             checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
             weights = checkpoint["state_dict"]
+            refuse_spoilt(checkpoint)
             module = cls(**{**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY], **settings})
             module.build(TaskFacts(**checkpoint["facts"]))
             module.load_state_dict(weights, strict=strict is not False)
             module.to(next(iter(weights.values())).device)
         except FileNotFoundError:
             raise
+        except SpoiltWeights as error:
+            raise SpoiltWeights(f"{checkpoint_path}: {error}") from None
         except Exception as error:
             raise ConfigurationError(
                 f"{checkpoint_path} is not a readable checkpoint of a {cls.__name__}: {error}"
             ) from error
         return module.eval()
+
+
+def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
+    """Refuse weights, or states of an optimiser, that are not finite.
+
+    Args:
+        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``.
+
+    Raises:
+        SpoiltWeights: naming the first tensor.
+    """
+    for part in ("state_dict", "optimizer_states"):
+        name = _first_spoilt(checkpoint.get(part), part)
+        if name is not None:
+            raise SpoiltWeights(f"{name} holds numbers that are not finite, so the network would answer nonsense")
+
+
+def _first_spoilt(value: Any, place: str) -> str | None:
+    """Return the name of the first tensor with a number that is not finite; none where all are finite."""
+    if isinstance(value, Tensor):
+        return None if not value.is_floating_point() or bool(value.isfinite().all()) else place
+    named: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        named = value.items()
+    elif isinstance(value, list | tuple):
+        named = enumerate(value)
+    return next((found for name, item in named if (found := _first_spoilt(item, f"{place}.{name}"))), None)
