@@ -154,7 +154,7 @@ def damage(entry: Path) -> str | None:
     try:
         kept = json.loads((entry / DIGESTS).read_text(encoding="utf-8"))
         found = _files_of(entry)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return f"{DIGESTS} cannot be read"
     if not isinstance(kept, dict) or kept.keys() != found.keys():
         return f"it does not hold the files that {DIGESTS} names"

@@ -114,6 +114,19 @@ class TrainCLI(LightningCLI):
                 settings.model[name] = saved[name]
         settings["ckpt_path"] = str(path)
 
+    def _set_seed(self) -> None:
+        """Check the seed before Lightning takes it, which for ``true`` draws one that no record would show.
+
+        Raises:
+            ExperimentError: no generator of numbers takes it.
+        """
+        from experiments.planning.run_config import MOST
+        from experiments.planning.yaml_files import whole_number
+
+        seed = self.config[self.subcommand]["seed_everything"]
+        whole_number("seed_everything", 0 if seed is False else seed, least=0, most=MOST["seed"])
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """Set threads before any tensor is made, and the precision if it is to be measured."""
         from experiments.runs.training import prepare_process

@@ -16,6 +16,7 @@ from experiments.errors import ExperimentError
 from experiments.making.messages import Event
 from experiments.making.pool import Pool, default_workers
 from experiments.planning.names import reject_unknown
+from experiments.planning.run_config import checked
 from experiments.planning.runs import Run
 
 ENGINES = ("local", "ray")
@@ -108,6 +109,7 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         reject_unknown("--engine", self.engine, ENGINES)
+        checked("--", self, dict.fromkeys(("workers", "max_retries", "cpus_per_run", "gpus_per_run"), 10_000))
         if self.workers is not None and self.workers < 1:
             raise ExperimentError(f"--workers is {self.workers}; it must be at least 1")
         if self.cpus_per_run <= 0:

@@ -15,9 +15,25 @@ from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
+from lightning_modules.errors import ConfigurationError, check_numbers
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
+
+MOST = {"max_epochs": 10_000_000, "devices": 100_000, "rows": 1_000_000, "threads": 10_000, "seed": 2**32 - 1}
+"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+
+
+def checked(prefix: str, config: Any, most: Mapping[str, int]) -> None:
+    """Check the numbers of a section of experiments as those of the model are.
+
+    Raises:
+        ExperimentError: naming the field.
+    """
+    try:
+        check_numbers(prefix, config, most)
+    except ConfigurationError as error:
+        raise ExperimentError(str(error)) from None
 
 
 @dataclass(kw_only=True)
@@ -55,6 +71,7 @@ class TrainerConfig:
     """Also score the fixed sample of training rows at every validation; no number of the training depends on it."""
 
     def __post_init__(self) -> None:
+        checked("trainer.", self, MOST)
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
@@ -68,6 +85,14 @@ class TrainerConfig:
             )
         if not 0 < self.val_check_interval <= 1:
             raise ExperimentError(f"trainer.val_check_interval is {self.val_check_interval}; it must lie in (0, 1]")
+        if self.gradient_clip_val is not None and self.gradient_clip_val < 0:
+            raise ExperimentError(
+                f"trainer.gradient_clip_val is {self.gradient_clip_val}; it must be above 0; 0 and null "
+                "switch clipping off"
+            )
+        for name in ("devices", "log_every_n_steps"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"trainer.{name} is {getattr(self, name)}; it must be at least 1")
 
 
 @dataclass(kw_only=True)
@@ -81,6 +106,7 @@ class ProbesConfig:
     """Training rows to measure on, always the same."""
 
     def __post_init__(self) -> None:
+        checked("probes.", self, MOST)
         if self.every_n_steps < 0:
             raise ExperimentError(f"probes.every_n_steps is {self.every_n_steps}; it cannot be negative (0 is off)")
         if self.rows < 1:
@@ -106,6 +132,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         task_named(self.task)
+        checked("", self, MOST)
+        if self.threads < 1:
+            raise ExperimentError(f"threads is {self.threads}; it must be at least 1")
+        if self.seed < 0:
+            raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"

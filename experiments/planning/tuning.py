@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from statistics import fmean
 from typing import Any
 
@@ -17,6 +18,8 @@ from experiments.runs.record import Record
 from experiments.tasks import task_named
 from lightning_modules.schemes.variants import VARIANTS
 
+MOST_TRIALS = 10_000
+"""Most trials of a condition."""
 FIRST_TUNING_SEED = 1000
 """Tuning has seeds of its own, so that no final run was looked at while choosing."""
 
@@ -60,6 +63,12 @@ class Tuning:
             spaces={variant: checked_space(spaces, variant) for variant in spaces},
             widen=whole_number("tuning.widen", content.get("widen", 0), least=0),
         )
+        for name, space in tuning.spaces.items():
+            combinations = prod(len(values) for values in space.values())
+            if combinations > MOST_TRIALS:
+                raise ExperimentError(
+                    f"tuning.spaces.{name} has {combinations:,} trials; at most {MOST_TRIALS:,} are made"
+                )
         budget = len(tuning.trials_of("default"))
         for name in spaces:
             if len(tuning.trials_of(name)) != budget:

@@ -12,6 +12,8 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_o
 from experiments.runs.errors import RecordError
 
 T = TypeVar("T")
+DEEPEST, WIDEST_INTEGER = 50, 64
+"""Levels of nesting, and bits of a whole number, that a record may have."""
 
 
 def canonical_json(value: Any) -> str:
@@ -56,6 +58,10 @@ def parse_json(text: str) -> Any:
         raise RecordError(f"it is not complete JSON ({error.msg} at line {error.lineno})") from None
     except RecursionError:
         raise RecordError("its values are nested too deeply") from None
+    except RecordError:
+        raise
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise RecordError("it holds a number of thousands of digits") from None
     place = _first_non_finite(value)
     if place is not None:
         raise RecordError(f"{place} is not a finite number")
@@ -128,14 +134,23 @@ def _refuse_constant(name: str) -> NoReturn:
     raise RecordError(f"it holds {name}, which is not a finite number")
 
 
-def _first_non_finite(value: Any, place: str = "") -> str | None:
-    """The place of the first number that is not finite; ``None`` if all are finite."""
+def _first_non_finite(value: Any, place: str = "", depth: int = 0) -> str | None:
+    """The place of the first number that is not finite, or too large to count anything; ``None`` if all are finite.
+
+    Raises:
+        RecordError: the values are nested more than ``DEEPEST`` deep.
+    """
     if isinstance(value, float):
         return None if math.isfinite(value) else place
+    if isinstance(value, int):
+        return None if value.bit_length() <= WIDEST_INTEGER else place
+    if depth > DEEPEST:
+        raise RecordError("its values are nested too deeply")
     if isinstance(value, Mapping):
         items = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
     elif isinstance(value, list | tuple):
         items = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
     else:
         return None
-    return next((found for name, item in items if (found := _first_non_finite(item, name)) is not None), None)
+    found = (_first_non_finite(item, name, depth + 1) for name, item in items)
+    return next((spoilt for spoilt in found if spoilt is not None), None)

@@ -16,6 +16,8 @@ PREDICTIONS_FILE = "predictions.parquet"
 BEST, LAST = "best.ckpt", "last.ckpt"
 NAMED = (PREDICTIONS_FILE, BEST, LAST)
 """Files whose SHA-256 a record names."""
+LARGEST_RECORD = 100_000_000
+"""Bytes of the largest record that is read; those of long curves have a hundred thousand."""
 WRITTEN = re.compile(
     r"run\.json|config\.yaml|hparams\.yaml|failure\.txt|metrics(\.earlier)?\.csv|predictions\.parquet|timing\.csv"
     r"|(best|last)(-v\d+)?\.ckpt|events\.out\.tfevents\.[\w.-]+|\.[\w.-]+\.partial"
@@ -64,6 +66,8 @@ def read_record(folder: Path) -> Record:
     """
     path = folder / RECORD_FILE
     try:
+        if path.stat().st_size > LARGEST_RECORD:
+            raise RecordError(f"{path} is damaged: it is larger than {LARGEST_RECORD:,} bytes")
         text = path.read_bytes().decode()
     except UnicodeDecodeError:
         raise RecordError(f"{path} is damaged: it is not UTF-8 text") from None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 RECORDS_FILE = "records.jsonl.gz"
+LARGEST_RECORDS = 500_000_000
+"""Bytes of all records of a table, decompressed; the largest committed file has five million."""
 
 
 @dataclass
@@ -145,10 +147,13 @@ def read_committed(folder: Path) -> list[Record]:
     if not path.exists():
         return []
     try:
-        content = path.read_bytes()
-        if not content:
+        if not path.stat().st_size:
             raise EOFError("it is empty")  # gzip would take it for no records
-        lines = gzip.decompress(content).decode().split("\n")[:-1]  # texts may hold other line separators
+        with gzip.open(path) as file:
+            text = file.read(LARGEST_RECORDS + 1)
+        if len(text) > LARGEST_RECORDS:
+            raise EOFError(f"it holds more than {LARGEST_RECORDS:,} bytes")
+        lines = text.decode().split("\n")[:-1]  # texts may hold other line separators
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged ({error}); {REMEDY}") from None
     return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]
