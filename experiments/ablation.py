@@ -49,12 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
-                keep_committed, everything = parsed.get("keep_committed", False), parsed.get("all", False)
-                run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
+                keep_committed = parsed.get("keep_committed", False)
+                run(grid, results, chosen_engine(parsed), keep_committed, console, **wanted(parsed))
             case "status":
                 status(grid, results, console)
             case "report":
-                report(grid, results, console, everything=parsed.get("all", False))
+                report(grid, results, console, **wanted(parsed))
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -78,10 +78,21 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"
     )
+    parser.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="let `report` and `run` also write a copy of each table, NAME.spreadsheet.csv, that a spreadsheet opens "
+        "without running names as formulas",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
+
+
+def wanted(parsed: Namespace) -> dict[str, bool]:
+    """Return what a report is to write beside its usual files."""
+    return {"everything": parsed.get("all", False), "spreadsheets": parsed.get("spreadsheet", False)}
 
 
 def load_grid(parsed: Namespace, console: Console) -> Grid:
@@ -109,10 +120,8 @@ def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     print_plan(grid, results, workers, console)
 
 
-def run(
-    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, everything: bool = False
-) -> None:
-    """Make the missing runs, then report; ``everything`` as for :func:`report`."""
+def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, **reported: bool) -> None:
+    """Make the missing runs, then report; ``reported`` as for :func:`report`."""
     from experiments.making.grid_runner import run_grid
 
     require_writable(results)
@@ -122,7 +131,7 @@ def run(
     logs = runs_folder(results, grid.name, grid.corpus)
     console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
     try:
-        report(grid, results, console, everything=everything)
+        report(grid, results, console, **reported)
     except ExperimentError as error:
         if not failed:
             raise
@@ -171,10 +180,12 @@ def status(grid: Grid, results: Path, console: Console) -> None:
     print_status(grid, results, console)
 
 
-def report(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
 
-    With ``everything`` figures and further formats are written too.
+    With ``everything`` figures and further formats are written too, with ``spreadsheets`` copies for spreadsheets.
 
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
@@ -184,7 +195,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
-        report_grid(grid, results, console, everything=everything)
+        report_grid(grid, results, console, everything=everything, spreadsheets=spreadsheets)
 
 
 def publish(grid: Grid, results: Path, console: Console) -> None:

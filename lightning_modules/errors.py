@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -33,7 +34,7 @@ def reject_unknown(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 LARGEST = 1_000_000_000
-"""The largest number that a setting may have, where nothing smaller is stated."""
+"""The largest whole number that a setting may have, where nothing smaller is stated."""
 
 
 def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
@@ -45,7 +46,7 @@ def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
     Args:
         prefix: what comes before a field's name in messages, such as ``model.``.
         config: a dataclass.
-        most: the largest absolute value by field; ``LARGEST`` for others.
+        most: the largest absolute value by field; ``LARGEST`` for other whole numbers.
 
     Raises:
         ConfigurationError: naming the field.
@@ -58,11 +59,12 @@ def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
         if isinstance(value, bool) or not isinstance(value, wanted):
             what = "a whole number" if kind is int else "a number"
             raise ConfigurationError(f"{prefix}{name} is {shortened(repr(value))}; it must be {what}")
-        limit = most.get(name, LARGEST)
-        if not abs(value) <= limit:  # true of NaN as well
-            raise ConfigurationError(f"{prefix}{name} is {spelled(value)}; it must be finite and at most {limit:,}")
+        limit: Any = most.get(name, LARGEST if kind is int else sys.float_info.max)
+        number = value.item() if hasattr(value, "item") else value
+        if not abs(number) <= limit:  # true of NaN as well
+            raise ConfigurationError(f"{prefix}{name} is {spelled(value)}; it must be finite and at most {limit:,.15g}")
         if type(value) not in (int, float):
-            object.__setattr__(config, name, kind(value))  # which a frozen one allows too
+            object.__setattr__(config, name, kind(number))  # which a frozen one allows too
 
 
 @cache

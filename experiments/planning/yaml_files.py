@@ -11,6 +11,7 @@ import yaml
 
 from data_modules.errors import shortened, spelled
 from experiments.errors import ExperimentError
+from experiments.runs.files import write_atomically
 
 
 class NumberLoader(yaml.SafeLoader):
@@ -49,7 +50,7 @@ def refuse_bombs(text: str) -> None:
     counts = [0]  # values within each open list or mapping
     names: list[str | None] = []
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.CollectionStartEvent):
             counts.append(1)
             names.append(event.anchor)
@@ -101,8 +102,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
-    """Write a mapping as YAML, in its own order."""
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Write a mapping as YAML, in its own order; a link in its place is replaced and not followed.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
 
 
 def mapping_of(content: Mapping[str, Any], key: str, where: str = "") -> dict[str, Any]:

@@ -19,8 +19,12 @@ LARGEST = 2 * 2**20
 """Bytes of the largest file that is published: version control keeps every version for ever."""
 
 
-def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report_grid(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
+
+    ``everything`` and ``spreadsheets`` are those of :func:`write_report`.
 
     Raises:
         ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
@@ -40,7 +44,7 @@ def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool
             "`run` makes what is missing"
         )
     description = describe(grid)
-    written = write_report(evidence, own, description, everything=everything)
+    written = write_report(evidence, own, description, everything=everything, spreadsheets=spreadsheets)
     print_result(evidence, description, written, console)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from experiments.escaping import for_spreadsheet
 from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
@@ -23,12 +24,14 @@ def write_report(
     description: Description,
     *,
     everything: bool = False,
+    spreadsheets: bool = False,
     figures: Collection[str] = (),
 ) -> list[Path]:
     """Rewrite a results folder and return what was written, ``report.md`` first.
 
     Without ``everything`` these are the evidence, the tables as CSV and ``report.md``; with it also every figure, which
     ``report.md`` then shows, and the tables as Markdown and LaTeX. ``figures`` names those to draw for other pages.
+    With ``spreadsheets`` each table has a copy, ``<table>.spreadsheet.csv``, in which no cell is run as a formula.
 
     Every file is replaced atomically and what is left over from an earlier report is removed last, so that committed
     evidence is never lost half-way.
@@ -49,7 +52,7 @@ def write_report(
     tables = [table for table in tables if len(table.frame)]
     written = evidence.save(folder)
     for table in tables:
-        written += _write_table(folder, table, everything)
+        written += _write_table(folder, table, everything, spreadsheets)
     pictures: dict[str, Picture] = {}
     if everything or figures:
         from experiments.reporting.figures import draw_pictures
@@ -67,8 +70,10 @@ def write_report(
     return written
 
 
-def _write_table(folder: Path, table: ReportTable, everything: bool) -> list[Path]:
+def _write_table(folder: Path, table: ReportTable, everything: bool, spreadsheets: bool) -> list[Path]:
     contents = {f"{table.name}.csv": to_csv(table.data)}
+    if spreadsheets:
+        contents[f"{table.name}.spreadsheet.csv"] = to_csv(table.data, for_spreadsheet)
     if everything:
         contents[f"{table.name}.md"] = f"{table.caption}\n\n{to_markdown(table.reading)}"
         contents[f"{table.name}.tex"] = to_latex(table.reading, table.name, table.caption)

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.errors import ExperimentError
 from experiments.planning.runs import Run
 from experiments.runs.errors import RecordError
-from experiments.runs.files import read_record, write_record
+from experiments.runs.files import read_record, write_atomically, write_record
 from experiments.runs.locks import Busy, locked
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record
@@ -38,7 +38,7 @@ def write_failure(run: Run, results: Path, reason: str, details: str = "") -> No
     with suppress(RecordError, OSError, ExperimentError, Busy), locked(folder):
         if is_finished(run, folder):
             return
-        (folder / FAILURE_FILE).write_text(details or reason, encoding="utf-8")
+        write_atomically(folder / FAILURE_FILE, (details or reason).encode(errors="replace"))
         write_record(folder, record)
 
 
