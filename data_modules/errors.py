@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 
 class DataError(ValueError):
@@ -47,7 +47,7 @@ def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
     Raises:
         DataError: naming the field.
     """
-    for name, (kind, optional) in _numeric_fields(type(config)).items():
+    for name, (kind, optional) in _numeric_fields(cast(Hashable, type(config))).items():
         value = getattr(config, name)
         if value is None and optional:
             continue
@@ -64,7 +64,7 @@ def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
 
 
 @cache
-def _numeric_fields(config: type) -> dict[str, tuple[type, bool]]:
+def _numeric_fields(config: Hashable) -> dict[str, tuple[type, bool]]:
     """Return the fields that hold one number: whether it is whole, and whether it may be missing."""
     found: dict[str, tuple[type, bool]] = {}
     for name, hint in get_type_hints(config).items():

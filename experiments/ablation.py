@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
                 keep_committed = parsed.get("keep_committed", False)
+                price(grid, results, chosen_workers(parsed), console)
                 run(grid, results, chosen_engine(parsed), keep_committed, console, **wanted(parsed))
             case "status":
                 status(grid, results, console)
@@ -67,6 +69,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("verb", choices=VERBS, help="what to do")
     parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
+    parser.add_argument(
+        "--cells", type=dict[str, Any], help="only these swept values, such as '{model.layers: 6}', a part of the grid"
+    )
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
     add_engine_options(parser)
     parser.add_argument(
@@ -101,7 +106,7 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
     Raises:
         ExperimentError: the precision is both given and to be measured.
     """
-    overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"))
+    overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"), parsed.get("cells"))
     if "precision" in parsed:
         from experiments.runs.precision import choose_precision
 
@@ -118,6 +123,13 @@ def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     from experiments.making.overview import print_plan
 
     print_plan(grid, results, workers, console)
+
+
+def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
+    """Print what the missing runs take."""
+    from experiments.making.overview import print_price
+
+    print_price(grid, results, workers, console)
 
 
 def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, **reported: bool) -> None:

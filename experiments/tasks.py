@@ -83,6 +83,9 @@ class TaskSpec:
     callbacks: tuple[Any, ...] = ()
     """Callbacks that only this task has, such as a picture of its errors; classes, likewise."""
 
+    useful_within: float = 0.05
+    """How near a tuning trial must come to the best one, in the primary metric, to count as useful."""
+
     contradiction: Callable[[Values, Mapping[str, Any]], str | None] = lambda metrics, details: None
     """Says what scores and their details disagree about; None if they agree."""
 

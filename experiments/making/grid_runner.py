@@ -48,8 +48,10 @@ def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, kee
 
     failed = []
     tried: set[str] = set()
-    for _ in range(1 + (grid.tuning.widen if grid.tuning else 0)):  # a further trial follows from the one before it
+    while True:  # a further trial follows from those before it
         known = [run for run in tune_runs(grid, finished.records()) if not run.pending and run.name not in tried]
+        if not known:
+            break
         tried |= {run.name for run in known}
         failed += make(known, "trial")
     finals = final_runs(grid, finished.records())

@@ -60,6 +60,8 @@ def build_conditions(
             raise ExperimentError(f"condition {name!r} is there twice; give each a name of its own")
     threads = whole_number("threads", content.get("threads", 1))
     cells = sweep_cells(mapping_of(content, "sweep"), dict(flatten(overrides)))
+    if tuning and tuning.carry:
+        reject_unknown("tuning.carry: swept setting", tuning.carry, cells[0])
     built: list[Condition] = []
     for entry in entries:
         own = {section: mapping_of(entry, section) for section in SECTIONS}

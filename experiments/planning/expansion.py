@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
-from data_modules.errors import DataError
-from experiments.errors import ExperimentError
 from experiments.planning.conditions import Condition
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
-from experiments.planning.tuning import choose
-from experiments.planning.widening import next_trial
+from experiments.planning.search import search, stage_config
+from experiments.planning.tuning import FIRST_TUNING_SEED
 from experiments.runs.record import Record
-from lightning_modules.errors import ConfigurationError
 
 
 def tune_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     """Return every tuning trial; none of them may read the test split.
 
-    If the grid widens what it lists, the values of further trials follow from ``records``. A trial whose forerunners
-    are not all recorded yet is ``pending``.
+    Later trials follow from ``records`` (:mod:`experiments.planning.search`). Those whose forerunners are not all
+    recorded yet are ``pending``: as many as there may be at most.
     """
-    if grid.tuning is None:
-        return []
     made = [record for record in records if record.stage == "tune"]
-    known = [(condition, search(grid, condition, made)[0]) for condition in grid.conditions if condition.trials]
-    runs = []
-    for seed in grid.tuning.seeds:
-        for condition, trials in known:
-            for trial in trials:
-                config = condition.config.with_values(trial)
-                runs.append(build_run(grid, condition, "tune", seed, config, tuned=trial))
-            for number in range(len(trials), len(condition.trials) + grid.tuning.widen):
-                place = {"further_trial": 1 + number - len(condition.trials)}
-                config = condition.config.with_values(condition.trials[0])
-                runs.append(build_run(grid, condition, "tune", seed, config, tuned=place, pending=True))
+    tuned = [condition for condition in grid.conditions if condition.trials]
+    searches = [(condition, search(grid, condition, made)) for condition in tuned]
+    seeds = sorted({seed for _, found in searches for _, seed in found.planned})
+    runs = [
+        build_run(grid, condition, "tune", seed, condition.config.with_values(trial), tuned=trial)
+        for seed in seeds
+        for condition, found in searches
+        for trial, its_seed in found.planned
+        if its_seed == seed
+    ]
+    for condition, found in searches:
+        config = condition.config.with_values(condition.trials[0])
+        for number in range(found.later):
+            place = {"further_trial": 1 + number}
+            runs.append(build_run(grid, condition, "tune", FIRST_TUNING_SEED, config, tuned=place, pending=True))
     return runs
 
 
@@ -61,45 +59,7 @@ def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
 
 def chosen_values(grid: Grid, condition: Condition, trials: Sequence[Record]) -> dict[str, Any] | None:
     """What tuning chose for a condition: nothing if it is not tuned, None if trials are missing."""
-    if not condition.trials or grid.tuning is None:
-        return {}
-    return search(grid, condition, trials)[1]
-
-
-def search(
-    grid: Grid, condition: Condition, records: Sequence[Record]
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Return the trials of a tuned condition as far as they are known, and what all of them chose.
-
-    Args:
-        grid: with tuning.
-        condition: one of its conditions, with trials.
-        records: tuning runs. While one of a known trial is missing, nothing is chosen and no further trial known.
-    """
-    assert grid.tuning is not None, "the condition has trials"
-    trials, seeds = list(condition.trials), grid.tuning.seeds
-    best = choose(trials, records_of(condition, trials, records), seeds)
-    for _ in range(grid.tuning.widen):
-        if best is None:
-            break
-        trials.append(next_trial(trials, best, lambda trial: is_valid(condition.config, trial)))
-        best = choose(trials, records_of(condition, trials, records), seeds)
-    return trials, best
-
-
-def records_of(condition: Condition, trials: Sequence[dict[str, Any]], records: Sequence[Record]) -> list[Record]:
-    """Return the records of a condition's trials, known by their configuration."""
-    hashes = {stage_config(condition.config.with_values(trial), "tune").hash() for trial in trials}
-    return [record for record in records if record.condition == condition.name and record.config_hash in hashes]
-
-
-def is_valid(config: RunConfig, trial: dict[str, Any]) -> bool:
-    """Tell whether a configuration takes a trial's values."""
-    try:
-        config.with_values(trial)
-    except (ConfigurationError, DataError, ExperimentError):
-        return False
-    return True
+    return search(grid, condition, trials).choice if condition.trials else {}
 
 
 def build_run(
@@ -125,8 +85,3 @@ def build_run(
         pending=pending,
         baseline=condition.baseline,
     )
-
-
-def stage_config(config: RunConfig, stage: Any) -> RunConfig:
-    """Return the configuration with the stage that says whether the test split may be read."""
-    return replace(config, data=replace(config.data, stage=stage))

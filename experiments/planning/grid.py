@@ -5,9 +5,9 @@ of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpu
 ``seeds``, ``conditions`` and a ``sweep`` of its own. Later layers win: base, corpus, condition, command line.
 
 What is swept or tuned has no other value. A condition that sets it is refused. The command line may replace a sweep and
-cannot set what is tuned. ``tuning.widen: N`` gives every tuned condition N trials more than the listed ones, beyond a
-choice at the edge (:mod:`experiments.planning.widening`); the default is 0. A condition with ``sweep: false`` or
-``tune: false`` stays out of it: a bag of embeddings has no depth, so it is one row and one line in a figure.
+cannot set what is tuned. :mod:`experiments.planning.search` says how trials follow from each other. A condition with
+``sweep: false`` or ``tune: false`` stays out of it: a bag of embeddings has no depth, so it is one row of a table and
+one line in a figure.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Grid:
     @property
     def is_widened(self) -> bool:
         """Whether every tuned condition gets more trials than the listed ones."""
-        return self.tuning is not None and self.tuning.widen > 0
+        return self.tuning is not None and self.tuning.widen > 0 and not self.tuning.pilot
 
     @classmethod
     def load(
@@ -87,6 +87,7 @@ class Grid:
         overrides: Mapping[str, Any] | None = None,
         seeds: int | None = None,
         only: Sequence[str] | None = None,
+        cells: Mapping[str, Any] | None = None,
     ) -> Grid:
         """Read a named grid or a grid file and apply ``overrides`` (nested values of the sections).
 
@@ -95,6 +96,7 @@ class Grid:
             overrides: values that win over the file's.
             seeds: number of seeds of the final runs, instead of the file's.
             only: names of the conditions to keep; all by default.
+            cells: swept values to keep, by dotted name; all by default. A condition without such a sweep is kept.
 
         Raises:
             ExperimentError, ConfigurationError, DataError: naming what is wrong and the nearest valid choice.
@@ -118,7 +120,7 @@ class Grid:
         for wanted in only or ():
             if wanted not in there:
                 raise ExperimentError(f"{path.name} has no condition {wanted!r}; it has {', '.join(there)}")
-        kept = tuple(condition for condition in built if not only or condition.name in only)
+        kept = kept_cells([condition for condition in built if not only or condition.name in only], cells or {})
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
         final_seeds = whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds)
         tuning_seeds = len(tuning.seeds) if tuning else 0
@@ -138,6 +140,25 @@ class Grid:
             seeds=tuple(range(final_seeds)),
             tuning=tuning,
         )
+
+
+def kept_cells(conditions: Sequence[Condition], cells: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """Return the conditions whose swept values are those of ``cells``, so that a long grid can be made in parts.
+
+    Raises:
+        ExperimentError: nothing sweeps such a setting, or not with that value.
+    """
+    for name, value in cells.items():
+        swept = [condition.swept[name] for condition in conditions if name in condition.swept]
+        reject_unknown("--cells: swept setting", name, {each for one in conditions for each in one.swept})
+        if value not in swept:
+            tried = ", ".join(dict.fromkeys(map(spell, swept)))
+            raise ExperimentError(f"--cells: {name} is {spell(value)}, and the grid sweeps {tried}")
+    return tuple(
+        condition
+        for condition in conditions
+        if all(condition.swept.get(name, value) == value for name, value in cells.items())
+    )
 
 
 def grid_path(name: str) -> Path:

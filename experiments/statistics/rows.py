@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,25 +17,66 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
 RESAMPLES = 4_999
-Metric = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Turns confusion matrices (…, K, K), rows true and columns predicted classes, into scores (…)."""
+Metric = Callable[[NDArray[Any]], NDArray[np.float64]]
+"""Turns counts by class (…, 3, K) into scores (…). The three are right rows, true rows and predicted rows; every score
+of a confusion matrix that a report shows is a function of them."""
 
 
-def accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of right rows of confusion matrices (…, K, K)."""
-    total = confusion.sum(axis=(-2, -1))
-    return np.trace(confusion, axis1=-2, axis2=-1) / np.maximum(total, 1)
+def accuracy(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of right rows, from counts by class (…, 3, K)."""
+    hits, actual, _ = _parts(counts)
+    return hits.sum(axis=-1) / np.maximum(actual.sum(axis=-1), 1)
 
 
-def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Macro F1 of confusion matrices (…, K, K): the mean over classes of ``2·TP / (n + predicted)``.
+def macro_precision(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over classes of ``TP / predicted`` from counts (…, 3, K); 0 for a class that is never predicted."""
+    hits, _, predicted = _parts(counts)
+    return _over_classes(hits / np.maximum(predicted, 1), counts)
 
-    A class without a label and without a prediction is left out of the mean, as scikit-learn does.
+
+def macro_recall(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over classes of ``TP / n`` from counts (…, 3, K); 0 for a class that never occurs and is predicted."""
+    hits, actual, _ = _parts(counts)
+    return _over_classes(hits / np.maximum(actual, 1), counts)
+
+
+def macro_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over classes of ``2·TP / (n + predicted)``, from counts (…, 3, K)."""
+    hits, actual, predicted = _parts(counts)
+    return _over_classes(2 * hits / np.maximum(actual + predicted, 1), counts)
+
+
+def matthews(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 where it is not defined.
+
+    With c right rows of s, ``(c·s − Σ n·p) / √((s² − Σ p²)(s² − Σ n²))`` over classes with n true and p predicted rows.
     """
-    both = confusion.sum(axis=-1) + confusion.sum(axis=-2)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    f1 = 2 * hits / np.maximum(both, 1)
-    return f1.sum(axis=-1) / np.maximum((both > 0).sum(axis=-1), 1)
+    hits, actual, predicted = (part.astype(float) for part in _parts(counts))
+    right, rows = hits.sum(axis=-1), actual.sum(axis=-1)
+    spread = (rows**2 - (predicted**2).sum(axis=-1)) * (rows**2 - (actual**2).sum(axis=-1))
+    covariance = right * rows - (actual * predicted).sum(axis=-1)
+    return np.where(spread > 0, covariance / np.sqrt(np.where(spread > 0, spread, 1)), 0.0)
+
+
+def _parts(counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    return counts[..., 0, :], counts[..., 1, :], counts[..., 2, :]
+
+
+def _over_classes(values: NDArray[np.float64], counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean over classes that occur; one without a label and without a prediction is left out, as scikit-learn does."""
+    _, actual, predicted = _parts(counts)
+    occurs = actual + predicted > 0
+    return (values * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "macro_precision": macro_precision,
+    "macro_recall": macro_recall,
+    "macro_f1": macro_f1,
+    "matthews": matthews,
+}
+"""Scores of a classification by the name that records give them."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +101,21 @@ class Answers:
         if len(lengths) != 1:
             raise ValueError(f"labels, answers and groups must have one length, not {sorted(lengths)}")
 
-    def confusions(self) -> NDArray[np.int64]:
-        """A confusion matrix per group and model, (G, 2, K, K); without groups, each row is one."""
+    def class_counts(self) -> NDArray[np.int64]:
+        """Right, true and predicted rows by group, model and class, (G, 2, 3, K); without groups, each row is one."""
         groups = np.arange(len(self.labels)) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
         classes = int(max(part.max() for part in (self.labels, self.first, self.second))) + 1
-        counts = np.zeros((int(groups.max()) + 1, 2, classes, classes), dtype=np.int64)
+        counts = np.zeros((int(groups.max()) + 1, 2, 3, classes), dtype=np.int64)
         for index, predicted in enumerate((self.first, self.second)):
-            np.add.at(counts[:, index], (groups, self.labels, predicted), 1)
+            right = predicted == self.labels
+            np.add.at(counts[:, index, 0], (groups[right], predicted[right]), 1)
+            np.add.at(counts[:, index, 1], (groups, self.labels), 1)
+            np.add.at(counts[:, index, 2], (groups, predicted), 1)
         return counts
 
 
 def difference(counts: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
-    """First minus second of a metric, from summed confusion matrices (…, 2, K, K)."""
+    """First minus second of a metric, from summed counts by class (…, 2, 3, K)."""
     scores = metric(counts)
     return scores[..., 0] - scores[..., 1]
 
@@ -88,7 +133,7 @@ def bootstrap_interval(
     As many groups as there are get drawn with replacement; without groups, each row is one. Both models are scored on
     all rows of what was drawn.
     """
-    counts = answers.confusions()
+    counts = answers.class_counts()
     units = len(counts)
     flat = counts.reshape(units, -1)
     drawn = [
@@ -107,7 +152,7 @@ def permutation_p_value(
     If the models were equally good, swapping their answers in a group would change nothing but chance. Without groups,
     each row is one. ``p = (1 + #{|d*| ≥ |d|}) / (1 + resamples)`` (Phipson & Smyth 2010), which is never zero.
     """
-    counts = answers.confusions()
+    counts = answers.class_counts()
     total, half = counts.sum(axis=0), counts[:, 0] - counts[:, 1]
     observed = abs(float(difference(total, metric)))
     flat = half.reshape(len(half), -1)

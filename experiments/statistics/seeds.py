@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +46,29 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     return Spread(count, mean, sd, mean - margin, mean + margin)
 
 
-def t_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
+def require_finite(values: Iterable[float]) -> None:
+    """Raise :class:`ValueError` where a value is not a finite number.
+
+    A run without a score has none (None, or it is left out). NaN or infinity in its place would spoil every interval
+    and test without a word.
+    """
+    broken = [value for value in values if not math.isfinite(value)]
+    if broken:
+        raise ValueError(f"statistics need finite numbers, not {broken[0]}; leave out runs without a score")
+
+
+def t_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:
     """Quantile of Student's t with ``(1 − confidence)/2`` above it."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + confidence) / 2))
+
+
+def two_sided(mean: float, se: float, degrees_of_freedom: float) -> float | None:
+    """Two-sided p-value of a t-test that a mean is 0; None where its standard error is 0, since nothing varies."""
+    from scipy.special import stdtr
+
+    return None if se == 0 else float(2 * stdtr(degrees_of_freedom, -abs(mean) / se))
 
 
 @dataclass(frozen=True)

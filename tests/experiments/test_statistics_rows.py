@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_score, recall_score
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from experiments.statistics.rows import (
@@ -16,6 +16,9 @@ from experiments.statistics.rows import (
     difference,
     equally_often_right,
     macro_f1,
+    macro_precision,
+    macro_recall,
+    matthews,
     mcnemar,
     permutation_p_value,
 )
@@ -35,18 +38,31 @@ def answers(rows: int = 300, skill: tuple[float, float] = (0.8, 0.7), seed: int 
 
 
 @pytest.mark.parametrize("size", [1, 6])
-def test_metrics_from_confusion_matrices_are_scikit_learns(size: int) -> None:
+def test_metrics_from_counts_by_class_are_scikit_learns(size: int) -> None:
     given = answers(size=size)
-    total = given.confusions().sum(axis=0)
-    for predicted, confusion in zip((given.first, given.second), total, strict=True):
-        assert accuracy(confusion) == pytest.approx(accuracy_score(given.labels, predicted))
-        assert macro_f1(confusion) == pytest.approx(f1_score(given.labels, predicted, average="macro"))
+    total = given.class_counts().sum(axis=0)
+    for predicted, counts in zip((given.first, given.second), total, strict=True):
+        macro = {"y_true": given.labels, "y_pred": predicted, "average": "macro"}
+        assert accuracy(counts) == pytest.approx(accuracy_score(given.labels, predicted))
+        assert macro_f1(counts) == pytest.approx(f1_score(**macro))
+        assert macro_precision(counts) == pytest.approx(precision_score(**macro))
+        assert macro_recall(counts) == pytest.approx(recall_score(**macro))
+        assert matthews(counts) == pytest.approx(matthews_corrcoef(given.labels, predicted))
+
+
+def test_metrics_of_a_model_with_one_answer_are_scikit_learns() -> None:
+    labels, predicted = np.array([0, 0, 1, 2, 2]), np.ones(5, dtype=int)
+    counts = Answers(labels, predicted, labels).class_counts().sum(axis=0)[0]
+    macro = {"y_true": labels, "y_pred": predicted, "average": "macro", "zero_division": 0}
+    assert macro_precision(counts) == pytest.approx(precision_score(**macro))
+    assert macro_recall(counts) == pytest.approx(recall_score(**macro))
+    assert matthews(counts) == matthews_corrcoef(labels, predicted) == 0
 
 
 def test_a_class_that_never_occurs_is_left_out_of_macro_f1() -> None:
     labels = np.array([0, 0, 2, 2])
     predicted = np.array([0, 2, 2, 2])
-    total = Answers(labels, predicted, labels).confusions().sum(axis=0)
+    total = Answers(labels, predicted, labels).class_counts().sum(axis=0)
     assert macro_f1(total[0]) == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 
@@ -83,7 +99,7 @@ def test_a_given_generator_gives_the_same_numbers_again() -> None:
     for metric in (accuracy, macro_f1):
         first, second = (permutation_p_value(given, metric, np.random.default_rng(7), resamples=200) for _ in range(2))
         assert first == second
-    assert difference(given.confusions().sum(axis=0), accuracy) == pytest.approx(
+    assert difference(given.class_counts().sum(axis=0), accuracy) == pytest.approx(
         np.mean(given.first == given.labels) - np.mean(given.second == given.labels)
     )
 

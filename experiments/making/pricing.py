@@ -1,0 +1,139 @@
+"""What runs cost: a training step is measured on this machine, then multiplied by what a run takes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+
+from experiments.planning.run_config import RunConfig, steps_of
+from experiments.planning.runs import Run
+from experiments.runs.precision import device_of, threads
+from experiments.tasks import task_named
+from lightning_modules.network.counting import Counts, count
+
+START_SECONDS = 3.0
+"""What a run costs apart from arithmetic: start, checkpoints, files."""
+BASELINE_SECONDS = 15.0
+EVALUATION = 1 / 3
+"""Arithmetic of an evaluated token, as a share of that of a trained one: no backward pass."""
+LOOP = 1.1
+"""Seconds of a step in a run over those of a bare step: the trainer's loop, curves, gradient norms."""
+LOG_BYTES = 400_000
+"""Curves, predictions and record of a run."""
+LEAST_SECONDS, LEAST_STEPS, MOST_STEPS = 0.5, 3, 20
+"""How long a step is measured."""
+NOT_ARCHITECTURE: dict[str, Any] = {
+    "seed": 0,
+    "learning_rate": 1e-3,
+    "warmup_fraction": 0.0,
+    "initialisation_gain": 1.0,
+    "embedding_std": None,
+}
+"""Settings that differ between the runs of a grid and leave a network's size as it is."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Size and cost of one run."""
+
+    counts: Counts
+    seconds: float
+    """Of one worker."""
+    bytes: int
+    """Of disk."""
+
+
+class PriceList:
+    """Prices runs. Text, sizes and steps are looked at once for all runs that share them."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, Any] = {}
+        self._speeds: dict[tuple[Any, ...], float] = {}
+        self._counts: dict[tuple[Any, ...], Counts] = {}
+
+    def of(self, run: Run) -> Price:
+        """Return a run's size, counted from the built network, and its cost, from its real tokens."""
+        data = self.text_of(run.config)
+        counts = self.counts(run.config, data.facts)
+        if run.baseline:
+            return Price(counts, BASELINE_SECONDS, LOG_BYTES)
+        steps = steps_of(run.config, data.facts)
+        trained = data.facts.train_tokens * steps / data.facts.steps_per_epoch
+        tokens = trained + EVALUATION * self.evaluated_tokens(run, steps, data)
+        seconds = START_SECONDS + LOOP * counts.flops_per_token * tokens / self.speed(run.config, data)
+        return Price(counts, seconds, LOG_BYTES + 4 * counts.parameters)
+
+    def text_of(self, config: RunConfig) -> Any:
+        """Return the data module of a configuration."""
+        plain = replace(config.data, seed=0, stage="final")
+        key = repr(plain)
+        if key not in self._texts:
+            self._texts[key] = task_named(config.task).load("data").from_config(plain)
+        return self._texts[key]
+
+    def counts(self, config: RunConfig, facts: Any) -> Counts:
+        """Count the network of a configuration without its weights; a deep one takes a second."""
+        model = replace(config.model, **NOT_ARCHITECTURE)
+        key = (config.task, repr(model), facts.vocabulary_size, len(facts.class_names))
+        if key not in self._counts:
+            with torch.device("meta"):
+                module = task_named(config.task).load("module").from_config(model, facts)
+            self._counts[key] = count(module.network, facts.max_length)
+        return self._counts[key]
+
+    def evaluated_tokens(self, run: Run, steps: int, data: Any) -> float:
+        """Return the tokens of a run's validations, and of scoring its best and its last weights."""
+        per_epoch = round(1 / run.config.trainer.val_check_interval)
+        validations = max(1, steps * per_epoch // data.facts.steps_per_epoch)
+        per_row = data.facts.train_tokens / data.facts.train_rows
+        rows = validations * len(data.split("validation")) + min(2000, data.facts.train_rows)
+        if run.stage == "final":
+            rows += 2 * len(data.split("test"))
+        return float(rows * per_row)
+
+    def speed(self, config: RunConfig, data: Any) -> float:
+        """Return arithmetic per second of one worker, from a measured step of a network of this size."""
+        model = config.model
+        size = (model.depth, model.width, model.heads, model.feed_forward_width, config.data.batch_size)
+        key = (*size, config.data.max_length, config.trainer.precision, config.threads, config.task)
+        if key not in self._speeds:
+            tokens, seconds = measured_step(config, data)
+            self._speeds[key] = self.counts(config, data.facts).flops_per_token * tokens / seconds
+        return self._speeds[key]
+
+
+def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
+    """Take training steps on real batches for half a second, after two for warming up.
+
+    Returns:
+        Real tokens and seconds of a step, as means.
+    """
+    from lightning_modules.training.optimization import build_optimizer
+
+    device = device_of(config.trainer.accelerator)
+    with torch.random.fork_rng(), threads(config.threads):
+        module = task_named(config.task).load("module").from_config(config.model, data.facts).to(device).train()
+        optimizer = build_optimizer(config.model, module.network)
+        narrow = config.trainer.precision.endswith("-mixed")
+        batches = list(islice(data.train_dataloader(), MOST_STEPS))
+        tokens, started, steps = 0, 0.0, 0
+        for number, batch in enumerate(islice(cycle(batches), 2 + MOST_STEPS)):
+            if number == 2:
+                started = time.perf_counter()
+            on_device = {name: value.to(device) for name, value in batch.items()}
+            with torch.autocast(device.type, torch.bfloat16, enabled=narrow, cache_enabled=False):
+                outputs = module(on_device)
+            loss = module.loss(outputs.float(), on_device)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            spent = float(loss.detach()) * 0 + time.perf_counter() - started  # reading the loss waits for a GPU
+            if number >= 2:
+                tokens, steps = tokens + module.tokens_in(batch), steps + 1
+                if steps >= LEAST_STEPS and spent > LEAST_SECONDS:
+                    break
+    return tokens / steps, (time.perf_counter() - started) / steps
