@@ -198,6 +198,8 @@ def validated_section(name: str, values: Mapping[str, Any]) -> Any:
     key = repr((name, values))
     if key not in _validated:
         parser = section_parser(name)
+        if isinstance(values.get("precision"), int):  # Lightning's 32 is a name
+            values = {**values, "precision": str(values["precision"])}
         try:
             parsed = parser.parse_object({name: values})
         except ArgumentError as error:

@@ -16,8 +16,11 @@ from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, check_numbers
+from lightning_modules.facts import steps_in_epoch
 
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
+SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
+"""Lightning's older names of precisions, and what Lightning means by them."""
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
 
 MOST = {"max_epochs": 10_000_000, "devices": 100_000, "rows": 1_000_000, "threads": 10_000, "seed": 2**32 - 1}
@@ -72,6 +75,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         checked("trainer.", self, MOST)
+        self.precision = SPELLINGS.get(str(self.precision), self.precision)
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
@@ -229,10 +233,12 @@ def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
     """
     if trainer.get("max_steps") is not None:
         return int(trainer["max_steps"])
-    steps_per_epoch = math.ceil(facts.steps_per_epoch / trainer.get("accumulate_grad_batches", 1))
+    accumulated = trainer.get("accumulate_grad_batches")
     if trainer.get("max_tokens") is not None:
-        return math.ceil(trainer["max_tokens"] * steps_per_epoch / facts.train_tokens)
-    return int(trainer["max_epochs"]) * steps_per_epoch
+        steps = steps_in_epoch(facts.steps_per_epoch, accumulated=accumulated)
+        return math.ceil(trainer["max_tokens"] * steps / facts.train_tokens)
+    steps = steps_in_epoch(facts.steps_per_epoch, trainer.get("limit_train_batches"), accumulated)
+    return int(trainer["max_epochs"]) * steps
 
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:

@@ -26,12 +26,13 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` of any shape to the same shape; half-precision input is promoted to float32 on the CPU."""
+        """Map ``x`` of any shape to the same shape; on the CPU, autocast's half precision is promoted to float32."""
         if not self.training or self.probability == 0:
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.probability)
-        return x * scaled_mask(x.shape, self.probability)
+        dropped = x * scaled_mask(x.shape, self.probability)
+        return dropped if torch.is_autocast_enabled("cpu") else dropped.to(x.dtype)
 
     def extra_repr(self) -> str:
         """Show the probability where the module is printed."""

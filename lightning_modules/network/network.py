@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
@@ -43,7 +44,8 @@ class Network(nn.Module):
         self.logits = logits
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the head's output, logits ``(B, K)`` of a classifier, of ids and mask ``(B, T)`` (True: real)."""
+        """Return the head's output, logits ``(B, K)`` of a classifier, of ids and mask ``(B, T)`` (1: a real token)."""
+        attention_mask = attention_mask.bool()  # others give numbers
         return self.logits(self.head(self.backbone(input_ids, attention_mask), attention_mask))
 
     @property
@@ -106,4 +108,4 @@ def build_network(
         initialise_backbone(backbone, config)
         initialise_linear(network.head, config.initialisation)
         apply_recipes(backbone, network.head)
-    return network
+    return network.to(torch.get_default_dtype())
