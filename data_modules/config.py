@@ -16,6 +16,8 @@ from data_modules.errors import DataError, check_numbers, nearest, reject_unknow
 EMBEDDED_CORPORA = ("docstrings", "listops")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+UNREAD_COMPRESSIONS = (".zst", ".zstd", ".lz4", ".sz", ".lz", ".z", ".7z", ".rar", ".br")
+"""Endings of compressed files that are refused by the name of their compression."""
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc_kr", "koi8_r", "cp1251")
 """Encodings that a message proposes; Python knows more."""
 TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
@@ -271,7 +273,8 @@ class DataConfig:
 
 def without_compression(name: str) -> str:
     """Return a file's name without an ending such as ``.gz``."""
-    ending = next((ending for ending in COMPRESSIONS if name.lower().endswith(ending)), "")
+    endings = (*COMPRESSIONS, *UNREAD_COMPRESSIONS)
+    ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]
 
 

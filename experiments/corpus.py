@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from data_modules.config import DataConfig
 from data_modules.describe import CorpusDescription, describe, flat_counts
 from experiments.errors import readable_errors
+from experiments.escaping import for_terminal
 from experiments.planning.parser import StrictParser
 
 MANY_UNKNOWN = 0.2
@@ -39,11 +39,11 @@ def build_parser() -> ArgumentParser:
 def show(description: CorpusDescription, console: Console) -> None:
     """Print a description as tables."""
     corpus = description.corpus
-    console.print(f"[bold]{escape(corpus.slug)}[/bold]  source {escape(corpus.source)}")
+    console.print(f"[bold]{for_terminal(corpus.slug)}[/bold]  source {for_terminal(corpus.source)}")
     console.print(f"fingerprint {corpus.fingerprint}  split hash {corpus.split_hash}", highlight=False)
     counts = Table("what was done", "count", title="Cleaning, duplicates and splits")
     for name, value in flat_counts(corpus.report):
-        counts.add_row(escape(name), escape(value))
+        counts.add_row(for_terminal(name), for_terminal(value))
     console.print(counts)
     console.print(_classes(description))
     console.print(_lengths(description))
@@ -60,16 +60,16 @@ def show(description: CorpusDescription, console: Console) -> None:
         overlaps.add_row(pair, *(str(found.get(kind, "not asked")) for kind in ("exact", "near", "groups")))
     console.print(overlaps)
     for name, texts in description.examples.items():
-        console.print(f"[bold]{escape(name)}[/bold]")
+        console.print(f"[bold]{for_terminal(name)}[/bold]")
         for text in texts:
-            console.print(f"  - {escape(text)}", highlight=False)
+            console.print(f"  - {for_terminal(text)}", highlight=False)
 
 
 def _classes(description: CorpusDescription) -> Table:
     splits = list(description.classes)
     table = Table("class", *splits, title="Rows")
     for name in description.corpus.class_names:
-        table.add_row(escape(name), *(str(description.classes[split][name]) for split in splits))
+        table.add_row(for_terminal(name), *(str(description.classes[split][name]) for split in splits))
     table.add_row("all", *(str(len(description.corpus.splits[split])) for split in splits), style="bold")
     if description.groups:
         table.add_row("groups", *(str(description.groups.get(split, 0)) for split in splits))

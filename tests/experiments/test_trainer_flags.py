@@ -224,7 +224,7 @@ def test_training_goes_on_with_the_same_settings_only(
     assert "with trainer.max_epochs 2, and this command asks for 3" in said("--trainer.max_epochs", "3")
     assert "data.batch_size 32" in said("--data.batch_size", "16")
     assert "trainer.gradient_clip_val 1.0" in said("--trainer.gradient_clip_val", "0.5")
-    assert "seed_everything 0" in said("--seed_everything", "1")
+    assert "model.seed 0" in said("--seed_everything", "1")
     assert "trainer.accumulate_grad_batches None" in said("--trainer.accumulate_grad_batches", "2")
 
 
