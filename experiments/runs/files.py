@@ -14,8 +14,8 @@ from experiments.runs.record import Record
 RECORD_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 BEST, LAST = "best.ckpt", "last.ckpt"
-NAMED = (PREDICTIONS_FILE, BEST, LAST)
-"""Files whose SHA-256 a record names."""
+NAMED = (PREDICTIONS_FILE, BEST)
+"""Files whose SHA-256 a record names; ``last.ckpt`` is not one of them, since it also holds times."""
 LARGEST_RECORD = 100_000_000
 """Bytes of the largest record that is read; those of long curves have a hundred thousand."""
 WRITTEN = re.compile(

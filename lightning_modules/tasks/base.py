@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NoReturn, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -245,6 +245,12 @@ class TaskModule(LightningModule, ABC):
         """The trainer's ``limit_train_batches``, which a connector sets without declaring it."""
         return cast(Any, self.trainer).limit_train_batches
 
+    def _is_fitting(self) -> bool:
+        try:
+            return self.trainer.state.fn == TrainerFn.FITTING
+        except RuntimeError:  # there is no trainer
+            return False
+
     def _facts(self) -> TaskFacts:
         assert self.facts is not None, "configure_model() builds the network"
         return self.facts
@@ -317,6 +323,14 @@ class TaskModule(LightningModule, ABC):
             self.train(was_training)
         if batch is None:
             raise ValueError("there is nothing to evaluate: the data loader is empty")
+
+    def to_onnx(self, *arguments: Any, **named: Any) -> NoReturn:
+        """Say what to export instead: a task takes batches, and ONNX takes tensors.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("export module.network, which takes input_ids and attention_mask, with torch.onnx")
 
     def configure_gradient_clipping(
         self,
@@ -392,7 +406,7 @@ class TaskModule(LightningModule, ABC):
         """Add the facts, so that the checkpoint can be loaded without data, and the length of the schedule."""
         if self.facts is not None:
             checkpoint["facts"] = self.facts.as_dict()
-        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+        if self._is_fitting():
             checkpoint["schedule_steps"] = self.total_steps
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -406,7 +420,7 @@ class TaskModule(LightningModule, ABC):
         refuse_spoilt(checkpoint)
         if self.facts is None:
             return
-        goes_on = self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        goes_on = self._is_fitting()
         found, saved = self.facts.as_dict(), checkpoint.get("facts") or {}
         for name in found if goes_on else SAME_FACTS:
             before, now = saved.get(name), found[name]

@@ -243,3 +243,8 @@ def test_weights_that_arrive_before_the_network_is_built_are_taken_up_when_it_is
     module.load_state_dict(usual.state_dict(), strict=False)  # as Lightning does after processes that it spawned
     module.build(FACTS)
     assert same(module, usual)
+
+
+def test_the_export_of_a_task_says_what_to_export_instead(usual: TextClassifier, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"export module\.network"):
+        usual.to_onnx(tmp_path / "task.onnx", make_batch(2))
