@@ -89,8 +89,8 @@ class Record:
     chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
     """
     files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
-    """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in records from
-    before it was kept, whose files are unchecked."""
+    """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
+    records from before it was kept, whose files are unchecked."""
     schema: int = SCHEMA
     """Layout that the record was read in, and is written back in."""
 
