@@ -13,8 +13,10 @@ from typing import Literal
 
 from data_modules.errors import DataError, check_numbers, nearest, reject_unknown
 
-EMBEDDED_CORPORA = ("docstrings", "listops")
+EMBEDDED_CORPORA = ("docstrings", "listops", "prose")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+PLAIN_TEXT = "text"
+"""``data.corpus`` of running text in files without columns."""
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 UNREAD_COMPRESSIONS = (".zst", ".zstd", ".lz4", ".sz", ".lz", ".z", ".7z", ".rar", ".br")
 """Endings of compressed files that are refused by the name of their compression."""
@@ -42,12 +44,12 @@ LONGEST_EXPRESSION = 100_000
 """Words of the longest expression that listops may draw."""
 TEXT_SETTINGS = (
     "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
-    "encoding", "configuration", "revision", "docstrings", "listops",
+    "encoding", "configuration", "revision", "docstrings", "listops", "prose",
 )  # fmt: skip
 """Fields that decide which text is read."""
 SPLIT_SETTINGS = (
     "validation_fraction", "test_fraction", "split_seed", "clean", "deduplicate", "near_duplicate_threshold",
-    "minimum_class_rows",
+    "minimum_class_rows", "contiguous",
 )  # fmt: skip
 """Fields that decide, with the text itself, which rows the splits hold."""
 
@@ -87,6 +89,21 @@ class ListOpsOptions:
 
 
 @dataclass(kw_only=True)
+class ProseOptions:
+    """How the embedded corpus ``prose`` is built."""
+
+    mask_names: bool = False
+    """Mask the names of the five packages of ``docstrings``, as that corpus does."""
+
+    mask_identifiers: bool = False
+    """Also mask give-away identifiers such as ``ndarray`` or ``DataFrame``."""
+
+    withhold_docstrings: bool = True
+    """Leave out the files of the validation and test rows of ``docstrings`` and all that nearly repeats such a row, so
+    that a network may be pretrained for that corpus."""
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """Where the text comes from, how it is cleaned, split, tokenised and batched.
 
@@ -95,14 +112,16 @@ class DataConfig:
     """
 
     corpus: str = "docstrings"
-    """``docstrings`` or ``listops`` (embedded), ``csv``/``tsv``/``jsonl``/``parquet`` (with ``train_file``), a local
-    dataset folder, a known short name such as ``ag_news``, or a Hub id such as ``fancyzhx/ag_news``."""
+    """``docstrings``, ``listops`` or ``prose`` (embedded), ``csv``/``tsv``/``jsonl``/``parquet``/``text`` (with
+    ``train_file``), a local dataset folder, a known short name such as ``ag_news``, or a Hub id such as
+    ``fancyzhx/ag_news``."""
 
     stage: Literal["tune", "final"] = "tune"
     """``tune`` never reads the test split; ``final`` scores it once, at the end."""
 
     train_file: str | None = None
-    """File of training rows (corpus ``csv``, ``tsv``, ``jsonl`` or ``parquet``)."""
+    """File of training rows (corpus ``csv``, ``tsv``, ``jsonl`` or ``parquet``), or of running text (corpus ``text``),
+    of which a pattern such as ``books/*.txt`` may name several."""
 
     validation_file: str | None = None
     """File of validation rows; without it they are cut from the training rows."""
@@ -140,6 +159,10 @@ class DataConfig:
     test_fraction: float = 0.1
     """Share cut from the training rows where the corpus has no test split."""
 
+    contiguous: bool = field(default=False, metadata={"since": 2})
+    """Cut a split that is missing from the end of the training rows, in their order, instead of at random: for running
+    text. One or two files of the corpus ``text`` are always cut so."""
+
     split_seed: int = 0
     """Seed of cuts and subsets; independent of the model's seed."""
 
@@ -175,6 +198,15 @@ class DataConfig:
     max_length: int = 128
     """Tokens kept of a text; longer ones are truncated at the end."""
 
+    documents_apart: bool = field(default=False, metadata={"since": 2})
+    """Language models: let a token see its own document alone, though several share a window."""
+
+    mask_share: float = field(default=0.15, metadata={"since": 2})
+    """Masked language models: share of the tokens that are to be predicted (arXiv:1810.04805, section 3.1)."""
+
+    next_sentence: bool = field(default=False, metadata={"since": 2})
+    """Masked language models: also predict whether a window's second half follows its first in the text."""
+
     batch_size: int = 64
     """Rows in a training batch; several devices share them."""
 
@@ -198,6 +230,9 @@ class DataConfig:
 
     listops: ListOpsOptions = field(default_factory=ListOpsOptions)
     """Options of the corpus ``listops``."""
+
+    prose: ProseOptions = field(default_factory=ProseOptions)
+    """Options of the corpus ``prose``."""
 
     def __post_init__(self) -> None:
         check_numbers("data.", self, MOST)
@@ -224,7 +259,9 @@ class DataConfig:
             )
         self._check_listops()
         self._check_reading()
-        if self.corpus in FILE_FORMATS and self.train_file is None:
+        if not 0 < self.mask_share < 1:
+            raise DataError(f"data.mask_share is {self.mask_share}; it must lie between 0 and 1")
+        if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
 
     def _check_listops(self) -> None:
@@ -265,8 +302,9 @@ class DataConfig:
     @property
     def slug(self) -> str:
         """Short name of the corpus in folders and tables: the last part of a path or Hub id, or a file's name."""
-        if self.corpus in FILE_FORMATS and self.train_file:
-            return slug_of(PurePath(without_compression(self.train_file)).stem)
+        if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file:
+            path = PurePath(without_compression(self.train_file))
+            return slug_of(path.parent.name if set("*?[") & set(path.stem) else path.stem)
         name = PurePath(self.corpus.rstrip("/")).name
         return slug_of(name if self.configuration is None else f"{name}_{self.configuration}")
 

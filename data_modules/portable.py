@@ -20,7 +20,7 @@ from data_modules.errors import DataError
 from data_modules.sources.carried import FACTS_FILE, PRETRAINED_FILE
 from data_modules.sources.resolve import resolve
 from data_modules.tokens.encoding import encode
-from data_modules.tokens.tokenization import is_learned
+from data_modules.tokens.tokenization import KEPT_IDS, is_learned
 
 KIND = "carried"
 """Kind of the cache entries that hold a text from elsewhere."""
@@ -56,9 +56,8 @@ def pack_text(config: DataConfig) -> PortableText:
         "description": source.description,
         "key": source.key,
         "near_duplicates": source.near_duplicates,
-        "padding_id": tokenizer.padding_id,
-        "unknown_id": tokenizer.unknown_id,
     }
+    facts |= {f"{name}_id": getattr(tokenizer, f"{name}_id") for name in KEPT_IDS}
     files = {FACTS_FILE: json.dumps(facts).encode()}
     if not is_learned(config):
         files[PRETRAINED_FILE] = tokenizer.backend.to_str().encode()

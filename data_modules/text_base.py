@@ -69,6 +69,14 @@ class TextBase(LightningDataModule):
         """The splits as token ids, and their tokenizer."""
         return encode(self.corpus, self.config)
 
+    def row_count(self, split: str) -> int:
+        """Return how many rows an evaluation of a split reads."""
+        return len(self.split(split))
+
+    def sizes(self) -> dict[str, Any]:
+        """Return what a record says of the text besides its rows; nothing by default."""
+        return {}
+
     def prepare_data(self) -> None:
         """Fill the cache once, before worker processes need it."""
         _ = self.encoded  # built on first use

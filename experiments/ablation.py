@@ -1,12 +1,14 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation plan|run|status|watch|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
+``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
-what is finished, running or missing, ``report`` rewrites tables from the records alone, and ``clean`` removes
-checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with ``--all`` figures and further formats stand beside
-them. ``publish`` checks them and puts them in place of the committed ones, ``results/<grid>/<corpus>``. GRID is a name
-from ``experiments/grids`` or a YAML file.
+what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
+tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
+``--all`` figures and further formats go there too. ``publish`` checks them and puts them in place of the committed
+ones, ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -22,22 +24,23 @@ from typing import Any
 
 from jsonargparse import Namespace
 from rich.console import Console
-from rich.markup import escape
 
 from experiments.errors import ExperimentError, readable_errors
+from experiments.escaping import for_terminal
 from experiments.making.engines import Engine, LocalEngine, add_engine_options, chosen_engine, chosen_workers
 from experiments.paths import RESULTS, below, runs_folder
 from experiments.planning.grid import Grid
 from experiments.planning.parser import (
     PRECISION_HELP,
     StrictParser,
+    add_schemes_option,
     add_sections,
     given_options,
     refuse_both_precisions,
+    take_schemes,
 )
-from experiments.planning.schemes import add_schemes_option, take_schemes
 
-VERBS = ("plan", "run", "status", "report", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         console = Console(force_jupyter=False)  # a notebook shows plain text
-        grid, results = load_grid(parsed, console), Path(parsed.get("results", RESULTS))
+        results = Path(parsed.get("results", RESULTS))
+        if parsed.verb == "answer":
+            answer(parsed, results, console)
+            return
+        grid = load_grid(parsed, console)
         match parsed.verb:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
@@ -55,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 run(grid, results, chosen_engine(parsed), keep_committed, console, **wanted(parsed))
             case "status":
                 status(grid, results, console)
+            case "watch":
+                from experiments.making.display import watch
+
+                watch(grid, results, console)
             case "report":
                 report(grid, results, console, **wanted(parsed))
             case "publish":
@@ -64,24 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """Return the options that stand on the command line."""
+    """Parse the options that are on the command line."""
     parser = StrictParser(prog="python -m experiments.ablation", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="what to do")
-    parser.add_argument("grid", type=str, help="name of a grid, or a YAML file")
+    parser.add_argument("grid", type=str, nargs="?", help="name of a grid, or a YAML file; `answer` plans its own")
+    parser.add_argument("--budget", type=str, help="time that `answer` may take, such as 30m or 2h (default: 30m)")
     parser.add_argument("--conditions", type=list[str], help="only these conditions, such as [pre_ln,post_ln]")
     parser.add_argument(
         "--cells", type=dict[str, Any], help="only these swept values, such as '{model.layers: 6}', a part of the grid"
     )
     parser.add_argument("--seeds", type=int, help="number of seeds of the final runs")
     add_engine_options(parser)
-    parser.add_argument(
-        "--keep_committed",
-        action="store_true",
-        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
-    )
     parser.add_argument("--precision", choices=("auto",), help=PRECISION_HELP)
     parser.add_argument(
-        "--all", action="store_true", help="let `report` and `run` draw every figure, and write Markdown and LaTeX too"
+        "--all",
+        action="store_true",
+        help="let `report`, `run`, `answer` draw every figure and write Markdown and LaTeX",
     )
     parser.add_argument(
         "--spreadsheet",
@@ -100,12 +109,41 @@ def wanted(parsed: Namespace) -> dict[str, bool]:
     return {"everything": parsed.get("all", False), "spreadsheets": parsed.get("spreadsheet", False)}
 
 
+def answer(parsed: Namespace, results: Path, console: Console) -> None:
+    """Answer which block suits a corpus.
+
+    Raises:
+        ExperimentError: an option belongs to other verbs.
+    """
+    from experiments.answering import answer as answer_for
+
+    for name in ("grid", "conditions", "cells", "seeds", "keep_committed", "precision"):
+        if parsed.get(name) not in (None, False):
+            raise ExperimentError(
+                f"`answer` plans its own grid and takes no {'GRID' if name == 'grid' else f'--{name}'}"
+            )
+    require_writable(results)
+    answer_for(
+        parsed.get("budget", "30m"),
+        given_options(parsed),
+        results,
+        chosen_engine(parsed),
+        chosen_workers(parsed),
+        console,
+        everything=parsed.get("all", False),
+    )
+
+
 def load_grid(parsed: Namespace, console: Console) -> Grid:
     """Return the grid that the command line asks for, in a measured precision if it asks for that.
 
     Raises:
         ExperimentError: the precision is both given and to be measured.
     """
+    if parsed.get("grid") is None:
+        raise ExperimentError(f"`{parsed.verb}` needs a GRID: the name of one in experiments/grids, or a YAML file")
+    if "budget" in parsed:
+        raise ExperimentError(f"--budget is the time of `answer`; `{parsed.verb}` makes every run of its grid")
     overrides, rest = given_options(parsed), (parsed.get("seeds"), parsed.get("conditions"), parsed.get("cells"))
     if "precision" in parsed:
         from experiments.runs.precision import choose_precision
@@ -120,14 +158,14 @@ def load_grid(parsed: Namespace, console: Console) -> Grid:
 
 def plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print every run of the grid with its size, time and disk."""
-    from experiments.making.overview import print_plan
+    from experiments.making.pricing import print_plan
 
     print_plan(grid, results, workers, console)
 
 
 def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
     """Print what the missing runs take."""
-    from experiments.making.overview import print_price
+    from experiments.making.pricing import print_price
 
     print_price(grid, results, workers, console)
 
@@ -141,17 +179,18 @@ def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console
     with engine:
         failed = run_grid(grid, results, engine, console, keep_committed=keep_committed)
     logs = runs_folder(results, grid.name, grid.corpus)
-    console.print(f"TensorBoard: tensorboard --logdir {logs}", highlight=False, soft_wrap=True)
+    curves = f"python -m experiments.ablation watch {grid.arguments}, or tensorboard --logdir {logs}"
+    console.print(f"TensorBoard: {curves}", markup=False, highlight=False, soft_wrap=True)
     try:
         report(grid, results, console, **reported)
     except ExperimentError as error:
         if not failed:
             raise
-        console.print(f"[yellow]no report: {escape(str(error))}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]no report: {for_terminal(str(error))}[/yellow]", soft_wrap=True)
     if failed:
         console.print(
-            f"[red]{len(failed)} run(s) failed, the first of them {escape(failed[0])}[/red]\n"
-            "The traceback stands in its folder; the same command makes the missing runs.",
+            f"[red]{len(failed)} run(s) failed, the first of them {for_terminal(failed[0])}[/red]\n"
+            "The traceback is in its folder; the same command makes the missing runs.",
             highlight=False,
             soft_wrap=True,
         )
@@ -165,14 +204,14 @@ def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
 
     advice = slow_precision(run.config for run in final_runs(grid)) if isinstance(engine, LocalEngine) else None
     if advice:
-        console.print(f"[yellow]{escape(advice)}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]{for_terminal(advice)}[/yellow]", soft_wrap=True)
 
 
 def require_writable(folder: Path) -> None:
     """Make a folder where it is missing and write to it once, before hours are spent.
 
     Raises:
-        ExperimentError: where it cannot be written.
+        ExperimentError: if it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -185,7 +224,7 @@ def require_writable(folder: Path) -> None:
 
 def status(grid: Grid, results: Path, console: Console) -> None:
     """Print how far the grid is."""
-    from experiments.making.status import print_status
+    from experiments.making.display import print_status
     from experiments.runs.finished import refuse_other_files
 
     refuse_other_files(grid, results)
@@ -203,7 +242,7 @@ def report(
     """
     from experiments.reporting.grid_report import report_grid
     from experiments.runs.finished import refuse_other_files
-    from experiments.runs.locks import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
@@ -213,7 +252,7 @@ def report(
 def publish(grid: Grid, results: Path, console: Console) -> None:
     """Check a person's own tables and put them in place of the committed ones."""
     from experiments.reporting.grid_report import publish_grid
-    from experiments.runs.locks import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
@@ -221,8 +260,7 @@ def publish(grid: Grid, results: Path, console: Console) -> None:
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
     """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
-    from experiments.runs.files import WRITTEN
-    from experiments.runs.locks import is_locked
+    from experiments.runs.run_folder import WRITTEN, is_locked
 
     runs = runs_folder(results, grid.name, grid.corpus)
     found = [below(runs, *path.relative_to(runs).parts) for path in runs.glob("*/*/*/*.ckpt")]

@@ -55,11 +55,6 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--corpora", type=list[str], help="only these corpora, such as [docstrings,listops]")
     parser.add_argument("--data_folder", type=str, help="folder that holds data sets by name, in place of the Hub")
     add_engine_options(parser)
-    parser.add_argument(
-        "--keep_committed",
-        action="store_true",
-        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
-    )
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders, tables and reports")
     return parser.parse_args(list(arguments))
 
@@ -113,7 +108,7 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     """Judge from the records; write the tables of verdicts, or print what was asked for."""
     from experiments.evidence.claim import load_claims
     from experiments.evidence.tables import print_effects, print_verdicts, write_tables
-    from experiments.runs.locks import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     needed(load_claims(names), corpora)  # refuses unknown names before anything is read
     judged = judge_all_claims(results, console)

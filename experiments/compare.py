@@ -21,8 +21,7 @@ from rich.table import Table
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError, readable_errors
 from experiments.escaping import for_terminal, visible
-from experiments.planning.parser import StrictParser
-from experiments.planning.schemes import add_schemes_option, take_schemes
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from lightning_modules.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def compare(first: str, second: str, rows: int, console: Console) -> None:
 
 
 def metrics_table(comparison: RunComparison) -> Table:
-    """Return the metrics of both sides and the paired difference, with its t-interval where there are seeds."""
+    """Return the metrics of both sides and the paired difference, with its t-interval over seeds, if any."""
     from experiments.reporting.render import interval, mean_and_sd, rounded
 
     paired = len(comparison.pairs) > 1
@@ -150,7 +149,7 @@ def texts_of(run: ScoredRun) -> list[str]:
     """Return the texts of the split that a run predicted.
 
     Raises:
-        ExperimentError, DataError, ConfigurationError: where the corpus cannot be had, or is no longer the same.
+        ExperimentError, DataError, ConfigurationError: if the corpus cannot be had, or is no longer the same.
     """
     from data_modules.cleaning.prepared import prepare
     from experiments.planning.saved_runs import load_run_config

@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.planning.saved_runs import existing_folder, is_run_folder, runs_below
 from experiments.reporting.frame import metrics_of
-from experiments.runs.errors import RecordError
-from experiments.runs.files import PREDICTIONS_FILE, RECORD_FILE, check_file, read_record
 from experiments.runs.record import Record
+from experiments.runs.run_folder import PREDICTIONS_FILE, RECORD_FILE, check_file, read_record
 from experiments.statistics.rows import (
     Answers,
     RowTest,

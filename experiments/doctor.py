@@ -20,7 +20,7 @@ from pathlib import Path
 
 from data_modules.cache import cache_root
 from experiments.paths import REPOSITORY, RESULTS
-from experiments.runs.provenance import git, processor_name
+from experiments.runs.provenance import git, processor_name, usable_cores
 
 VARIABLES = {
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE", "TMPDIR"),
@@ -48,11 +48,6 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "cache", place(cache_root())
     yield "results", place(RESULTS)
     yield "environment", ", ".join(f"{name}={os.environ[name]}" for name in variables()) or "nothing that matters"
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may use; a container may have fewer than the machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def torch_build() -> str:

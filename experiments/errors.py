@@ -65,8 +65,16 @@ def explained(place: Path) -> Iterator[None]:
 
 
 def explain(error: OSError, place: Path | str = "a file") -> str | None:
-    """Return what a person can mend about an error of the system; None where that is nothing."""
+    """Return what a person can mend about an error of the system; None if that is nothing."""
     name = error.filename or place
     if error.errno in UNWRITABLE:
         return f"{name} cannot be written: {error.strerror}"
     return f"{name} cannot be read or written: {error.strerror}" if error.errno in REFUSED else None
+
+
+REMEDY = "restore it from version control, or delete it: what the run folders hold is then written again"
+"""What to do about a damaged file next to tables."""
+
+
+class RecordError(ExperimentError):
+    """A record or a committed file of records cannot be read, written or combined; the message names the file."""

@@ -1,11 +1,14 @@
-"""Use what was trained: classes and probabilities for new texts.
+"""Use what was trained: classes and probabilities for new texts, or what a language model writes.
 
     python -m experiments.predict RUN --text "What is the boiling point of water ?"
     python -m experiments.predict RUN --file rows.csv --text_column text --output answers.csv
+    python -m experiments.predict RUN --prompt "Return the" --temperature 0.8 --top_p 0.9
+    python -m experiments.predict RUN --text "The <mask> of a matrix"
 
 RUN is a run folder, such as ``results/runs/quick/docstrings/pre_ln/default/seed_0``. Texts on the command line are
 answered with a table. The rows of a file come back, other columns as they were, with the columns ``predicted`` and
-``probability_<class>``, in UTF-8 and the format that the output's ending names, or as CSV on standard output.
+``probability_<class>``, in UTF-8 and the format that the output's ending names, or as CSV on standard output. A causal
+language model writes on after a prompt; a masked one proposes five words for the gap in a text.
 """
 
 from __future__ import annotations
@@ -24,17 +27,18 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from rich.console import Console
 from rich.table import Table
 
 from data_modules.config import FILE_FORMATS, file_format_of
 from data_modules.errors import nearest
 from experiments.errors import ExperimentError, readable_errors
-from experiments.escaping import for_terminal
-from experiments.planning.parser import StrictParser
-from experiments.planning.saved_runs import run_folder
-from experiments.planning.schemes import add_schemes_option, take_schemes
-from experiments.runs.files import write_atomically
+from experiments.escaping import for_terminal, visible
+from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
+from experiments.planning.saved_runs import load_run_config, run_folder
+from experiments.runs.run_folder import write_atomically
+from experiments.tasks import LANGUAGE_TASKS
 
 if TYPE_CHECKING:  # they take seconds to import
     import pandas as pd
@@ -48,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parsed = parse(take_schemes(sys.argv[1:] if arguments is None else arguments))
         check(parsed)
         folder = run_folder(parsed.run)
-        if parsed.text:
+        if parsed.prompt is not None:
+            write_on(folder, parsed)
+        elif parsed.text and load_run_config(folder).task in LANGUAGE_TASKS:
+            fill_gaps(folder, parsed.text)
+        elif parsed.text:
             answer_texts(folder, parsed.text)
         else:
             output = None if parsed.output is None else Path(parsed.output).expanduser()
@@ -61,7 +69,22 @@ def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options of the command line."""
     parser = StrictParser(prog="python -m experiments.predict", description=__doc__)
     parser.add_argument("run", type=str, help="run folder with a checkpoint")
-    parser.add_argument("--text", type=str, action="append", help="a text to classify; may be repeated")
+    parser.add_argument(
+        "--text", type=str, action="append", help="a text to classify, or one with a <mask> to fill; may be repeated"
+    )
+    parser.add_argument("--prompt", type=str, help="a beginning that a causal language model is to continue")
+    parser.add_argument("--tokens", type=PositiveInt, default=60, help="most tokens to write after the prompt")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="logits are divided by it; 0 takes the likeliest token each time"
+    )
+    parser.add_argument("--top_k", type=PositiveInt | None, help="choose among this many likeliest tokens only")
+    parser.add_argument(
+        "--top_p", type=float | None, help="choose among the fewest tokens that have this share together"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of what is written at a temperature above 0")
+    parser.add_argument(
+        "--cache", type=bool, default=True, help="keep keys and values of what was read; the text is the same without"
+    )
     parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
     parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
@@ -75,8 +98,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 def check(parsed: Namespace) -> None:
     """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
-    if bool(parsed.text) == bool(parsed.file):
-        raise ExperimentError("give either --text (once or more) or --file")
+    if sum((bool(parsed.text), bool(parsed.file), parsed.prompt is not None)) != 1:
+        raise ExperimentError("give either --text (once or more), --file or --prompt")
     if parsed.output and not parsed.file:
         raise ExperimentError("--output belongs to --file; answers to --text go to the terminal")
     if parsed.output:
@@ -89,7 +112,7 @@ def format_of(path: Path) -> str:
     """Return the format that a file's ending names.
 
     Raises:
-        ExperimentError: where it names none that is known.
+        ExperimentError: if it names none that is known.
     """
     ending = file_format_of(path.name)
     if ending not in FILE_FORMATS:
@@ -97,6 +120,37 @@ def format_of(path: Path) -> str:
             f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"
         )
     return ending
+
+
+def write_on(folder: Path, parsed: Namespace) -> None:
+    """Print a prompt and what the run's model writes after it; what a person should know goes to standard error."""
+    from experiments.runs.writing import TrainedLanguageModel
+    from lightning_modules.network.generation import Sampling
+
+    names = ("temperature", "top_k", "top_p", "seed")
+    sampling = Sampling(**{name: parsed[name] for name in names})
+    console = Console(stderr=True)
+    with console.status("loading the model"):
+        written = TrainedLanguageModel.load(folder).write(
+            parsed.prompt, parsed.tokens, sampling, cached=parsed["cache"]
+        )
+    for note in written.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+    print(visible(written.text))
+
+
+def fill_gaps(folder: Path, texts: list[str]) -> None:
+    """Print a table with the likeliest words for the gap of each text."""
+    from experiments.runs.writing import TrainedLanguageModel
+
+    with Console(stderr=True).status("loading the model"):
+        model = TrainedLanguageModel.load(folder)
+        answers = [model.fill(text) for text in texts]
+    table = Table("text", "word", "probability")
+    for text, answer in zip(texts, answers, strict=True):
+        for place, (word, probability) in enumerate(answer):
+            table.add_row("" if place else for_terminal(text), for_terminal(word), f"{probability:.3f}")
+    Console().print(table)
 
 
 def answer_texts(folder: Path, texts: list[str]) -> None:
@@ -121,7 +175,7 @@ def answer_file(
     """Write the rows of a file with their classes and probabilities.
 
     Raises:
-        ExperimentError, DataError: where the file cannot be read or written, or lacks the column.
+        ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
     from data_modules.sources.files import read_table
     from data_modules.sources.tables import require_columns

@@ -25,10 +25,16 @@ from rich.console import Console
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, below, tables_folder
 from experiments.planning.names import flatten, merge, reject_unknown
-from experiments.planning.parser import StrictParser, add_sections, given_options, validated_sections
+from experiments.planning.parser import (
+    StrictParser,
+    add_schemes_option,
+    add_sections,
+    given_options,
+    take_schemes,
+    validated_sections,
+)
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import run_folder, run_names
-from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.runs.naming import cell_name, path_safe
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -134,17 +140,16 @@ def write(profiles: Sequence[DepthProfile], folder: Path, console: Console) -> N
     """Print a table per network, of its last profile, and write all profiles as CSV and figure."""
     import matplotlib
 
-    from experiments.reporting.style import save_png, settings
-    from experiments.runs.files import write_atomically
-    from experiments.studies.depth_profile import as_csv, terminal_table
-    from experiments.studies.depth_profile_figure import depth_figure
+    from experiments.reporting.style import save_picture, settings
+    from experiments.runs.run_folder import write_atomically
+    from experiments.studies.depth_profile import as_csv, depth_figure, terminal_table
 
     for name in dict.fromkeys(profile.name for profile in profiles):
         console.print(terminal_table([profile for profile in profiles if profile.name == name][-1]))
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "probes.csv", as_csv(profiles).encode())
     with matplotlib.rc_context(settings()):
-        save_png(depth_figure(profiles).figure, folder / "probes.png")
+        save_picture(depth_figure(profiles), folder / "probes.png")
     console.print(f"wrote {folder}: probes.csv, probes.png", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -5,6 +5,7 @@ Running, tuning, judging and reporting read a :class:`TaskSpec` and name no metr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -35,7 +36,11 @@ class Metric:
     """Least and largest value; a record outside is refused."""
 
     curve: bool = False
-    """Whether a record keeps its value at every validation."""
+    """Whether a record keeps its value at every validation; the task's module must then measure it."""
+
+    of_details: Callable[[Mapping[str, Any]], float] | None = None
+    """Computes it from the details of the scores, such as a confusion matrix; None: the task's module measures it. With
+    it a metric is one line here, and nothing elsewhere."""
 
     @property
     def worst(self) -> float:
@@ -59,7 +64,8 @@ class TaskSpec:
     """Name in configurations and records."""
 
     parts: frozenset[str] = frozenset()
-    """Tables and figures of a report that only some tasks have: ``per_class``, ``confusion``."""
+    """What only some tasks have: the tables and figures ``per_class`` and ``confusion``, and ``tokenizer``, a file in
+    the run's folder."""
 
     metrics: tuple[Metric, ...]
     """Metrics of the tables, in their order; a record may lack one, and may hold more."""
@@ -79,6 +85,9 @@ class TaskSpec:
 
     baselines: Mapping[str, Any] = field(default_factory=dict)
     """By condition name, the function that fits a baseline without a network, likewise."""
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Settings, by dotted names, that this task has where neither a command line, nor a grid nor a file says else."""
 
     callbacks: tuple[Any, ...] = ()
     """Callbacks that only this task has, such as a picture of its errors; classes, likewise."""
@@ -123,13 +132,31 @@ class TaskSpec:
         """The metric that chooses checkpoints and trials."""
         return self.metric(self.primary)
 
+    def completed(self, metrics: Mapping[str, float], details: Mapping[str, Any]) -> dict[str, float | None]:
+        """Add to what the module measured the metrics that the details of the scores give."""
+        derived = {metric.name: metric.of_details(details) for metric in self.metrics if metric.of_details}
+        return {**derived, **metrics}
+
     def fault(self, metrics: Values, details: Mapping[str, Any]) -> str | None:
         """Say what is wrong with the scores of one split: a metric out of bounds, or a contradiction."""
         for metric in self.metrics:
             value, (low, high) = metrics.get(metric.name), metric.bounds
             if value is not None and not low - 1e-6 <= value <= high + 1e-6:
                 return f"{metric.name} is {value}; it must lie between {low:g} and {high:g}"
-        return self.contradiction(metrics, details)
+        return self.contradiction(metrics, details) or self._wrongly_derived(metrics, details)
+
+    def _wrongly_derived(self, metrics: Values, details: Mapping[str, Any]) -> str | None:
+        for metric in self.metrics:
+            value = metrics.get(metric.name)
+            if metric.of_details is None or value is None:
+                continue
+            try:
+                expected = metric.of_details(details)
+            except (ArithmeticError, LookupError, TypeError, ValueError):  # the details come from a file
+                return f"{metric.name} is {value:.6g}, and the details of the scores do not give it"
+            if abs(value - expected) > ROUNDING:
+                return f"{metric.name} is {value:.6g}, and the details of the scores give {expected:.6g}"
+        return None
 
 
 def resolved(reference: Any) -> Any:
@@ -194,7 +221,64 @@ CLASSIFICATION = TaskSpec(
     contradiction=classification_contradiction,
 )
 
-TASKS: dict[str, TaskSpec] = {CLASSIFICATION.name: CLASSIFICATION}
+LANGUAGE_DEFAULTS = {
+    "data.corpus": "prose",
+    "data.label_column": None,
+    "data.tokenizer": "bpe",
+    "data.vocabulary_size": 2048,
+    "data.lowercase": False,
+    "data.batch_size": 32,
+    "data.evaluation_batch_size": 64,
+}
+"""What language models have in common: text without labels, and pieces of bytes."""
+UNIGRAM, TRIGRAM = "unigram", "trigram"
+TOKEN_ACCURACY = Metric(name="token_accuracy", title="token accuracy", curve=True)
+UNKNOWN_SHARE = Metric(name="unknown_share", title="unknown words", higher_is_better=False)
+"""Share of unknown words among what is predicted: the more, the easier the text; a score is to be read with it."""
+
+CAUSAL_LM = TaskSpec(
+    name="causal_lm",
+    parts=frozenset({"tokenizer"}),
+    metrics=(
+        Metric(name="perplexity", title="perplexity", higher_is_better=False, bounds=(1.0, math.inf), curve=True),
+        Metric(name="bits_per_byte", title="bits per byte", higher_is_better=False, bounds=(0.0, math.inf)),
+        TOKEN_ACCURACY,
+        UNKNOWN_SHARE,
+    ),
+    primary="perplexity",
+    module="lightning_modules.tasks.causal_lm:CausalLanguageModel",
+    data="data_modules.token_stream:TokenStream",
+    collapse="experiments.runs.outcome:language_collapse",
+    baselines={UNIGRAM: "experiments.runs.ngrams:fit_unigram", TRIGRAM: "experiments.runs.ngrams:fit_trigram"},
+    defaults=LANGUAGE_DEFAULTS,
+    callbacks=("lightning_modules.training.callbacks.text_samples:TextSamples",),
+)
+MASKED_LM = TaskSpec(
+    name="masked_lm",
+    parts=frozenset({"tokenizer"}),
+    metrics=(
+        Metric(
+            name="pseudo_perplexity",
+            title="pseudo-perplexity",
+            higher_is_better=False,
+            bounds=(1.0, math.inf),
+            curve=True,
+        ),
+        TOKEN_ACCURACY,
+        Metric(name="sentence_accuracy", title="next-sentence accuracy"),
+        UNKNOWN_SHARE,
+    ),
+    primary="pseudo_perplexity",
+    module="lightning_modules.tasks.masked_lm:MaskedLanguageModel",
+    data="data_modules.token_stream:MaskedStream",
+    collapse="experiments.runs.outcome:language_collapse",
+    baselines={UNIGRAM: "experiments.runs.ngrams:fit_unigram", TRIGRAM: "experiments.runs.ngrams:fit_trigram"},
+    defaults=LANGUAGE_DEFAULTS,
+)
+
+LANGUAGE_TASKS = (CAUSAL_LM.name, MASKED_LM.name)
+"""Tasks whose models predict tokens."""
+TASKS: dict[str, TaskSpec] = {spec.name: spec for spec in (CLASSIFICATION, CAUSAL_LM, MASKED_LM)}
 
 
 def task_named(name: str) -> TaskSpec:

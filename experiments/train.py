@@ -14,7 +14,7 @@ if not __package__:  # started by its path, where Python finds neither our packa
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +26,17 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
-from experiments.planning.parser import PRECISION_HELP, SECTIONS, allow_imports, explain, refuse_both_precisions
+from experiments.planning.parser import (
+    PRECISION_HELP,
+    SECTIONS,
+    add_schemes_option,
+    allow_imports,
+    explain,
+    refuse_both_precisions,
+    take_schemes,
+)
 from experiments.planning.run_config import ProbesConfig
 from experiments.planning.saved_runs import section
-from experiments.planning.schemes import add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
 from lightning_modules.schemes.variants import SCHEME_SHA256
@@ -50,6 +57,9 @@ class OneLineParser(LightningArgumentParser):
 
 class TrainCLI(LightningCLI):
     """LightningCLI that writes the run folder of a grid and ends a fit with scores and a record."""
+
+    task_defaults: Mapping[str, Any] = {}
+    """Settings that the task has where the command line says nothing else."""
 
     resumed_step: int | None = None
     """Optimiser step of the checkpoint from which training goes on."""
@@ -76,6 +86,7 @@ class TrainCLI(LightningCLI):
                 "trainer.devices": 1,
             }
         )
+        parser.set_defaults(dict(self.task_defaults))
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -258,7 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments = allow_imports(take_schemes(sys.argv[1:] if arguments is None else arguments))
         task = task_of(arguments)
         warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")  # ours are without our options
-        TrainCLI(
+        cli = type(TrainCLI.__name__, (TrainCLI,), {"task_defaults": task.defaults})
+        cli(
             task.load("module"),
             task.load("data"),
             args=arguments,

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, check_numbers, reject_unknown
-from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant
+from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant, refuse_causal
 
-Activation = Literal["relu", "gelu"]
-Positions = Literal["learned", "sinusoidal", "none"]
+Activation = Literal["relu", "gelu", "swiglu"]
+Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
@@ -36,6 +37,9 @@ class ModelConfig:
     scheme_sha256: str | None = field(default=None, metadata={"since": 2})
     """SHA-256 of the file of one's own that ``variant`` comes from, if it does; ``--schemes FILE.py`` sets it."""
 
+    scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
+    """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
+
     layers: int = 6
     """Transformer blocks."""
 
@@ -46,19 +50,25 @@ class ModelConfig:
     """Attention heads; must divide the width."""
 
     feed_forward_width: int | None = None
-    """Hidden width of the feed-forward sublayer; four times the width by default."""
+    """Hidden width of the feed-forward sublayer; by default four times the width, of ``swiglu`` two thirds of that."""
 
     activation: Activation = "relu"
-    """Activation of the feed-forward sublayer."""
+    """Activation of the feed-forward sublayer; ``swiglu`` has a third matrix, a gate."""
 
     dropout: float = 0.1
     """Dropout probability of the embeddings and of every sublayer's output."""
 
     positions: Positions = "learned"
-    """Position embedding added to the token embedding."""
+    """Positions: ``learned`` or ``sinusoidal`` vectors added to the embedding, ``rotary`` in attention, or none."""
 
     pooling: Pooling = "mean"
     """How the token vectors become one vector: their mean over real tokens, or the first token."""
+
+    causal: bool = field(default=False, metadata={"since": 2})
+    """Let a token see only itself and what comes before it; in the task ``causal_lm`` it always does."""
+
+    language_head: LanguageHeadKind = field(default="tied", metadata={"since": 2})
+    """How a language model reads tokens: by the embeddings' table (``tied``) or a matrix of its own (``free``)."""
 
     initialisation: Initialisation = "xavier"
     """Start of the weight matrices: Xavier uniform, Gaussian (sd 0.02), or ``random``, PyTorch's own default.
@@ -184,11 +194,20 @@ class ModelConfig:
                 f"and --schemes names one with {digest[:16]}…"
             )
         self.scheme_sha256 = digest
+        self.scheme_options = dict(self.scheme_options or {})
+        scheme = VARIANTS[self.variant].with_options(self.scheme_options)  # which refuses what it does not know
+        if self.causal:
+            refuse_causal(scheme)
 
     @property
     def scheme(self) -> Variant:
-        """The variant that ``variant`` names."""
-        return VARIANTS[self.variant]
+        """The variant that ``variant`` names, with ``scheme_options`` set."""
+        return VARIANTS[self.variant].with_options(self.scheme_options)
+
+    @property
+    def hidden_width(self) -> int:
+        """Hidden width of the feed-forward sublayer; three matrices of ``swiglu`` weigh what two others do."""
+        return self.feed_forward_width or (8 * self.width // 3 if self.activation == "swiglu" else 4 * self.width)
 
     @property
     def depth(self) -> int:
@@ -222,6 +241,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),
+    "language_head": get_args(LanguageHeadKind),
     "initialisation": get_args(Initialisation),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),

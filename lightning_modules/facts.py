@@ -35,6 +35,27 @@ class TaskFacts:
     text_sha256: str = ""
     """Digest of the rows of all splits; empty if unknown."""
 
+    end_id: int | None = None
+    """Index of the token that ends a document, which some tokenizers pad with too; none if documents have no end."""
+
+    unknown_id: int | None = None
+    """Index of unknown words; none if nothing is unknown."""
+
+    mask_id: int | None = None
+    """Index of the token that hides another; none if there is no such token."""
+
+    class_id: int | None = None
+    """Index of the token that opens a row; none if there is no such token."""
+
+    special_ids: tuple[int, ...] = ()
+    """Indices of all special tokens, which no text has."""
+
+    byte_complete: bool = False
+    """Whether the tokens spell every text, so that bits per byte mean something."""
+
+    next_sentence: bool = False
+    """Whether a row is two spans of text, of which the second may come from elsewhere."""
+
     @classmethod
     def of(cls, source: Any) -> TaskFacts:
         """Copy the facts from any object with attributes of these names; one that it lacks has its default."""

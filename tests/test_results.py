@@ -14,7 +14,7 @@ from experiments.evidence.claim import load_claims
 from experiments.evidence.tables import write_tables
 from experiments.paths import GRIDS, own_tables_folder
 from experiments.planning.grid import Grid
-from experiments.reporting.report import REPORT_FILE
+from experiments.reporting.grid_report import REPORT_FILE
 from experiments.runs.canonical import five_digits
 from experiments.runs.predictions import PREDICTIONS_FILE, disagreements
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import SPLIT_SETTINGS, DataConfig
+from data_modules.sources.carried import carried_facts
 from data_modules.sources.resolve import resolve
 from data_modules.sources.source import Source
 
@@ -66,8 +67,13 @@ def prepare(config: DataConfig) -> PreparedCorpus:
         *PACKAGE.glob("cleaning/*.py"),
     ]
     settings = {name: getattr(config, name) for name in FIELDS_THAT_DECIDE}
+    withheld = _withheld_for(config)
+    if withheld is not None:
+        settings["withheld"] = withheld.key
     key = digest(code_digest(modules), source.key, settings)
-    entry = cached(cache_root(config.cache_dir), "corpora", key, lambda folder: _build(source, config, folder))
+    entry = cached(
+        cache_root(config.cache_dir), "corpora", key, lambda folder: _build(source, config, folder, withheld)
+    )
     from datasets import load_from_disk
 
     facts = json.loads((entry / "facts.json").read_text(encoding="utf-8"))
@@ -76,13 +82,24 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
 
 
-def _build(source: Source, config: DataConfig, folder: Path) -> None:
+def _withheld_for(config: DataConfig) -> PreparedCorpus | None:
+    """Return ``docstrings`` where ``prose`` must hold nothing of its evaluation rows; none otherwise."""
+    if config.corpus != "prose" or not config.prose.withhold_docstrings or carried_facts(config) is not None:
+        return None
+    return prepare(DataConfig(corpus="docstrings", cache_dir=config.cache_dir, split_seed=config.split_seed))
+
+
+def _build(source: Source, config: DataConfig, folder: Path, withheld: PreparedCorpus | None) -> None:
     """Write ``rows/`` and ``facts.json`` of a prepared corpus."""
     from datasets.utils.logging import disable_progress_bar
 
-    from data_modules.cleaning.refine import refine
+    from data_modules.cleaning.refine import refine, withhold
+    from data_modules.sources.docstrings import mask
 
-    refined = refine(source.load(), config, near_duplicates=source.near_duplicates)
+    raw = source.load()
+    if withheld is not None:
+        raw = withhold(raw, withheld.splits, lambda text: mask(text, identifiers=False))
+    refined = refine(raw, config, near_duplicates=source.near_duplicates)
     disable_progress_bar()
     dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {

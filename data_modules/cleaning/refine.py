@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ from data_modules.sources.mapped_tables import chosen_rows, mapped_frame, pieces
 from data_modules.sources.source import SPLITS, RawCorpus
 
 EVALUATION_SPLITS = ("validation", "test")
+WITHHELD_SIMILARITY = 0.7
+"""Similarity from which a row nearly repeats one that another corpus evaluates on."""
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -62,7 +64,7 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
         "rows_read": {name: len(raw.splits[name]) for name in SPLITS if name in raw.splits},
     }
     rows = {name: frame.reset_index(drop=True) for name, frame in raw.splits.items()}
-    class_names = raw.class_names
+    class_names, contiguous = raw.class_names, raw.contiguous or config.contiguous
     del raw  # so that its file can go as soon as the rows are clean
     fingerprint = _digest_of(rows, class_names)
     if config.clean:
@@ -75,7 +77,7 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     given = [name for name in EVALUATION_SPLITS if name in rows]
     if near_duplicates and config.near_duplicate_threshold is not None:
         rows["train"], nearly = _drop_near_duplicates(rows, given, config.near_duplicate_threshold)
-    rows, report["splits"] = _cut_missing(rows, config, class_names)
+    rows, report["splits"] = _cut_missing(rows, config, class_names, contiguous=contiguous)
     if near_duplicates and config.near_duplicate_threshold is not None:
         cut = [name for name in EVALUATION_SPLITS if name not in given]
         rows["train"], nearly_cut = _drop_near_duplicates(rows, cut, config.near_duplicate_threshold)
@@ -91,6 +93,26 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     return RefinedCorpus(
         splits=rows, class_names=class_names, report=report, fingerprint=fingerprint, split_hash=split_hash
     )
+
+
+def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], str]) -> RawCorpus:
+    """Return a corpus of training rows without what another one evaluates on.
+
+    Args:
+        raw: has training rows with a ``group``.
+        held: the other corpus's splits; rows of a group that its validation or test rows have go, and so do rows that
+            nearly repeat such a row.
+        as_there: turns a text into what it would be there.
+    """
+    rows = raw.splits["train"]
+    evaluation = [held[name] for name in EVALUATION_SPLITS]
+    groups = {group for split in evaluation for group in split["group"][:]}
+    inside = rows["group"].isin(groups).to_numpy()
+    texts = [text for split in evaluation for text in split["text"][:]]
+    alike = find_near_duplicates([as_there(text) for text in rows["text"]], texts, WITHHELD_SIMILARITY)
+    report = {"withheld_files": int(inside.sum()), "withheld_near_copies": int((alike & ~inside).sum())}
+    kept = rows[~(inside | alike)].reset_index(drop=True)
+    return replace(raw, splits={"train": kept}, report=raw.report | report)
 
 
 def _digest_of(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> str:
@@ -192,7 +214,7 @@ def _drop_rare(
 
 
 def _cut_missing(
-    rows: dict[str, pd.DataFrame], config: DataConfig, class_names: tuple[str, ...]
+    rows: dict[str, pd.DataFrame], config: DataConfig, class_names: tuple[str, ...], *, contiguous: bool
 ) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     rows = dict(rows)
     report = dict.fromkeys(rows, "given")
@@ -205,6 +227,11 @@ def _cut_missing(
                 "data.validation_fraction and data.test_fraction leave no training rows; they must sum to < 1"
             )
         train = rows["train"]
+        if contiguous:
+            rows[name], rows["train"] = _cut_end(train, fraction / (1 - taken), name)
+            report[name] = "cut from the end"
+            taken += fraction
+            continue
         groups = pd.factorize(train["group"], sort=True)[0] if "group" in train else None
         try:
             chosen = splitting.cut(
@@ -217,6 +244,14 @@ def _cut_missing(
         report[name] = ", ".join(filter(None, ("cut", how.strip(), f"seed {config.split_seed}")))
         taken += fraction
     return rows, report
+
+
+def _cut_end(train: pd.DataFrame, fraction: float, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last rows, at least one, and the others."""
+    if len(train) < 2:
+        raise DataError(f"the {name} split is missing and cannot be cut: there is {len(train)} training row")
+    last = np.arange(len(train)) >= len(train) - max(1, round(fraction * len(train)))
+    return chosen_rows(train, last), chosen_rows(train, ~last)
 
 
 def _drop_near_duplicates(

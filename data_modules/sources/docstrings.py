@@ -45,20 +45,20 @@ def mask(text: str, *, identifiers: bool) -> str:
     return CODE_WORD.sub(IDENTIFIER, text) if identifiers else text
 
 
-def site_packages() -> Path:
-    """Return the folder that holds the five packages.
+def site_packages(packages: tuple[str, ...] = PACKAGES, corpus: str = "docstrings") -> Path:
+    """Return the folder that holds the packages of a corpus.
 
     Raises:
         DataError: one of them is not installed.
     """
     folders = set()
-    for package in PACKAGES:
+    for package in packages:
         found = find_spec(package)
         if found is None or found.origin is None:
-            raise DataError(f"the corpus docstrings needs the package {package}; pip install -r requirements.txt")
+            raise DataError(f"the corpus {corpus} needs the package {package}; pip install -r requirements.txt")
         folders.add(Path(found.origin).parent.parent)
     if len(folders) > 1:
-        raise DataError("the corpus docstrings needs its five packages in one site-packages folder; use a fresh .venv")
+        raise DataError(f"the corpus {corpus} needs its packages in one site-packages folder; use a fresh .venv")
     return folders.pop()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, DataConfig
+from data_modules.config import EMBEDDED_CORPORA, FILE_FORMATS, PLAIN_TEXT, DataConfig
 from data_modules.sources import carried
 from data_modules.sources.source import Source
 
@@ -26,6 +26,14 @@ def resolve(config: DataConfig) -> Source:
         from data_modules.sources.listops import source as listops
 
         return listops(config.listops)
+    if config.corpus == "prose":
+        from data_modules.sources.prose import source as prose
+
+        return prose(config.prose)
+    if config.corpus == PLAIN_TEXT:
+        from data_modules.sources.plain_text import source as plain_text
+
+        return plain_text(config)
     if config.corpus in FILE_FORMATS:
         from data_modules.sources.files import source as files
 

@@ -25,6 +25,9 @@ class RawCorpus:
     class_names: tuple[str, ...] = ()
     """Name of every class, by its index; empty where rows have no labels."""
 
+    contiguous: bool = False
+    """Whether the rows are one running text, of which missing splits are cut from the end."""
+
     report: dict[str, Any] = field(default_factory=dict)
     """What the source did to make them."""
 

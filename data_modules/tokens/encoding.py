@@ -66,9 +66,14 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64] | None) -> EncodedSpli
     return EncodedSplit(tokens, offsets, labels)
 
 
-def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str) -> None:
-    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time."""
-    labelled = "label" in rows.column_names
+def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str, *, documents: bool = False) -> None:
+    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time.
+
+    With ``documents`` a row is whole, ends in ``<eos>`` and has no label; ``<name>.bytes.npy`` holds the UTF-8 bytes of
+    the split, with one for the end of each document.
+    """
+    labelled = "label" in rows.column_names and not documents
+    cut, size = tokenizer.encode_documents if documents else tokenizer.encode, len(rows)
     with ExitStack() as stack:
         parts = {
             part: stack.enter_context(GrowingArray(folder / f"{name}.{part}.npy", kind))
@@ -78,17 +83,25 @@ def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: s
         parts["offsets"].append(np.zeros(1, dtype=np.int64))
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
-            packed = pack(tokenizer.encode(piece["text"]), None)
+            packed = pack(cut(piece["text"]), None)
+            size += sum(len(text.encode()) for text in piece["text"]) if documents else 0
             parts["offsets"].append(parts["tokens"].length + packed.offsets[1:])
             parts["tokens"].append(packed.tokens)
             if labelled:
                 parts["labels"].append(np.array(piece["label"], dtype=np.int64))
+    if documents:
+        np.save(folder / f"{name}.bytes.npy", np.array(size))
 
 
-def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
+def encode(corpus: PreparedCorpus, config: DataConfig, *, documents: bool = False) -> EncodedCorpus:
     """Return the corpus as token ids, from the cache where the same was encoded before.
 
     A learned tokenizer sees training texts only.
+
+    Args:
+        corpus: the clean splits.
+        config: tokenizer and, unless rows are documents, the length at which they are cut.
+        documents: whether rows are whole documents, each with ``<eos>`` at its end.
 
     Raises:
         DataError: the tokenizer is unknown or cannot be loaded.
@@ -101,13 +114,14 @@ def encode(corpus: PreparedCorpus, config: DataConfig) -> EncodedCorpus:
         if pretrained is None
         else pretrained.backend.to_str()
     )
-    key = digest(code, corpus.key, identity, config.max_length)
+    kind = ["documents"] if documents else [config.max_length]
+    key = digest(code, corpus.key, identity, *kind)
 
     def build(folder: Path) -> None:
-        tokenizer = pretrained or tokenization.learn(config, _texts(corpus.splits["train"]))
+        tokenizer = pretrained or tokenization.learn(config, _texts(corpus.splits["train"]), documents=documents)
         tokenizer.save(folder / TOKENIZER_FILE)
         for name in SPLITS:
-            write_encoded(corpus.splits[name], tokenizer, folder, name)
+            write_encoded(corpus.splits[name], tokenizer, folder, name, documents=documents)
 
     entry = cached(cache_root(config.cache_dir), "encoded", key, build)
     splits = {name: _read_split(entry, name) for name in SPLITS}

@@ -2,18 +2,22 @@
 byte-pair) or pretrained.
 
 A learned tokenizer puts ``<cls>`` before every text, so that first-token pooling has a token of its own and an empty
-text still has one; the token costs one position.
+text still has one; the token costs one position. For language models it also has ``<eos>``, the end of a document, and
+``<mask>``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from data_modules.cache import cache_root
 from data_modules.config import TRAINED_TOKENIZERS, DataConfig
@@ -21,8 +25,10 @@ from data_modules.errors import DataError, nearest
 from data_modules.sources.carried import PRETRAINED_FILE, carried_facts
 from data_modules.sources.network import is_reachable
 
-PADDING, UNKNOWN, CLASS = "<pad>", "<unk>", "<cls>"
+PADDING, UNKNOWN, CLASS, END, MASK = "<pad>", "<unk>", "<cls>", "<eos>", "<mask>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
+KEPT_IDS = ("padding", "unknown", "end", "mask", "class")
+"""Ids that go with a tokenizer that is sent elsewhere."""
 BYTES = 256
 LARGEST_FILE = 200_000_000
 """Bytes of a pretrained tokenizer's file; those of 250,000 tokens have about 20 million."""
@@ -37,6 +43,12 @@ class TextTokenizer:
     backend: Tokenizer
     padding_id: int
     unknown_id: int | None
+    end_id: int | None = None
+    """Id that ends a document; none of a tokenizer for single texts."""
+    mask_id: int | None = None
+    """Id that hides a token; none of a tokenizer that has no such token."""
+    class_id: int | None = None
+    """Id that opens a row; none of a tokenizer that has no such token."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -47,53 +59,102 @@ class TextTokenizer:
         """Return the token ids of each text, truncated to the tokenizer's ``max_length``."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(texts)]
 
+    def encode_documents(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of whole documents, untruncated, each with ``<eos>`` at its end.
+
+        A text that spells a special token, such as ``<mask>``, is text like any other.
+
+        Raises:
+            DataError: the tokenizer has no token that ends a document.
+        """
+        if self.end_id is None:
+            raise DataError("the tokenizer has no token that ends a document; choose another with data.tokenizer")
+        backend = Tokenizer.from_str(self.backend.to_str())
+        backend.no_truncation()
+        backend.encode_special_tokens = True
+        return [[*each.ids, self.end_id] for each in backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, without special tokens."""
+        return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids of the special tokens, in order."""
+        return sorted(index for index, token in self.backend.get_added_tokens_decoder().items() if token.special)
+
+    @cached_property
+    def is_byte_complete(self) -> bool:
+        """Whether every text can be spelt and read back: byte-level pieces with all bytes, upper case kept."""
+        content = self.backend.to_str()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        known = self.backend.get_vocab()
+        return '"ByteLevel"' in content and '"Lowercase"' not in content and all(symbol in known for symbol in alphabet)
+
+    def byte_lengths(self) -> NDArray[np.int64]:
+        """Return the UTF-8 bytes that each token id spells, ``(vocabulary,)``: one for ``<eos>``, else none for a
+        special token.
+
+        Raises:
+            DataError: the tokenizer's pieces are not bytes.
+        """
+        if not self.is_byte_complete:
+            raise DataError("bytes can be counted for byte-level tokenizers only")
+        lengths = np.zeros(self.vocabulary_size, dtype=np.int64)
+        for piece, index in self.backend.get_vocab().items():
+            lengths[index] = len(piece)  # a byte-level piece has a character for every byte
+        lengths[self.special_ids] = 0
+        lengths[self.end_id] = 1
+        return lengths
+
     def save(self, path: Path) -> None:
         """Write the tokenizer, its truncation included, as one JSON file."""
         self.backend.save(str(path))
 
 
-def _word(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+def _word(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Words between white space, punctuation marks apart; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()])
     return tokenizer, trainers.WordLevelTrainer(
-        vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
+        vocab_size=config.vocabulary_size, special_tokens=special, show_progress=False
     )
 
 
-def _whitespace(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+def _whitespace(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """What stands between white space, punctuation marks included; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer, trainers.WordLevelTrainer(
-        vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
+        vocab_size=config.vocabulary_size, special_tokens=special, show_progress=False
     )
 
 
-def _char(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+def _char(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Single characters, spaces included."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
     return tokenizer, trainers.WordLevelTrainer(
-        vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
+        vocab_size=config.vocabulary_size, special_tokens=special, show_progress=False
     )
 
 
-def _wordpiece(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+def _wordpiece(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Word pieces after Schuster & Nakajima 2012, as BERT cuts them (arXiv:1810.04805)."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     return tokenizer, trainers.WordPieceTrainer(
-        vocab_size=config.vocabulary_size, special_tokens=SPECIAL_TOKENS, show_progress=False
+        vocab_size=config.vocabulary_size, special_tokens=special, show_progress=False
     )
 
 
-def _bpe(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
+def _bpe(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
     """Byte-level byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909): nothing is unknown to it."""
-    if config.vocabulary_size < BYTES + len(SPECIAL_TOKENS):
+    if config.vocabulary_size < BYTES + len(special):
         raise DataError(
-            f"data.vocabulary_size is {config.vocabulary_size}; bpe needs at least {BYTES + len(SPECIAL_TOKENS)} "
+            f"data.vocabulary_size is {config.vocabulary_size}; bpe needs at least {BYTES + len(special)} "
             "(every byte and the special tokens)"
         )
     tokenizer = Tokenizer(models.BPE())
@@ -101,7 +162,7 @@ def _bpe(config: DataConfig) -> tuple[Tokenizer, trainers.Trainer]:
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer, trainers.BpeTrainer(
         vocab_size=config.vocabulary_size,
-        special_tokens=SPECIAL_TOKENS,
+        special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -115,13 +176,20 @@ def is_learned(config: DataConfig) -> bool:
     return config.tokenizer in TRAINED_TOKENIZERS
 
 
-def learn(config: DataConfig, texts: Iterable[str]) -> TextTokenizer:
-    """Learn a tokenizer of at most ``data.vocabulary_size`` tokens from the training texts."""
-    if config.vocabulary_size <= len(SPECIAL_TOKENS):
+def learn(config: DataConfig, texts: Iterable[str], *, documents: bool = False) -> TextTokenizer:
+    """Learn a tokenizer of at most ``data.vocabulary_size`` tokens from the training texts.
+
+    With ``documents`` it has the special tokens of language models.
+    """
+    # The space before `<mask>` belongs to the hidden word, whose piece begins with it.
+    special: list[Any] = (
+        [*SPECIAL_TOKENS, END, AddedToken(MASK, lstrip=True, special=True)] if documents else SPECIAL_TOKENS
+    )
+    if config.vocabulary_size <= len(special):
         raise DataError(
-            f"data.vocabulary_size is {config.vocabulary_size}; it must exceed the {len(SPECIAL_TOKENS)} special tokens"
+            f"data.vocabulary_size is {config.vocabulary_size}; it must exceed the {len(special)} special tokens"
         )
-    tokenizer, trainer = RECIPES[config.tokenizer](config)
+    tokenizer, trainer = RECIPES[config.tokenizer](config, special)
     steps: list[normalizers.Normalizer] = [normalizers.NFC()]
     if config.lowercase:
         steps.append(normalizers.Lowercase())
@@ -138,7 +206,9 @@ def _finish(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
     tokenizer.enable_truncation(max_length)
     padding_id = tokenizer.token_to_id(PADDING)
     assert padding_id is not None  # the trainers put the special tokens first
-    return TextTokenizer(tokenizer, padding_id, tokenizer.token_to_id(UNKNOWN))
+    names = (UNKNOWN, END, MASK, CLASS)
+    unknown_id, end_id, mask_id, class_id = (tokenizer.token_to_id(name) for name in names)
+    return TextTokenizer(tokenizer, padding_id, unknown_id, end_id, mask_id, class_id)
 
 
 def load_learned(path: Path, max_length: int) -> TextTokenizer:
@@ -175,6 +245,21 @@ def _refuse_unbounded(folder: Path) -> None:
         raise DataError(f"{path.name} (data.tokenizer) replaces characters so that a text may grow {growth:.0f}-fold")
 
 
+def _own_file(path: Path, max_length: int) -> TextTokenizer:
+    """Read the file of a tokenizer that was learned here, such as that of a run.
+
+    Raises:
+        DataError: it is damaged, or is another kind of tokenizer's.
+    """
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises plain exceptions
+        raise DataError(f"{path.name} (data.tokenizer) is no tokenizer's file: {error}") from None
+    if backend.token_to_id(PADDING) is None:
+        raise DataError(f"{path.name} (data.tokenizer) has no token {PADDING}; pass the folder of a saved tokenizer")
+    return _finish(backend, max_length)
+
+
 def load_pretrained(config: DataConfig) -> TextTokenizer:
     """Load a pretrained fast tokenizer by name or path through ``transformers``; no code of others is run.
 
@@ -186,11 +271,14 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
     carried = carried_facts(config)
     if carried is not None:
         sent = Tokenizer.from_file(str(cache_root(config.cache_dir) / PRETRAINED_FILE))
-        return TextTokenizer(sent, carried["padding_id"], carried["unknown_id"])
+        ids: dict[str, Any] = {f"{name}_id": carried.get(f"{name}_id") for name in KEPT_IDS}
+        return TextTokenizer(sent, **ids)
     name = config.tokenizer
     is_path = Path(name).expanduser().exists()
     if is_path:
         _refuse_unbounded(Path(name).expanduser())
+    if name.endswith(".json") and Path(name).expanduser().is_file():
+        return _own_file(Path(name).expanduser(), config.max_length)
     hint = nearest(name, TRAINED_TOKENIZERS)
     if not is_path and "did you mean" in hint:
         raise DataError(f"data.tokenizer is {name!r}, which is not known{hint}")
@@ -213,4 +301,7 @@ def load_pretrained(config: DataConfig) -> TextTokenizer:
     padding = next((i for i in (pretrained.pad_token_id, pretrained.eos_token_id) if i is not None), 0)
     backend.no_padding()
     backend.enable_truncation(config.max_length)
-    return TextTokenizer(backend, int(padding), pretrained.unk_token_id)
+    end_id = next((i for i in (pretrained.eos_token_id, pretrained.sep_token_id) if i is not None), None)
+    return TextTokenizer(
+        backend, int(padding), pretrained.unk_token_id, end_id, pretrained.mask_token_id, pretrained.cls_token_id
+    )

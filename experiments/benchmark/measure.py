@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments.benchmark.growth import AXES, LENGTH, GrowthAxis, growth_along
 from experiments.benchmark.memory import measure_rows, peak_memory_of
-from experiments.benchmark.rounds import Round, matrix_product_rates, measured_rounds
+from experiments.benchmark.rounds import Round, matrix_product_rates, measured_rounds, runs_per_hour, seconds_of_runs
 from experiments.benchmark.sides import (
     REQUIREMENTS,
     SIDES,
@@ -32,12 +32,11 @@ from experiments.benchmark.table import (
     setting_of,
 )
 from experiments.benchmark.task import BenchmarkTask, GeneratedTask, SideTiming
-from experiments.benchmark.whole_runs import runs_per_hour, seconds_of_runs
 from experiments.errors import ExperimentError
-from experiments.making.pool import default_workers
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
+from experiments.runs.provenance import usable_cores
 from experiments.runs.training import prepare_process
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -281,7 +280,7 @@ def fitting(axis: GrowthAxis) -> GrowthAxis:
     """Return an axis without more workers than there are cores, up to all of them."""
     if axis.name != "workers":
         return axis
-    cores = default_workers()
+    cores = usable_cores()
     return replace(axis, values=tuple(sorted({1, *(2**power for power in range(1, 7) if 2**power < cores), cores})))
 
 

@@ -1,14 +1,11 @@
 """How much memory a side takes, and how much preparing and training take as rows grow: each in its own process.
 
-A process never gives back its highest mark, so every measurement starts a fresh one. Resident memory has two parts
-(``man 5 proc``, ``/proc/<pid>/status``): ``RssAnon``, which the process owns, and ``RssFile``, pages of mapped files,
-which the system takes back when it needs them. ``VmHWM`` is the peak of both.
+A process never gives back its highest mark, so every measurement starts a fresh one.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +22,11 @@ from experiments.benchmark.table import EVALUATION_ROWS
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
+from experiments.runs.provenance import STATUS, memory_in
 from lightning_modules.config import ModelConfig
 
 LOOK_SECONDS = 0.05
 """Between two looks at a process."""
-FIELD = re.compile(r"^(VmHWM|RssAnon|RssFile):\s*(\d+) kB$", re.MULTILINE)
 
 CLASSES = 5
 WORDS = 20_000
@@ -64,7 +61,7 @@ def train_and_measure(side: str, config: RunConfig) -> float:
     return peak_memory()
 
 
-def peak_memory(status: Path = Path("/proc/self/status")) -> float:
+def peak_memory(status: Path = STATUS) -> float:
     """Return the peak resident memory of this process, in MiB.
 
     Linux's own mark (``VmHWM``) is preferred: ``getrusage`` also remembers the parent that started the process.
@@ -72,7 +69,7 @@ def peak_memory(status: Path = Path("/proc/self/status")) -> float:
     Raises:
         ExperimentError: on a system with neither.
     """
-    if status.is_file() and (peak := memory_in(status).get("VmHWM")):
+    if peak := memory_in(status).get("VmHWM"):
         return peak / 1024
     try:
         import resource
@@ -165,14 +162,6 @@ def peak_of(work: Callable[[Run, Path], None], run: Run, folder: Path) -> Peak:
     if not anonymous:
         raise ExperimentError("this system does not tell the memory of a process (/proc/<pid>/status)")
     return Peak(resident / 1024, anonymous / 1024, time.perf_counter() - started)
-
-
-def memory_in(status: Path) -> dict[str, int]:
-    """Return a process's memory in KiB by the names of its ``/proc/<pid>/status``; nothing if it cannot be read."""
-    try:
-        return {name: int(value) for name, value in FIELD.findall(status.read_text())}
-    except OSError:
-        return {}
 
 
 def write_rows(path: Path, rows: int, seed: int) -> Path:

@@ -25,10 +25,10 @@ from torch import nn
 
 from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from experiments.errors import ExperimentError
-from experiments.making.progress import ProgressReporter
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.runs.conclude import speed
+from experiments.runs.execute import ProgressReporter
 from experiments.runs.training import build_trainer, prepare_process
 from lightning_modules.network.network import Network
 from lightning_modules.tasks.classification import TextClassifier

@@ -19,8 +19,8 @@ import pandas as pd
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.render import number
-from experiments.runs.files import write_atomically
-from experiments.runs.provenance import processor_name
+from experiments.runs.provenance import processor_name, usable_cores
+from experiments.runs.run_folder import write_atomically
 
 TABLE_FILE = "benchmark.csv"
 
@@ -69,11 +69,10 @@ OTHER_BATCHES = ("hf_trainer", "hf_trainer_fixed")
 
 def machine() -> dict[str, str]:
     """Return ``MACHINE`` and ``VERSIONS`` of this machine, empty for a package that is not installed."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "date": date.today().isoformat(),
         "cpu": processor_name(),
-        "cores": str(cores),
+        "cores": str(usable_cores()),
         "load_average": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "",
         "python": platform.python_version(),
         **{package: installed_version(package) for package in PACKAGES},

@@ -1,32 +1,41 @@
 """Runs on the nodes of a Ray cluster. A lost node costs only its runs, which are made again elsewhere.
 
 This process is the only one that writes to the results: it holds the lock of every run that is under way, sends run and
-text, and unpacks what comes back. Nothing else is shared with the nodes, no disk in particular.
+text, and unpacks what comes back. Nothing else is shared with the nodes, no disk in particular. A Ray that is started
+here sends no statistics to anybody.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 
 from data_modules.portable import pack_text
-from experiments.cluster.ray_connection import connect, first_line, require_cluster, require_ray
 from experiments.cluster.ray_node import Job, make_on_node
 from experiments.cluster.run_archive import ArchiveError, unpack_run
 from experiments.errors import ExperimentError
 from experiments.making.engines import Engine, EngineOptions
 from experiments.making.messages import Event, Failed, Message, Skipped
-from experiments.making.pool import default_workers, interrupts_ignored
-from experiments.making.worker import is_mistake
+from experiments.making.pool import interrupts_ignored
+from experiments.making.worker import is_mistake, write_failure
+from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
-from experiments.runs.failure import write_failure
-from experiments.runs.locks import Busy, locked
-from experiments.runs.provenance import versions
+from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
+from experiments.runs.run_folder import Busy, locked
 from lightning_modules.schemes.files import LOADED
 
 POLL_SECONDS = 1.0
@@ -117,9 +126,9 @@ class RayEngine(Engine):
         """Connect, and make sure that the cluster has room for a run, now or by the nodes that it will get.
 
         Raises:
-            ExperimentError: where it has not.
+            ExperimentError: if it has not.
         """
-        self.ray = connect(self.options.ray_address, self.options.workers or default_workers())
+        self.ray = connect(self.options.ray_address, self.options.workers or usable_cores())
         may_grow = self.options.ray_address is not None and self.options.workers is not None
         if not may_grow and self.room() < 1:
             raise ExperimentError(
@@ -136,10 +145,10 @@ class RayEngine(Engine):
         )
 
     def send(self, run: Run, place: int, results: Path, is_made: Callable[[Run], bool]) -> dict[Any, SentRun]:
-        """Send a run to the cluster; return nothing where another process is making it or has made it.
+        """Send a run to the cluster; return nothing if another process is making it or has made it.
 
         Raises:
-            DataError: where the text cannot be had.
+            DataError: if the text cannot be had.
         """
         with ExitStack() as stack:
             try:
@@ -168,7 +177,7 @@ class RayEngine(Engine):
         return self.texts[settings]
 
     def receive(self, reference: Any, sent: SentRun, results: Path, losses: Counter[str]) -> Message | None:
-        """Take in how a run ended and what it left; none where it was lost and is to be made again."""
+        """Take in how a run ended and what it left; none if it was lost and is to be made again."""
         run, errors = sent.run, self.ray.exceptions
         with sent.lock:
             try:
@@ -201,3 +210,112 @@ class RayEngine(Engine):
         for reference, sent in under_way.items():
             self.ray.cancel(reference, force=True)
             sent.lock.close()
+
+
+PACKAGES = ("data_modules", "experiments", "lightning_modules")
+"""The code that a node gets."""
+NODE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+"""The second has a run that asks for no GPU see none, which is not Ray's default."""
+SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Has Ray send no statistics."""
+OBJECT_STORE_BYTES = 200 * 2**20
+"""Shared memory of a Ray that is started here: texts and what runs leave; Ray puts on disk what does not fit."""
+REACH_SECONDS = 5.0
+"""In which a cluster's machine must take a connection."""
+ANSWER_SECONDS = 60.0
+"""In which it must say that it is a Ray cluster."""
+
+
+def require_ray() -> None:
+    """Make sure that Ray is installed.
+
+    Raises:
+        ExperimentError: if it is not.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ExperimentError("--engine ray needs Ray: pip install -r requirements-cluster.txt")
+
+
+def connect(address: str | None, cpus: int) -> Any:
+    """Connect to the cluster at ``address``, or start Ray on this machine with ``cpus`` CPUs; send it the code.
+
+    Returns:
+        the module ``ray``.
+
+    Raises:
+        ExperimentError: if there is no cluster, or it runs another version of Ray or Python.
+    """
+    ray = import_ray()
+    options: dict[str, Any] = {"address": address or "local"}
+    if address is None:
+        options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    with TemporaryDirectory() as code:
+        copy_code(Path(code))
+        environment = {"working_dir": code, "env_vars": NODE_ENVIRONMENT}
+        try:
+            ray.init(**options, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            place = f"the Ray cluster at {address} cannot be used" if address else "Ray cannot be started here"
+            raise ExperimentError(f"{place}: {first_line(str(error))}") from error
+    return ray
+
+
+def copy_code(folder: Path) -> None:
+    """Write what a node needs of the code to an empty folder, and which commit it is."""
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / CODE_VERSION_FILE.name).write_text(json.dumps(code_version()), encoding="utf-8")
+
+
+def send_no_statistics() -> None:
+    """Tell Ray to send no statistics to its makers; it asks once, when it is imported."""
+    os.environ.update(SILENT)
+
+
+def import_ray() -> Any:
+    """Return the module ``ray``, which sends no statistics."""
+    send_no_statistics()
+    import ray
+
+    return ray
+
+
+def require_cluster(address: str) -> None:
+    """Ask for the cluster's status before connecting: Ray itself tries for minutes, and then ends this process.
+
+    Raises:
+        ExperimentError: if no cluster answers.
+    """
+    if address != "auto":
+        require_reachable(address)
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    quiet = {**os.environ, **SILENT}
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, env=quiet)
+    except subprocess.TimeoutExpired:
+        raise ExperimentError(f"what answers at --ray_address {address} is no Ray cluster") from None
+    if asked.returncode:
+        lines = asked.stderr.strip().splitlines() or ["no reason given"]
+        raise ExperimentError(f"there is no Ray cluster at --ray_address {address}: {lines[-1]}")
+
+
+def require_reachable(address: str) -> None:
+    """Make sure that something takes connections at ``HOST:PORT``.
+
+    Raises:
+        ExperimentError: if nothing does, or the address has another form.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ExperimentError(f"--ray_address is {address!r}; it must be HOST:PORT, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise ExperimentError(
+            f"no Ray cluster can be reached at --ray_address {address}: {error.strerror or error}"
+        ) from None
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a message that has any text."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

@@ -51,8 +51,8 @@ def make_on_node(job: Job, packed: Sequence[Any]) -> tuple[Message, bytes]:
         packed: one reference to the bytes of the text, which are fetched only where this node lacks them.
 
     Raises:
-        ExperimentError: where the node has other versions of what numbers depend on.
-        DataError: where the text did not arrive as it was sent.
+        ExperimentError: if the node has other versions of what numbers depend on.
+        DataError: if the text did not arrive as it was sent.
     """
     refuse_other_versions(job.versions)
     for file in job.schemes:
@@ -85,7 +85,7 @@ def receive_text(job: Job, packed: Sequence[Any]) -> Path:
     """Return the cache folder of the job's text, unpacked here on first use.
 
     Raises:
-        DataError: where it is not the text that was sent.
+        DataError: if it is not the text that was sent.
     """
     import ray
 

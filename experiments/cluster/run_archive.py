@@ -12,15 +12,14 @@ import re
 import zipfile
 from pathlib import Path
 
-from experiments.errors import explained
+from experiments.errors import RecordError, explained
+from experiments.making.worker import FAILURE_FILE
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.errors import RecordError
-from experiments.runs.failure import FAILURE_FILE
-from experiments.runs.files import NAMED, RECORD_FILE, remove_earlier_attempt, write_record
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
+from experiments.runs.run_folder import NAMED, RECORD_FILE, remove_earlier_attempt, write_record
 
 KNOWN = re.compile(
     rf"metrics\.csv|hparams\.yaml|predictions\.parquet|timing\.csv|best\.ckpt|{re.escape(FAILURE_FILE)}"
@@ -48,7 +47,7 @@ def unpack_run(archive: bytes, run: Run, results: Path, fingerprint: str) -> Rec
     Raises:
         ArchiveError: for anything but known files and a record of this run, made on the text with this fingerprint;
             nothing is written then.
-        ExperimentError, RecordError: where the folder cannot be written.
+        ExperimentError, RecordError: if the folder cannot be written.
     """
     files = read_archive(archive)
     record = checked_record(files.pop(RECORD_FILE, b""), run, fingerprint)
@@ -67,7 +66,7 @@ def read_archive(archive: bytes) -> dict[str, bytes]:
     """Return the files of an archive by name.
 
     Raises:
-        ArchiveError: where it is damaged, or holds a file whose name is not known, such as one outside the folder.
+        ArchiveError: if it is damaged, or holds a file whose name is not known, such as one outside the folder.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
@@ -86,7 +85,7 @@ def checked_record(content: bytes, run: Run, fingerprint: str) -> Record:
     """Return a record if it is one of this run.
 
     Raises:
-        ArchiveError: where it is not.
+        ArchiveError: if it is not.
     """
     try:
         record = Record.from_json(content.decode())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from experiments.paths import CLAIMS, GRIDS
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.planning.yaml_files import mapping_of, read_yaml, values_of
+from experiments.runs.canonical import decode
 from experiments.runs.naming import spell
 
 LANGUAGES = ("en", "zh")
@@ -30,6 +31,8 @@ TESTS = {
 """Tests, and the kind of measure that each is for."""
 Text = Mapping[str, str]
 """A text in every language of :data:`LANGUAGES`."""
+CLAIM_TEXTS = ("claim", "short", "delta_reason", "refuted_by", "scope", "disclosure")
+"""What a claim says in every language."""
 IDEOGRAPH, MARK = "\u3400-\u9fff", "\u3001-\u301f\uff01-\uff65\u201c\u201d"
 CHINESE_GAP = re.compile(rf"(?<=[{IDEOGRAPH}]) (?=[{IDEOGRAPH}])|(?<=[{MARK}]) | (?=[{MARK}])")
 """A space that Chinese does not write: between two ideographs, and beside a full-width mark."""
@@ -131,33 +134,26 @@ class Claim:
     arithmetic: bool = False
     """Decided by the numbers that the article printed, without a run."""
 
+    def __post_init__(self) -> None:
+        if bool(self.parts) == self.arithmetic:
+            raise ExperimentError(f"claim {self.id} needs either parts or arithmetic: true")
+        if len({part.id for part in self.parts}) < len(self.parts):
+            raise ExperimentError(f"claim {self.id} has two parts of the same id")
+
     @classmethod
     def parse(cls, name: str, content: Mapping[str, Any]) -> Claim:
-        """Build from the content of ``<name>.yaml``; what a part leaves out stands at the claim itself."""
-        where = f"claim {name}"
-        own, part_keys = names_of(cls) - {"id"}, names_of(Part)
+        """Build from the content of ``<name>.yaml``; what a part leaves out is taken from the claim itself."""
+        where, part_keys = f"claim {name}", names_of(Part)
+        own = names_of(cls) - {"id"}
         for key in content:
             reject_unknown(f"{where}: key", str(key), sorted(own | part_keys))
-        required = [entry.name for entry in fields(cls) if entry.default is MISSING and entry.name != "id"]
-        missing = [name for name in required if name not in content]
-        if missing:
-            raise ExperimentError(f"{where} has no {missing[0]}")
-        values: dict[str, Any] = {key: content[key] for key in own if key in content and key != "parts"}
-        if not isinstance(content["number"], int) or isinstance(content["number"], bool):
-            raise ExperimentError(f"{where}: number is {content['number']!r}; it must be a whole number")
-        texts = [
-            key for key in ("claim", "short", "delta_reason", "refuted_by", "scope", "disclosure") if key in content
-        ]
-        values |= {key: parse_text(f"{where}: {key}", content[key]) for key in texts}
         inherited = {key: content[key] for key in part_keys - {"id", "title"} if key in content}
         entries = values_of(content, "parts", f"{where}: ", optional=True)
-        parts = tuple(parse_part(where, {**inherited, **dict(entry)}) for entry in entries)
-        if bool(parts) == bool(values.get("arithmetic", False)):
-            raise ExperimentError(f"{where} needs either parts or arithmetic: true")
-        identities = [part.id for part in parts]
-        if len(set(identities)) < len(identities):
-            raise ExperimentError(f"{where} has two parts of the same id")
-        return cls(id=name, **{**values, "section": str(content["section"]), "parts": parts})
+        values = {key: content[key] for key in own if key in content}
+        values |= {key: parse_text(f"{where}: {key}", values[key]) for key in CLAIM_TEXTS if key in values}
+        parts = [parse_part(where, {**inherited, **dict(entry)}) for entry in entries]
+        claim: Claim = decode(cls, {**values, "id": name, "parts": parts}, where)
+        return claim
 
 
 def load_claims(ids: Sequence[str] = (), folder: Path = CLAIMS) -> list[Claim]:
@@ -176,33 +172,24 @@ def load_claims(ids: Sequence[str] = (), folder: Path = CLAIMS) -> list[Claim]:
 def parse_part(where: str, content: Mapping[str, Any]) -> Part:
     """Build a part of a claim, checked against the measures and the grids that there are."""
     where = f"{where}: part {content.get('id', '?')}"
-    for key in content:
-        reject_unknown(f"{where}: key", str(key), sorted(names_of(Part)))
-    for entry in fields(Part):
-        if entry.default is MISSING and entry.default_factory is MISSING and entry.name not in content:
-            raise ExperimentError(f"{where} has no {entry.name}")
-    reject_unknown(f"{where}: grid", str(content["grid"]), sorted(path.stem for path in GRIDS.glob("*.yaml")))
-    for metric in (content["metric"], *content.get("shown", ())):
-        reject_unknown(f"{where}: metric", str(metric), sorted(MEASURES))
-    reject_unknown(f"{where}: direction", str(content["direction"]), ("higher", "lower"))
-    reject_unknown(f"{where}: test", str(content["test"]), sorted(TESTS))
-    kind = MEASURES[content["metric"]].kind
-    if TESTS[content["test"]] != kind:
+    texts = {key: parse_text(f"{where}: {key}", content[key]) for key in ("title",) if key in content}
+    part: Part = decode(Part, {**content, **texts}, where)
+    reject_unknown(f"{where}: grid", part.grid, sorted(path.stem for path in GRIDS.glob("*.yaml")))
+    for metric in (part.metric, *part.shown):
+        reject_unknown(f"{where}: metric", metric, sorted(MEASURES))
+    reject_unknown(f"{where}: test", part.test, sorted(TESTS))
+    kind = MEASURES[part.metric].kind
+    if TESTS[part.test] != kind:
         fitting = next(test for test, wanted in TESTS.items() if wanted == kind)
-        raise ExperimentError(f"{where}: test {content['test']} does not fit {content['metric']}; use {fitting}")
-    if not isinstance(content["delta"], int | float) or not content["delta"] > 0:
-        raise ExperimentError(f"{where}: delta is {content['delta']!r}; it must be a positive number")
-    values = dict(content) | {
-        "title": parse_text(f"{where}: title", content["title"]),
-        **{key: _arm(f"{where}: {key}", mapping_of(content, key, f"{where}: ")) for key in ("treatment", "control")},
-        **{key: tuple(content.get(key, ())) for key in ("corpora", "replications", "shown")},
-    }
-    if not values["corpora"]:
+        raise ExperimentError(f"{where}: test {part.test} does not fit {part.metric}; use {fitting}")
+    if not part.delta > 0:
+        raise ExperimentError(f"{where}: delta is {part.delta!r}; it must be a positive number")
+    if not part.corpora:
         raise ExperimentError(f"{where} names no corpora")
-    special = mapping_of(read_yaml(GRIDS / f"{content['grid']}.yaml"), "corpora")
-    for corpus in (*values["corpora"], *values["replications"]):
-        reject_unknown(f"{where}: corpus", str(corpus), sorted({*EMBEDDED_CORPORA, *special}))
-    return Part(**values)
+    special = mapping_of(read_yaml(GRIDS / f"{part.grid}.yaml"), "corpora")
+    for corpus in (*part.corpora, *part.replications):
+        reject_unknown(f"{where}: corpus", corpus, sorted({*EMBEDDED_CORPORA, *special}))
+    return part
 
 
 def names_of(schema: type) -> set[str]:
@@ -220,14 +207,6 @@ def parse_text(where: str, value: Any) -> Text:
         raise ExperimentError(f"{where} must be a text in each of: {', '.join(LANGUAGES)}")
     lines = {language: " ".join(str(value[language]).split()) for language in LANGUAGES}
     return lines | {"zh": CHINESE_GAP.sub("", lines["zh"])}
-
-
-def _arm(where: str, content: Mapping[str, Any]) -> Arm:
-    for key in content:
-        reject_unknown(f"{where}: key", str(key), sorted(names_of(Arm)))
-    if "condition" not in content:
-        raise ExperimentError(f"{where} has no condition")
-    return Arm(condition=str(content["condition"]), swept=mapping_of(content, "swept", f"{where}: "))
 
 
 def check_arms(claim: Claim, part: Part, grid: Grid) -> None:

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from experiments.escaping import for_terminal
 from experiments.evidence.judge import JudgedClaim, JudgedPart, detectable_in_weakest
 from experiments.evidence.measurement import mean_of
 from experiments.evidence.measures import MEASURES
 from experiments.evidence.published_table import contradictions
 from experiments.evidence.quantities import Value
 from experiments.reporting.render import EMPTY, TextTable, interval, rounded, to_csv
-from experiments.runs.files import write_atomically
+from experiments.runs.run_folder import write_atomically
 from experiments.statistics.censoring import Time
 from experiments.statistics.seeds import Spread
 from experiments.statistics.verdicts import VerdictName
@@ -128,7 +128,7 @@ def print_verdicts(judged: Sequence[JudgedClaim], console: Console) -> None:
     """Print one line per claim."""
     table = Table("no.", "claim", "verdict", box=None)
     for claim in judged:
-        table.add_row(claim.label, escape(claim.claim.claim["en"]), claim.verdict.name)
+        table.add_row(claim.label, for_terminal(claim.claim.claim["en"]), claim.verdict.name)
     console.print(table)
 
 
@@ -161,7 +161,7 @@ def printed_cells(effect: JudgedPart) -> list[str]:
     return [
         f"  {measured.corpus}",
         rounded(found.mean if found else None),
-        escape(interval(Spread(measured.pairs, low=found.low, high=found.high)) if found else EMPTY),
+        for_terminal(interval(Spread(measured.pairs, low=found.low, high=found.high)) if found else EMPTY),
         rounded(measured.part.delta),
         f"{measured.found}/{measured.planned}",
         effect.verdict.name,

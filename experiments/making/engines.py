@@ -14,10 +14,11 @@ from jsonargparse import ArgumentParser, Namespace
 
 from experiments.errors import ExperimentError
 from experiments.making.messages import Event
-from experiments.making.pool import Pool, default_workers
+from experiments.making.pool import Pool
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import checked
 from experiments.planning.runs import Run
+from experiments.runs.provenance import usable_cores
 
 ENGINES = ("local", "ray")
 CLUSTER_OPTIONS = ("cpus_per_run", "gpus_per_run", "max_retries", "ray_address")
@@ -127,8 +128,13 @@ class EngineOptions:
 
 
 def add_engine_options(parser: ArgumentParser) -> None:
-    """Give ``parser`` a flag for every option."""
+    """Give ``parser`` a flag for every option, and one for what need not be made."""
     parser.add_class_arguments(EngineOptions)
+    parser.add_argument(
+        "--keep_committed",
+        action="store_true",
+        help="let `run` count committed records as finished, to go on with a grid begun on another machine",
+    )
 
 
 def chosen_options(parsed: Namespace) -> EngineOptions:
@@ -161,9 +167,9 @@ def build_engine(options: EngineOptions) -> Engine:
     for name in CLUSTER_OPTIONS:
         if getattr(options, name) != defaults[name]:
             raise ExperimentError(f"--{name} needs --engine ray")
-    return LocalEngine(options.workers or default_workers())
+    return LocalEngine(options.workers or usable_cores())
 
 
 def chosen_workers(parsed: Namespace) -> int:
     """Return how many runs would be made at the same time: as asked, or one per CPU core of this machine."""
-    return chosen_options(parsed).workers or default_workers()
+    return chosen_options(parsed).workers or usable_cores()

@@ -20,7 +20,8 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_text
-from experiments.runs.locks import is_locked
+from experiments.runs.run_folder import is_locked
+from experiments.tasks import task_named
 
 POLL_SECONDS = 1.0
 """Between two looks at runs that another process is making."""
@@ -33,7 +34,7 @@ def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, kee
 
     Raises:
         ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
-        DataError: where the corpus cannot be had.
+        DataError: if the corpus cannot be had.
     """
     text = prepare_corpus(grid, console)
     texts = [(text.fingerprint, split_hash) for split_hash in text.split_hashes.values()]
@@ -78,16 +79,16 @@ def prepare_corpus(grid: Grid, console: Console) -> Text:
     """Build or load the corpus and its tokens once, before any worker needs them, and return what identifies it.
 
     Raises:
-        DataError: where the corpus, or a tokenizer of the grid, cannot be had.
+        DataError: if the corpus, or a tokenizer of the grid, cannot be had.
     """
     from data_modules.cleaning.prepared import prepare
-    from data_modules.tokens.encoding import encode
 
+    module = task_named(grid.conditions[0].config.task).load("data")
     with console.status(f"preparing the corpus {grid.corpus}"):
         corpus = prepare(grid.conditions[0].config.data)
         configs = [run.config.data for run in final_runs(grid)]
         for config in first_of_each(encoding, configs):
-            encode(prepare(config), config)
+            module.from_config(config).prepare_data()
         hashes = {splitting(config): prepare(config).split_hash for config in first_of_each(splitting, configs)}
     rows = ", ".join(f"{len(split):,} {name}" for name, split in corpus.splits.items())
     console.print(f"corpus {corpus.slug}: {rows} rows ({corpus.fingerprint[:12]})", highlight=False)

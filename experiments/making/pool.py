@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 from collections import Counter, deque
@@ -16,10 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from experiments.making.messages import Event, Failed, Finished, Message, Skipped
-from experiments.making.worker import serve
+from experiments.making.worker import serve, write_failure
 from experiments.planning.runs import Run
-from experiments.runs.failure import write_failure
-from experiments.runs.locks import Mark, record_mark
+from experiments.runs.run_folder import Mark, record_mark
 from lightning_modules.schemes.files import LOADED
 
 ATTEMPTS = 2
@@ -81,11 +79,6 @@ def interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def default_workers() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Pool:
@@ -182,7 +175,7 @@ def ready(crew: Sequence[Worker]) -> list[tuple[Worker, Run]]:
 
 
 def receive(worker: Worker) -> Message | None:
-    """Return the worker's next message; None where the process died."""
+    """Return the worker's next message; None if the process died."""
     try:
         return worker.connection.recv()
     except (EOFError, OSError):  # OSError: it died in the middle of a message

@@ -1,17 +1,29 @@
-"""What runs cost: a training step is measured on this machine, then multiplied by what a run takes."""
+"""What a grid would do and cost, before it does it: every run with its size, and the time and disk of all.
+
+A training step is measured on this machine, then multiplied by what a run takes.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
+from rich.table import Table
 
+from experiments.making.display import duration
+from experiments.planning.expansion import final_runs, tune_runs
+from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, steps_of
 from experiments.planning.runs import Run
+from experiments.runs.finished import FinishedRuns
 from experiments.runs.precision import device_of, threads
+from experiments.runs.run_folder import RECORD_FILE
 from experiments.tasks import task_named
 from lightning_modules.network.counting import Counts, count
 
@@ -90,9 +102,9 @@ class PriceList:
         per_epoch = round(1 / run.config.trainer.val_check_interval)
         validations = max(1, steps * per_epoch // data.facts.steps_per_epoch)
         per_row = data.facts.train_tokens / data.facts.train_rows
-        rows = validations * len(data.split("validation")) + min(2000, data.facts.train_rows)
+        rows = validations * data.row_count("validation") + min(2000, data.facts.train_rows)
         if run.stage == "final":
-            rows += 2 * len(data.split("test"))
+            rows += 2 * data.row_count("test")
         return float(rows * per_row)
 
     def speed(self, config: RunConfig, data: Any) -> float:
@@ -127,7 +139,7 @@ def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
             on_device = {name: value.to(device) for name, value in batch.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=narrow, cache_enabled=False):
                 outputs = module(on_device)
-            loss = module.loss(outputs.float(), on_device)
+            loss = module.loss(outputs.float() if isinstance(outputs, torch.Tensor) else outputs, on_device)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -137,3 +149,46 @@ def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
                 if steps >= LEAST_STEPS and spent > LEAST_SECONDS:
                     break
     return tokens / steps, (time.perf_counter() - started) / steps
+
+
+def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:
+    """Print every run of the grid, then what all of them take together, finished ones included."""
+    runs, prices = planned_runs(grid, results), PriceList()
+    table = Table("run", "stage", "parameters", "norms", "skips", "time", "disk", box=None)
+    with console.status(f"preparing the corpus {grid.corpus} and measuring a step"):
+        for run in runs:
+            price = prices.of(run)
+            counts = price.counts
+            numbers = (f"{counts.parameters:,}", f"{counts.norms}", f"{counts.skips}")
+            sizes = ("", "", "") if run.baseline else numbers
+            name = run.name + (" (values chosen by tuning)" if run.pending else "")
+            table.add_row(name, run.stage, *sizes, duration(price.seconds), f"{price.bytes / 2**20:.1f} MiB")
+    console.print(table, soft_wrap=True)
+    disk = sum(prices.of(run).bytes for run in runs) / 2**20
+    console.print(f"{spoken_price(runs, prices, workers)}, {disk:.0f} MiB of disk", highlight=False)
+
+
+def print_price(grid: Grid, results: Path, workers: int, console: Console) -> None:
+    """Print what the runs that are still to be made take, before the first one starts."""
+    missing = [run for run in planned_runs(grid, results) if not (run.folder(results) / RECORD_FILE).exists()]
+    if missing:
+        with console.status("measuring a step"):
+            price = spoken_price(missing, PriceList(), workers)
+        console.print(f"to be made: {price}", highlight=False)
+
+
+def planned_runs(grid: Grid, results: Path) -> list[Run]:
+    """Return every run of the grid as far as its records tell, trials first."""
+    made = FinishedRuns(grid, results).records()
+    return [*tune_runs(grid, made), *final_runs(grid, made)]
+
+
+def spoken_price(runs: Sequence[Run], prices: PriceList, workers: int) -> str:
+    """Return the price of some runs in words; trials that may not come to pass are part of it."""
+    seconds = sum(prices.of(run).seconds for run in runs)
+    later = sum(run.pending and run.stage == "tune" for run in runs)
+    most = f", {later} of them only if tuning asks for them" if later else ""
+    return (
+        f"{len(runs)} runs{most}: {seconds / 3600:.2g} CPU-hours by a step measured here, "
+        f"about {duration(seconds / workers)} with {workers} worker{'s' * (workers > 1)}"
+    )

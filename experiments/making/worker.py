@@ -1,4 +1,4 @@
-"""A worker process: it starts once, then makes one run after another."""
+"""A worker process: it starts once, then makes one run after another; what an error stops leaves a record too."""
 
 from __future__ import annotations
 
@@ -14,15 +14,52 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.errors import DataError
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.making.messages import Failed, Finished, Skipped
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
-from experiments.runs.failure import write_failure
-from experiments.runs.locks import UNSEEN, Busy, Mark
+from experiments.runs.provenance import environment
+from experiments.runs.record import Outcome, Record
+from experiments.runs.run_folder import UNSEEN, Busy, Mark, locked, read_record, write_atomically, write_record
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.schemes.files import SchemeFile, load_scheme_file
+
+FAILURE_FILE = "failure.txt"
+
+
+def write_failure(run: Run, results: Path, reason: str, details: str = "") -> None:
+    """Write a record with outcome ``failed`` and a file with the traceback; a full disk prevents neither message.
+
+    Where another process is making the run, or has made it, nothing is written: its record is worth more.
+    """
+    folder = run.folder(results)
+    record = Record(
+        **run.record_fields(),
+        data={"slug": run.corpus},
+        model={},
+        environment=environment(
+            device=run.config.trainer.accelerator,
+            precision=run.config.trainer.precision,
+            threads=run.config.threads,
+        ),
+        progress={},
+        history={},
+        outcome=Outcome(status="failed", step=0, reason=reason),
+    )
+    with suppress(RecordError, OSError, ExperimentError, Busy), locked(folder):
+        if is_finished(run, folder):
+            return
+        write_atomically(folder / FAILURE_FILE, (details or reason).encode(errors="replace"))
+        write_record(folder, record)
+
+
+def is_finished(run: Run, folder: Path) -> bool:
+    """Tell whether the folder holds a record of this very run that no error stopped."""
+    try:
+        record = read_record(folder)
+    except RecordError:
+        return False
+    return record.config_hash == run.config.hash() and record.outcome.status != "failed"
 
 
 def serve(connection: Connection, schemes: Sequence[SchemeFile] = ()) -> None:
@@ -58,7 +95,7 @@ def make(
         run: which run.
         results: the folder of all results.
         send: gets the run's progress.
-        seen: mark of the record that the run replaces; where another stands there by now, another process made the run
+        seen: mark of the record that the run replaces; if another one is there by now, another process made the run
             since, and it is ``Skipped``.
     """
     # Imported here, so that starting a worker and importing torch and lightning overlap with the parent's work.

@@ -21,12 +21,13 @@ from data_modules.config import DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.paths import GRIDS, checked_name
 from experiments.planning.conditions import Condition, build_conditions, condition_names
-from experiments.planning.names import flatten, merge, reject_unknown
+from experiments.planning.names import flatten, merge, nest, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.refusals import refuse_tuned
 from experiments.planning.tuning import Tuning
 from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
 from experiments.runs.naming import path_safe, short_names, spell
+from experiments.tasks import CLASSIFICATION, task_named
 
 KEYS = (
     "title",
@@ -106,7 +107,8 @@ class Grid:
         for key in content:
             reject_unknown(f"{path.name}: key", key, KEYS)
         overrides = overrides or {}
-        base = {section: mapping_of(content, section) for section in SECTIONS}
+        usual = nest(task_named(str(content.get("task", CLASSIFICATION.name))).defaults)
+        base = {section: merge(usual.get(section, {}), mapping_of(content, section)) for section in SECTIONS}
         corpus = validated_sections({"data": merge(base, overrides)["data"]})["data"].slug
         special = mapping_of(mapping_of(content, "corpora"), corpus, "corpora.")
         for key in special:

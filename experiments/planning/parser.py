@@ -1,4 +1,8 @@
-"""Command-line flags and YAML values checked against the configuration dataclasses, by jsonargparse."""
+"""Command-line flags and YAML values checked against the configuration dataclasses, by jsonargparse.
+
+Two options are taken from the command line alone, before any parser, since they run code: ``--allow-import NAME`` and
+``--schemes FILE.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import fields
 from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
@@ -21,6 +26,7 @@ from experiments.planning.names import nest, reject_unknown
 from experiments.planning.run_config import ProbesConfig, TrainerConfig
 from experiments.planning.yaml_files import LARGEST_FILE, TooLarge, refuse_bombs
 from lightning_modules.config import ModelConfig
+from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
 
 SECTIONS: dict[str, type] = {
     "model": ModelConfig,
@@ -31,7 +37,7 @@ SECTIONS: dict[str, type] = {
 
 LONGEST_MESSAGE = 1_000
 """Characters of a mistake's explanation: a value of an option may be of any length."""
-ALLOW_IMPORT = "--allow-import"
+ALLOW_IMPORT, SCHEMES = "--allow-import", "--schemes"
 IMPORTABLE = ("lightning.pytorch", "lightning_modules", "data_modules")
 """What a value may name as a class. A grid, a configuration or a run folder is data: a class path in it is an import,
 and an import runs code, so nothing else is imported unless a person allows it on the command line."""
@@ -225,8 +231,10 @@ def _checked_value(name: str, value: str) -> Any:
     reject_unknown("section", section, SECTIONS)
     if section == name:
         raise ExperimentError(f"{name} is a section; name one of its settings, as in model.layers")
+    group, _, option = name.rpartition(".")
     try:
-        return section_parser(section).parse_object(nest({name: json.loads(value)}))[name]
+        parsed = section_parser(section).parse_object(nest({name: json.loads(value)}))
+        return parsed[group][option] if group == "model.scheme_options" else parsed[name]
     except ArgumentError as error:
         raise ExperimentError(str(error)) from None
 
@@ -250,3 +258,40 @@ def section_options() -> tuple[str, ...]:
 def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:
     """The options of all sections that the command line gave, as nested values."""
     return {name: parsed[name].as_dict() for name in SECTIONS if name in parsed and parsed[name] is not None}
+
+
+def take_schemes(arguments: Sequence[str]) -> list[str]:
+    """Execute the scheme files that a command line names, and return its other arguments.
+
+    It comes before any parser, so that a variant of such a file is known wherever variants are checked, and so that no
+    configuration file can name one.
+
+    Raises:
+        ExperimentError: the option has no value.
+        ConfigurationError: a file cannot be read, fails, or registers no variant.
+    """
+    paths, rest = take_option(arguments, SCHEMES)
+    for path in paths:
+        if not path or path.startswith("--"):
+            raise ExperimentError(f"{SCHEMES} needs a Python file, such as {SCHEMES} my_scheme.py")
+        load_scheme_file(read_scheme_file(Path(path).expanduser()))
+    return rest
+
+
+def add_schemes_option(parser: ArgumentParser) -> None:
+    """Show the option in a parser's help; a value that reaches the parser comes from a file and is refused."""
+    parser.add_argument(
+        SCHEMES,
+        type=refuse_scheme_file,
+        metavar="FILE.py",
+        help="a Python file with schemes of your own; it is executed, so it is taken from the command line only",
+    )
+
+
+def refuse_scheme_file(value: str) -> NoReturn:
+    """Refuse a scheme file that a configuration names.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError("a scheme file is named on the command line, in no configuration")

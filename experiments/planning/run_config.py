@@ -13,10 +13,11 @@ from typing import Any
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
-from experiments.tasks import CLASSIFICATION, task_named
+from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, check_numbers
 from lightning_modules.facts import steps_in_epoch
+from lightning_modules.schemes.variants import refuse_causal
 
 SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
 """Lightning's older names of precisions, and what Lightning means by them."""
@@ -141,6 +142,8 @@ class RunConfig:
             raise ExperimentError(f"threads is {self.threads}; it must be at least 1")
         if self.seed < 0:
             raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
+        if self.task == CAUSAL_LM.name:
+            refuse_causal(self.model.scheme)
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
@@ -243,6 +246,8 @@ def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:
     """Return a configuration with nested values changed; those of a section are checked together."""
+    if isinstance(config, Mapping):
+        return {**config, **values}
     changes = {
         name: replaced(getattr(config, name), value) if isinstance(value, Mapping) else value
         for name, value in values.items()

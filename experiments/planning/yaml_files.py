@@ -11,7 +11,7 @@ import yaml
 
 from data_modules.errors import shortened, spelled
 from experiments.errors import ExperimentError
-from experiments.runs.files import write_atomically
+from experiments.runs.run_folder import write_atomically
 
 
 class NumberLoader(yaml.SafeLoader):

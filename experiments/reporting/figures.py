@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 
 from experiments.reporting.curves import first_steps, gradient_band, spoken_bands, swept_numbers
 from experiments.reporting.frame import Description, Row
-from experiments.reporting.gradient_ratio import ratio_figure
 from experiments.reporting.panels import confusion_figure, learning_figure, loss_figure
 from experiments.reporting.probed import PROBED_FIGURES
 from experiments.reporting.render import spoken_name, spoken_setting
 from experiments.reporting.sentences import gradient_sentences, leader
 from experiments.reporting.style import GREY, Picture, look_of, settings
-from experiments.reporting.sweeps import failure_figure, score_figure
+from experiments.reporting.sweeps import failure_figure, ratio_figure, score_figure
 from experiments.reporting.trials import trial_figures
 from experiments.runs.naming import cell_name
 from experiments.runs.store import Evidence

@@ -10,16 +10,21 @@ import pandas as pd
 
 from experiments.reporting.render import spoken_setting
 from experiments.runs.canonical import canonical_json
-from experiments.runs.naming import TFIDF, order_conditions, sort_key
+from experiments.runs.naming import TFIDF, WITHOUT_NETWORK, order_conditions, sort_key
 from experiments.runs.record import Record, Scores, Status
 from experiments.runs.store import Evidence
 from experiments.statistics.censoring import median_steps
 from experiments.statistics.seeds import Spread, paired_difference, spread
-from experiments.tasks import Metric, TaskSpec, task_named
+from experiments.tasks import TRIGRAM, UNIGRAM, Metric, TaskSpec, task_named
 from lightning_modules.schemes.variants import VARIANTS
 
 TARGET_SHARE = 0.9
 """``steps_to_target``: share of the TF-IDF baseline's validation score that a run has to reach."""
+BASELINE_TITLES = {
+    TFIDF: "TF-IDF + logistic regression",
+    UNIGRAM: "unigram",
+    TRIGRAM: "interpolated trigram (Kneser-Ney)",
+}
 SCORED_SPLITS = ("validation", "train", "test")
 
 
@@ -50,8 +55,8 @@ class Description:
         """Return a condition's name for people."""
         if condition in self.titles:
             return self.titles[condition]
-        if condition == TFIDF:
-            return "TF-IDF + logistic regression"
+        if condition in BASELINE_TITLES:
+            return BASELINE_TITLES[condition]
         return VARIANTS[condition].title if condition in VARIANTS else condition
 
 
@@ -127,7 +132,7 @@ class Row:
     @property
     def steps_to_target(self) -> int | None:
         """Median optimiser step at which the primary metric on validation first reached the target."""
-        if self.target is None or self.condition == TFIDF:
+        if self.target is None or self.condition in WITHOUT_NETWORK:
             return None
         return median_steps([first_step_reaching(record, self.target) for record in self.records])
 

@@ -14,7 +14,7 @@ from experiments.reporting.sentences import budget, findings, trial_outcomes, un
 from experiments.reporting.style import Picture
 from experiments.reporting.tables import ReportTable, article_table, chosen_edges, is_further
 from experiments.runs.canonical import canonical_json
-from experiments.runs.naming import TFIDF, order_conditions, sort_key, spell
+from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, sort_key, spell
 from experiments.runs.record import Record, Status
 from experiments.runs.store import Evidence
 from lightning_modules.config import OPTIMIZER_FIELDS
@@ -95,7 +95,7 @@ def _class_section(row: Row) -> str:
 def data_section(finals: Sequence[Record], description: Description) -> str:
     """Return what the text was: source, fingerprint, rows per split, classes; what differs by setting as a range."""
     record = finals[0]
-    everyone = [final.data for final in finals if final.condition != TFIDF] or [record.data]
+    everyone = [final.data for final in finals if final.condition not in WITHOUT_NETWORK] or [record.data]
     data = everyone[0]
     counts = [each["rows"] for each in everyone if "rows" in each]  # older records do not hold them
     named = {name for count in counts for name in count}
@@ -145,7 +145,7 @@ def _removed(everyone: Sequence[dict[str, Any]]) -> list[str]:
 
 def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Description) -> str:
     """Return how the runs were made and how their settings were chosen."""
-    trained = [row for row in rows if row.condition != TFIDF]
+    trained = [row for row in rows if row.condition not in WITHOUT_NETWORK]
     if not trained:
         tuning = _tuning_lines(evidence, rows, description) if evidence.trials else []
         return "\n".join(["- No final run of a network yet.", *tuning])
@@ -195,7 +195,9 @@ def _tuning_lines(evidence: Evidence, rows: Sequence[Row], description: Descript
             "what was tried, else between it and a neighbour."
         )
     tuned = {trial.condition for trial in evidence.trials}
-    names = dict.fromkeys(record.condition for record in evidence.finals if record.condition not in (*tuned, TFIDF))
+    names = dict.fromkeys(
+        record.condition for record in evidence.finals if record.condition not in (*tuned, *WITHOUT_NETWORK)
+    )
     if names:
         titles = [description.title_of(name) for name in order_conditions(names, description.conditions)]
         lines.append(f"- Not tuned, run with the settings stated below: {for_markdown(joined(titles))}.")
@@ -210,7 +212,7 @@ def _tuning_lines(evidence: Evidence, rows: Sequence[Row], description: Descript
 
 def settings_section(rows: Sequence[Row]) -> str:
     """Return the settings that all conditions share, and a table of those that differ; nothing without a network."""
-    flat = {row.label: _settings(row.records[0]) for row in rows if row.condition != TFIDF}
+    flat = {row.label: _settings(row.records[0]) for row in rows if row.condition not in WITHOUT_NETWORK}
     if not flat:
         return ""
     names = sorted({name for values in flat.values() for name in values} - set(NOT_SETTINGS))

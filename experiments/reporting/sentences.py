@@ -26,7 +26,7 @@ from experiments.reporting.render import (
 )
 from experiments.runs.canonical import canonical_json
 from experiments.runs.gradient_ratio import DECADES, log_gradient_ratios
-from experiments.runs.naming import TFIDF, order_conditions, spell
+from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, spell
 from experiments.runs.record import Record, Status
 from experiments.runs.store import Evidence
 
@@ -50,7 +50,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 def leader(rows: Sequence[Row]) -> list[str]:
     """Return which network scores best on the test split, which one comes next, and whether seeds bear the lead."""
     metric = rows[0].task.primary_metric
-    scored = [row for row in rows if row.condition != TFIDF and _is_scored(row)]
+    scored = [row for row in rows if row.condition not in WITHOUT_NETWORK and _is_scored(row)]
     if not scored:
         return ["No final run of a network has test scores."]
     best, *others = sorted(scored, key=_mean, reverse=metric.higher_is_better)
@@ -74,12 +74,12 @@ def leader(rows: Sequence[Row]) -> list[str]:
 def against_tfidf(rows: Sequence[Row]) -> list[str]:
     """Return how many networks' intervals lie above, around and below each TF-IDF baseline."""
     found = []
-    for baseline in (row for row in rows if row.condition == TFIDF and _is_scored(row)):
+    for baseline in (row for row in rows if row.condition in WITHOUT_NETWORK and _is_scored(row)):
         level = _mean(baseline)
         spreads = [
             row.score
             for row in rows
-            if row.condition != TFIDF and row.score.low is not None and baseline.applies_to(row.swept)
+            if row.condition not in WITHOUT_NETWORK and row.score.low is not None and baseline.applies_to(row.swept)
         ]
         if not spreads:
             found.append(f"{baseline.label} reaches {rounded(level)}.")
@@ -132,7 +132,7 @@ def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
     found: dict[int, list[str]] = {}
     for condition, swept in description.planned:
         seeds = made.get((condition, canonical_json(dict(swept))), set())
-        wanted = set(description.seeds) if condition != TFIDF else set()
+        wanted = set(description.seeds) if condition not in WITHOUT_NETWORK else set()
         if not seeds or not wanted <= seeds:
             found.setdefault(len(wanted & seeds), []).append(label_of(description.title_of(condition), swept))
     planned = plural(len(description.seeds), "seed")
@@ -145,7 +145,7 @@ def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
 
 def budget(rows: Sequence[Row]) -> str:
     """Return the steps, rows and seeds that every result of the report is a property of."""
-    trained = [row for row in rows if row.condition != TFIDF]
+    trained = [row for row in rows if row.condition not in WITHOUT_NETWORK]
     records = [record for row in trained for record in row.records]
     steps = [record.progress.get("steps") for record in records if record.outcome.status in ("trained", "collapsed")]
     seen = [record.data["rows"].get("train") for record in records if "rows" in record.data]
@@ -200,7 +200,7 @@ def prior_entropy(row: Row) -> float | None:
 
 def learning_sentences(rows: Sequence[Row]) -> Sentences:
     """Say who reaches the target on validation first, and who never does; without a target who scores best."""
-    aimed = [row for row in rows if row.target is not None and row.condition != TFIDF]
+    aimed = [row for row in rows if row.target is not None and row.condition not in WITHOUT_NETWORK]
     if not aimed:
         return _best_on_validation(rows), []
     medians = {row.label: row.steps_to_target for row in aimed if row.steps_to_target is not None}

@@ -136,9 +136,12 @@ def headline(figure: Figure, text: str) -> None:
 
 
 def save_picture(picture: Picture, path: Path) -> Path:
-    """Write a picture with its title over it."""
-    headline(picture.figure, picture.title)
-    return save_png(picture.figure, path)
+    """Write a picture with its title over it, in the settings of every figure."""
+    import matplotlib
+
+    with matplotlib.rc_context(settings()):
+        headline(picture.figure, picture.title)
+        return save_png(picture.figure, path)
 
 
 def save_png(figure: Figure, path: Path) -> Path:
@@ -152,7 +155,7 @@ def save_png(figure: Figure, path: Path) -> Path:
     from PIL import Image
 
     from experiments.escaping import for_picture
-    from experiments.runs.files import write_atomically
+    from experiments.runs.run_folder import write_atomically
 
     for_picture(figure)
     drawn, small = io.BytesIO(), io.BytesIO()

@@ -1,25 +1,96 @@
-"""Figures along a swept number, such as depth: the score with its interval, and how often training failed."""
+"""Figures along swept values, such as depth: the score with its interval, how often training failed, and whether the
+gradient reached the first block.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.reporting.curves import SweptCurve, SweptPanel, panels_along
+from experiments.reporting.curves import Band, SweptCurve, SweptPanel, panels_along, seed_band, spoken_bands
 from experiments.reporting.frame import Row
-from experiments.reporting.line_ends import End, crowded_part, label_ends
-from experiments.reporting.panels import PANEL_COLUMNS, make_panels
-from experiments.reporting.render import spoken_name
-from experiments.reporting.sentences import failure_title, sweep_sentences
-from experiments.reporting.style import Picture, beside, look_of
-from experiments.runs.naming import spell
+from experiments.reporting.panels import PANEL_COLUMNS, draw_band, label_outer, make_panels
+from experiments.reporting.render import rounded, spoken_name, spoken_setting
+from experiments.reporting.sentences import failure_title, ratio_title, sweep_sentences
+from experiments.reporting.style import GREY, Picture, beside, look_of
+from experiments.runs.canonical import canonical_json
+from experiments.runs.gradient_ratio import EXPLODING, VANISHING, log_gradient_ratios
+from experiments.runs.naming import sort_key, spell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Transform
+
+
+LEAST_GAP = 0.062
+"""Distance between two labels, as a share of the height of a panel."""
+CROWDED = 0.1
+"""Distance below the best within which scores crowd."""
+FEWEST_CROWDED = 0.4
+"""Share of the scores that must lie there for an enlarged panel."""
+LEAST_SPAN = 3
+"""Span of all scores over that distance from which an enlarged panel shows more."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a curve."""
+
+    label: str
+    condition: str
+    x: float | None
+    """Its place on the axis; None for a line across the panel."""
+    y: float
+
+
+def crowded_part(scores: Sequence[float]) -> tuple[float, float] | None:
+    """Return the limits of an axis that enlarges the upper part, where many scores lie close; None where they do not.
+
+    Args:
+        scores: the means that are drawn.
+    """
+    best = max(scores)
+    close = [score for score in scores if score >= best - CROWDED]
+    if best - min(scores) < LEAST_SPAN * CROWDED or len(close) < FEWEST_CROWDED * len(scores):
+        return None
+    return best - CROWDED, best + 0.4 * CROWDED
+
+
+def label_ends(axes: Axes, ends: Sequence[End]) -> None:
+    """Write name and score right of the panel at the height of every end that it shows, moved apart where they meet."""
+    bottom, top = axes.get_ylim()
+    shown = sorted((end for end in ends if bottom <= end.y <= top), key=lambda end: end.y)
+    heights = spread_out([(end.y - bottom) / (top - bottom) for end in shown])
+    for end, height in zip(shown, heights, strict=True):
+        look = look_of(end.condition)
+        marker = "" if end.x is None else look.marker
+        start = (1.0, (end.y - bottom) / (top - bottom))
+        axes.plot(
+            [start[0], 1.03, 1.09], [start[1], height, height], transform=axes.transAxes, clip_on=False,
+            color=look.color, ls="-" if marker else look.line, lw=0.9, marker=marker, markevery=[2], ms=4.5, mew=0,
+        )  # fmt: skip
+        axes.text(1.11, height, f"{end.label} {rounded(end.y)}", transform=axes.transAxes, va="center", fontsize=8)
+
+
+def spread_out(heights: Sequence[float]) -> list[float]:
+    """Return sorted heights moved as little as needed to lie ``LEAST_GAP`` apart, by least squares.
+
+    Pool-adjacent-violators on the heights less their least distances (Ayer et al. 1955).
+    """
+    pools: list[list[float]] = []
+    for place, height in enumerate(heights):
+        pools.append([height - place * LEAST_GAP])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            last = pools.pop()
+            pools[-1].extend(last)
+    means = [float(np.mean(pool)) for pool in pools for _ in pool]
+    return [mean + place * LEAST_GAP for place, mean in enumerate(means)]
+
 
 SIDE = 0.06
 """Room left and right of the values, as a share of their span."""
@@ -164,3 +235,72 @@ def _label(figure: Figure, panels: Sequence[Axes], x: str) -> None:
     figure.supxlabel(x, fontsize=9)
     labelled = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
+
+
+ROOM = 3.0
+"""Factor that the axis reaches beyond all means; a wider band is cut there."""
+
+
+def ratio_figure(rows: Sequence[Row]) -> Picture | None:
+    """Draw the first block's gradient norm over the last one's while training, a panel per setting of what is swept.
+
+    Means and intervals are those of logarithms. Of two swept settings one runs along the lines of panels and one along
+    the columns. None where no run has two blocks and kept gradient norms.
+    """
+    drawn = [(row, band) for row in rows if (band := _band(row)) is not None]
+    if not drawn:
+        return None
+    places, columns = _layout([row.swept for row, _ in drawn])
+    figure, grid = make_panels(max(places.values()) + 1, width=2.9, height=2.1, share=True, columns=columns)
+    for row, band in drawn:
+        look, axes = look_of(row.condition), grid[places[spoken_setting(row.swept)]]
+        draw_band(axes, band, color=look.color, ls=look.line, lw=1.4, label=row.title)
+    for place, axes in enumerate(grid):
+        axes.set_visible(place in places.values())
+        for limit in (VANISHING, EXPLODING):
+            axes.axhline(limit, color=GREY, lw=0.9, ls=":")
+    for setting, place in places.items():
+        grid[place].set_title(setting.replace(", ", "\n"), loc="left", fontsize=8)
+    grid[0].set_yscale("log")
+    means = [VANISHING, EXPLODING, *(float(pick(band.mean)) for _, band in drawn for pick in (np.min, np.max))]
+    grid[0].set_ylim(min(means) / ROOM, max(means) * ROOM)
+    label_outer(grid, "optimiser steps", "gradient norm,\nfirst / last block", columns)
+    labelled = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(labelled.values(), labelled.keys(), loc="outside right center")
+    about = "Gradient norm of the first block over the last one's while training, before clipping, at every setting."
+    limits = f"Dotted: vanishing ({VANISHING:g}) and exploding ({EXPLODING:g})."
+    bands = spoken_bands([band for _, band in drawn], geometric=True)
+    rule = "The title compares medians over training, then means over seeds."
+    return Picture(figure, ratio_title([row for row, _ in drawn]), f"{about} {bands} {limits} {rule}")
+
+
+def _layout(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], int]:
+    """Return the place of every setting's panel, counted along lines, and the number of columns.
+
+    Where everything is swept over two or more names, the one with most values runs along the columns; else panels
+    follow each other in lines of three.
+    """
+    spoken = {spoken_setting(swept): swept for swept in settings}
+    names = sorted({name for swept in settings for name in swept})
+    values = {
+        name: sorted({canonical_json(swept.get(name)): swept.get(name) for swept in settings}.values(), key=sort_key)
+        for name in names
+    }
+    varied = [name for name in names if len(values[name]) > 1]
+    if len(varied) < 2 or any(name not in swept for swept in settings for name in varied):
+        return {setting: place for place, setting in enumerate(spoken)}, PANEL_COLUMNS
+    across = max(varied, key=lambda name: len(values[name]))
+    down = [name for name in varied if name != across]
+    lines = [dict(zip(down, found, strict=True)) for found in product(*(values[name] for name in down))]
+    width = len(values[across])
+    return {
+        setting: lines.index({name: swept[name] for name in down}) * width + values[across].index(swept[across])
+        for setting, swept in spoken.items()
+    }, width
+
+
+def _band(row: Row) -> Band | None:
+    """Return the ratio by step over seeds, averaged as logarithms."""
+    ratios = [log_gradient_ratios(record) for record in row.records]
+    histories = [{"step": list(found), "ratio": [10**value for value in found.values()]} for found in ratios]
+    return seed_band(histories, "step", "ratio", geometric=True)

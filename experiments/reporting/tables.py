@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.planning.widening import is_at_edge, values_tried
 from experiments.reporting.frame import Description, Row, metrics_of, swept_names
 from experiments.reporting.render import EMPTY, TextTable, interval, mean_and_sd, number, rounded
-from experiments.runs.naming import BASELINES, cell_name, order_conditions, short_names, sort_key, spell
+from experiments.runs.naming import BASELINES, TFIDF, cell_name, order_conditions, short_names, sort_key, spell
 from experiments.runs.record import Record, Status
 from experiments.runs.store import Evidence
 from experiments.statistics.seeds import Spread, spread
@@ -27,9 +27,12 @@ BOTH_COLLAPSED = "both collapsed"
 SUMMARY_CAPTION = (
     "Test scores of the checkpoint that was best on validation: mean ± standard deviation over seeds. The interval is "
     "the 95 % t-interval of the mean {primary}. Collapsed runs count in the means; diverged runs have no score and are "
-    "counted in their column. Steps to target: median optimiser steps until validation {primary} reached 90 % of the "
-    "TF-IDF baseline's. They are read at validations, and empty if more than half of the seeds never reached it. "
+    "counted in their column. {target}"
     "Generalisation gap: {primary} on a fixed sample of training rows minus {primary} on validation."
+)
+TARGET_CAPTION = (
+    "Steps to target: median optimiser steps until validation {primary} reached 90 % of the TF-IDF baseline's. They "
+    "are read at validations, and empty if more than half of the seeds never reached it. "
 )
 PER_CLASS_CAPTION = (
     "Test scores per class, mean ± standard deviation over seeds. Accuracy is one-vs-rest, (TP + TN) / N. It counts "
@@ -113,17 +116,19 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
         line |= {"steps_to_target": _spelled(row.steps_to_target), **_parts("generalisation_gap", row.gap)}
         lines.append(line | {"steps": line["steps_to_target"] or EMPTY})
     parts = [f"{metric.name}{suffix}" for metric in metrics for suffix in ("", "_sd", "_ci_low", "_ci_high")]
-    middle = [*COUNTS, "seeds", *OUTCOMES]
+    middle, title = [*COUNTS, "seeds", *OUTCOMES], task.primary_metric.title
+    has_target = TFIDF in task.baselines
     titles = {task.primary: task.primary_metric.title, f"{task.primary}_ci": "95 % interval"}
     titles |= {metric.name: metric.title for metric in metrics if metric.name != task.primary}
     return ReportTable(
         "summary",
-        SUMMARY_CAPTION.format(primary=task.primary_metric.title),
+        SUMMARY_CAPTION.format(primary=title, target=TARGET_CAPTION.format(primary=title) if has_target else ""),
         pd.DataFrame(lines),
-        swept.between(["variant"], [*middle, *parts, "steps_to_target", "generalisation_gap"]),
+        swept.between(["variant"], [*middle, *parts, *["steps_to_target"] * has_target, "generalisation_gap"]),
         {
             **{"title": "variant", **swept.titles, **{name: name for name in middle}, **titles},
-            **{"steps": "steps to target", "generalisation_gap": "generalisation gap"},
+            **({"steps": "steps to target"} if has_target else {}),
+            "generalisation_gap": "generalisation gap",
         },
     )
 
@@ -289,8 +294,13 @@ class SweptColumns:
         return {name: spell(values[name]) if name in values else "" for name in self.names}
 
     def between(self, first: Sequence[str], last: Sequence[str]) -> dict[str, str]:
-        """Return the names of a CSV file's columns, these settings between others."""
-        return {**{name: name for name in first}, **self.names, **{name: name for name in last}}
+        """Return the names of a CSV file's columns, these settings between others.
+
+        A setting whose short name another column has, such as ``precision``, keeps its dotted name.
+        """
+        taken = {*first, *last}
+        settings = {name: name if label in taken else label for name, label in self.names.items()}
+        return {**{name: name for name in first}, **settings, **{name: name for name in last}}
 
 
 def _parts(name: str, values: Spread) -> dict[str, float | None]:

@@ -17,11 +17,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.files import PREDICTIONS_FILE, left_files, write_atomically, write_record
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atomically, write_record
 from experiments.runs.timings import TIMING_FILE
 from experiments.runs.training import find
 from experiments.tasks import TaskSpec, task_named
@@ -79,6 +80,8 @@ def close_run(
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
     log_hyperparameters(trainer.loggers, concluded.record)
+    if "tokenizer" in task_named(run.config.task).parts:
+        data.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
 
@@ -147,9 +150,10 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
         outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} with the chosen or the last weights.")
         return Concluded(record=make_record(run, ending, module, data, progress, outcome))
     record = make_record(run, ending, module, data, progress, outcome)
-    record.scores = {split: scores_of(evaluation) for split, evaluation in chosen.items()}
+    task = task_named(run.config.task)
+    record.scores = {split: scores_of(evaluation, task) for split, evaluation in chosen.items()}
     if is_final:
-        record.scores["test_last"] = scores_of(last["test"])
+        record.scores["test_last"] = scores_of(last["test"], task)
     predicted = "test" if is_final else "validation"
     predictions = chosen[predicted].predictions
     return Concluded(record=record, predictions=predictions, groups=groups_of(data, predicted, predictions))
@@ -176,9 +180,9 @@ def not_finite(evaluations: dict[str, Evaluation]) -> str:
     return ""
 
 
-def scores_of(evaluation: Evaluation) -> Scores:
-    """An evaluation in the shape of a record."""
-    return Scores(metrics=dict(evaluation.metrics), details=evaluation.details)
+def scores_of(evaluation: Evaluation, task: TaskSpec) -> Scores:
+    """An evaluation in the shape of a record, with the metrics that its details give."""
+    return Scores(metrics=task.completed(evaluation.metrics, evaluation.details), details=evaluation.details)
 
 
 def groups_of(data: Any, split: str, predictions: Any) -> list[str] | None:
@@ -221,6 +225,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "removed": removed_rows(corpus.report),
         "classes": list(data.facts.class_names),
         "vocabulary_size": data.facts.vocabulary_size,
+        **data.sizes(),
     }
 
 

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from experiments.errors import explained
 from experiments.making.messages import Progress
-from experiments.making.progress import ProgressReporter
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import Concluded, Timing, close_run, leave
-from experiments.runs.files import remove_earlier_attempt
-from experiments.runs.locks import UNSEEN, Mark, locked
+from experiments.runs.provenance import STATUS, memory_in
 from experiments.runs.record import Record
+from experiments.runs.run_folder import UNSEEN, Mark, locked, remove_earlier_attempt
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
+from lightning_modules.training.callbacks.attached import steps_of_fit
 
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
+RESET = Path("/proc/self/clear_refs")
 
 
 def execute(
@@ -91,9 +93,34 @@ def forget_peak_memory() -> bool:
 
 
 def peak_memory_mib() -> float | None:
-    """The most memory that the process has held since the peak began, in MiB; None where the system does not say."""
-    try:
-        found = PEAK.search(STATUS.read_text())
-    except OSError:
-        return None
-    return int(found[1]) / 1024 if found else None
+    """The most memory that the process has held since the peak began, in MiB; None if the system does not say."""
+    peak = memory_in(STATUS).get("VmHWM")
+    return None if peak is None else peak / 1024
+
+
+INTERVAL = 0.5
+"""Seconds between two messages."""
+
+
+class ProgressReporter(Callback):
+    """Send :class:`Progress` about twice a second."""
+
+    def __init__(self, send: Callable[[Progress], None]) -> None:
+        self.send = send
+        self.last = 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Send a message when the last one is old enough."""
+        now = time.monotonic()
+        if now - self.last < INTERVAL:
+            return
+        self.last = now
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        steps = steps_of_fit(trainer, pl_module)
+        self.send(
+            Progress(
+                trainer.current_epoch + 1, trainer.global_step, 0 if steps == math.inf else int(steps), float(loss)
+            )
+        )

@@ -6,19 +6,18 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from data_modules.config import EMBEDDED_CORPORA
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
-from experiments.runs.files import read_record
 from experiments.runs.merging import Key, run_key
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.store import local_records, read_committed
 
 
 class FinishedRuns:
-    """The finished runs of a grid: those in run folders here and, where asked for, those committed beside its tables.
+    """The finished runs of a grid: those in run folders here and, if asked for, those committed with its tables.
 
     Args:
         grid: the grid.
@@ -50,7 +49,7 @@ class FinishedRuns:
         return list({**self.committed, **better}.values())
 
     def holds(self, run: Run, fingerprint: str, split_hash: str) -> bool:
-        """Return whether a record stands for this run: same configuration, same rows, and not stopped by an error."""
+        """Tell whether there is a record of this run: same configuration, same rows, and not stopped by an error."""
         key = (run.condition, run.stage, run.config.hash(), run.seed)
         return any(
             record is not None
@@ -76,8 +75,8 @@ def refuse_other_files(grid: Grid, results: Path) -> None:
     """Refuse to tell of a grid on files of one's own what was made of other files of the same name.
 
     Raises:
-        ExperimentError: where a record has another fingerprint.
-        DataError: where the files cannot be read.
+        ExperimentError: if a record has another fingerprint.
+        DataError: if the files cannot be read.
     """
     config = grid.conditions[0].config.data
     if config.train_file is not None:
@@ -93,7 +92,7 @@ def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
     version control keeps them.
 
     Raises:
-        ExperimentError: where a record has another fingerprint.
+        ExperimentError: if a record has another fingerprint.
     """
     folder = runs_folder(results, grid.name, grid.corpus)
     refuse_other_records(folder, local_records(folder)[0].values(), fingerprint)

@@ -15,7 +15,7 @@ DECADES = 12.0
 def log_gradient_ratios(record: Record) -> dict[int, float]:
     """Return ``log₁₀(first block's gradient norm / last block's)`` by kept step, before clipping.
 
-    The blocks stand between the embedding and the head. Steps at which the ratio is undefined are left out; zero in the
+    The blocks are between the embedding and the head. Steps at which the ratio is undefined are left out; zero in the
     first block counts as twelve powers of ten.
     """
     history = record.history.get("gradient_norms") or {}

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.files import BEST, RECORD_FILE, check_file, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
+from experiments.runs.run_folder import BEST, RECORD_FILE, check_file, read_record
 from experiments.runs.training import prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError, SpoiltWeights
@@ -50,7 +50,7 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run folder, on a GPU where there is one.
+        """Load a run folder, on a GPU if the machine has one.
 
         Raises:
             ExperimentError: the run left no network or is of another task, its checkpoint is damaged or is not the one
@@ -89,7 +89,7 @@ class TrainedModel:
 
 
 def device() -> torch.device:
-    """Return the accelerator where there is one, else the CPU."""
+    """Return the accelerator if the machine has one, else the CPU."""
     found = torch.accelerator.current_accelerator(check_available=True)
     return torch.device("cpu") if found is None else found
 
@@ -98,7 +98,7 @@ def checkpoint_of(folder: Path, record: Record | None) -> Path:
     """Return the chosen checkpoint of a run.
 
     Raises:
-        ExperimentError: where there is none, saying why and how to get one.
+        ExperimentError: if there is none, saying why and how to get one.
     """
     path = folder / BEST
     if path.is_file():

@@ -1,16 +1,16 @@
-"""Which records stand in one table: the same run once, the same data everywhere, the same settings in a row."""
+"""Which records belong to one table: the same run once, the same data everywhere, the same settings in a row."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_modules.config import SPLIT_SETTINGS
+from experiments.errors import RecordError
 from experiments.runs.canonical import canonical_json
-from experiments.runs.errors import RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
@@ -26,13 +26,13 @@ def merge_records(
 ) -> tuple[list[Record], list[str]]:
     """Return the records of one table, sorted, and what was left out.
 
-    The same run (configuration hash and seed) stands once, as the local record; one that an error stopped is no
-    result and stands in no table. A committed record is left out where its data have another fingerprint than the
+    The same run (configuration hash and seed) is there once, as the local record; one that an error stopped is no
+    result and is in no table. A committed record is left out where its data have another fingerprint than the
     local ones, where local runs have other rows by the same rules of splitting (the code that cleans and cuts has
     changed), or where local runs of its cell have other settings. ``called`` names such records in what is said.
 
     Raises:
-        RecordError: where what remains has two fingerprints, other rows by the same rules, or two settings in one cell.
+        RecordError: if what remains has two fingerprints, other rows by the same rules, or two settings in one cell.
     """
     left_out: Counter[str] = Counter()
     kept: dict[Key, Record] = {}
@@ -95,20 +95,19 @@ def _refuse_mixtures(records: list[Record]) -> None:
     if len(runs) > 1:
         parts = "; ".join(f"{key} ({len(names)} runs, such as {names[0]})" for key, names in sorted(runs.items()))
         raise RecordError(f"the runs were made on different data and cannot share a table: {parts}")
+    outdated = "finish the grid, or remove the outdated run folder"
     for names in splits.values():
-        if len(names) > 1:
-            first, second, *_ = names.values()
-            raise RecordError(
-                f"{first} and {second} were made on different rows of the same text and cannot share a table: how it "
-                "is cleaned or split has changed; finish the grid, or remove the outdated run folder"
-            )
+        _refuse_two(names, f"were made on different rows of the same text and cannot share a table: how it is cleaned "
+                    f"or split has changed; {outdated}")  # fmt: skip
     for names in settings.values():
-        if len(names) > 1:
-            first, second, *_ = names.values()
-            raise RecordError(
-                f"{first} and {second} belong to one row of the table but were made with different settings; "
-                "finish the grid, or remove the outdated run folder"
-            )
+        _refuse_two(names, f"belong to one row of the table but were made with different settings; {outdated}")
+
+
+def _refuse_two(names: Mapping[str, str], reason: str) -> None:
+    """Refuse more than one value, each with the name of a run that has it."""
+    if len(names) > 1:
+        first, second, *_ = names.values()
+        raise RecordError(f"{first} and {second} {reason}")
 
 
 def run_key(record: Record) -> Key:

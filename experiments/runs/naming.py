@@ -9,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.runs.record import Record
+from experiments.tasks import TRIGRAM, UNIGRAM
 from lightning_modules.schemes.variants import VARIANTS
 
 TFIDF = "tfidf_logistic_regression"
-BASELINES = ("bag_of_embeddings", TFIDF)
+WITHOUT_NETWORK = (TFIDF, UNIGRAM, TRIGRAM)
+"""Conditions that train no network."""
+BASELINES = ("bag_of_embeddings", *WITHOUT_NETWORK)
 LONGEST_CELL = 120
 
 

@@ -1,4 +1,4 @@
-"""When a classifier counts as collapsed: it answers no better than one that never read the text."""
+"""When a model counts as collapsed: it answers no better than one that never read the text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ if TYPE_CHECKING:
 
 MARGIN = 0.02
 """A model whose macro-F1 exceeds the majority class's by no more than this has learned nothing."""
+
+
+UNIGRAM_MARGIN = 0.01
+"""A language model whose loss in nats is below the unigram model's by no more than this has learned nothing."""
+
+
+def language_collapse(evaluations: Mapping[str, Evaluation], facts: Any) -> str:
+    """Say why the last weights predict tokens no better than by their frequency; nothing if they do.
+
+    Args:
+        evaluations: of the last weights, on ``validation`` at least.
+        facts: of the data module, with ``unigram_losses``.
+    """
+    loss, floor = evaluations["validation"].metrics["loss"], facts.unigram_losses["validation"] - UNIGRAM_MARGIN
+    if loss < floor:
+        return ""
+    return f"validation loss {loss:.4f} is not below {floor:.4f} (the unigram model's − {UNIGRAM_MARGIN})"
 
 
 def majority_macro_f1(class_counts: Sequence[int]) -> float:

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from experiments.runs.errors import REMEDY, RecordError
-from experiments.runs.files import PREDICTIONS_FILE, check_file
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
+from experiments.runs.run_folder import PREDICTIONS_FILE, check_file
 
 IDENTITY = ("row", "group", "label")
 
@@ -30,33 +30,35 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: where a file is damaged or is not the one that a record names, two runs give one row different
-            labels, or a recorded confusion matrix is not that of the predictions.
+        RecordError: if a file is damaged or is not the one that a record names, two runs give one row different labels,
+            or a recorded confusion matrix is not that of the predictions.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
-    runs: dict[str, pd.DataFrame] = {}
-    notes, unchecked = [], 0
-    for record in finals:
+    of_tables: dict[Path, list[str]] = {}
+    frames, notes, unchecked = [], [], 0
+    answered = [record for record in finals if record.test is not None and "confusion" in record.test.details]
+    for record in answered:
         name = run_name(record)
-        if record.test is None:
-            continue
-        table = wide.get(origins[name])
-        if origins[name] not in wide:
-            path = origins[name] / PREDICTIONS_FILE
+        folder = origins[name]
+        if folder not in wide:
+            path = folder / PREDICTIONS_FILE
             unchecked += path.exists() and not check_file(path, record)
-            run = _read(path, ["predicted"])
-        elif table is not None and name in table.columns:
-            run = table[[*IDENTITY, name]].rename(columns={name: "predicted"}).dropna(subset=["predicted"])
-        else:
-            run = None
-        if run is None:
-            notes.append(f"{name} has scores but no predictions")
-        else:
-            runs[name] = run
+            run = _read(folder / PREDICTIONS_FILE, ["predicted"])
+            if run is not None:
+                frames.append(run.rename(columns={"predicted": name}))
+                continue
+        elif (table := wide[folder]) is not None and name in table.columns:
+            of_tables.setdefault(folder, []).append(name)
+            continue
+        notes.append(f"{name} has scores but no predictions")
+    for folder, names in of_tables.items():  # all runs of a table at once: it may have hundreds
+        table = wide[folder]
+        assert table is not None
+        frames.append(table[[*IDENTITY, *names]].dropna(subset=names, how="all"))
     if unchecked:
         notes.append(f"{unchecked} file(s) of predictions are unchecked: older records name no SHA-256 of them")
-    predictions = _widen(runs)
-    problems = disagreements(finals, predictions)
+    predictions = _widen(frames)
+    problems = disagreements(answered, predictions)
     if problems:
         raise RecordError(problems[0] + (f" ({len(problems)} such runs)" if len(problems) > 1 else ""))
     return predictions, notes
@@ -95,7 +97,7 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
-    """Read a Parquet file of predictions (``wanted`` columns beside the identity, or all); none where it is absent."""
+    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); none if it is absent."""
     if not path.exists():
         return None
     try:
@@ -105,20 +107,22 @@ def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
     missing = [name for name in (*IDENTITY, *(wanted or [])) if name not in frame.columns]
     if missing:
         raise RecordError(f"{path} lacks the column {missing[0]!r}")
+    if not frame["row"].is_unique:
+        raise RecordError(f"{path} has a row twice; {REMEDY}")
     return frame
 
 
-def _widen(runs: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the runs on their rows; all must agree on what the rows are."""
-    frames = [run[list(IDENTITY)] for run in runs.values()] or [pd.DataFrame(columns=list(IDENTITY))]
-    identity = pd.concat(frames, ignore_index=True)
+def _widen(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Join tables of runs on their rows; all must agree on what the rows are. Each has a column per run."""
+    frames = frames or [pd.DataFrame(columns=list(IDENTITY))]
+    identity = pd.concat([frame[list(IDENTITY)] for frame in frames], ignore_index=True)
     identity = identity.astype({"row": "int64", "group": "string", "label": "Int16"})
     identity = identity.drop_duplicates().sort_values("row", kind="stable").set_index("row")
     if not identity.index.is_unique:
         row = identity.index[identity.index.duplicated()][0]
         raise RecordError(f"the runs disagree on the label or group of test row {row}: they scored different rows")
-    predicted = {
-        name: run.set_index("row")["predicted"].astype("Int16").reindex(identity.index)
-        for name, run in sorted(runs.items())
-    }
-    return pd.concat([identity, pd.DataFrame(predicted, index=identity.index)], axis=1).reset_index()
+    predicted = [
+        frame.set_index("row").drop(columns=["group", "label"]).astype("Int16").reindex(identity.index)
+        for frame in frames
+    ]
+    return pd.concat([identity, pd.concat(predicted, axis=1).sort_index(axis=1)], axis=1).reset_index()

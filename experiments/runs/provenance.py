@@ -1,9 +1,11 @@
-"""Where a result comes from: versions, commit, device."""
+"""Where a result comes from: versions, commit, device, and what the system tells of processor and memory."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -53,3 +55,24 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use; a container may have fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+STATUS = Path("/proc/self/status")
+MEMORY = re.compile(r"^(VmHWM|RssAnon|RssFile):\s*(\d+) kB$", re.MULTILINE)
+
+
+def memory_in(status: Path) -> dict[str, int]:
+    """Read a process's memory in KiB from its ``/proc/<pid>/status`` (``man 5 proc``); nothing if it cannot be read.
+
+    ``RssAnon`` is what the process owns, ``RssFile`` pages of mapped files, which the system takes back when it needs
+    them, and ``VmHWM`` the peak of both.
+    """
+    try:
+        return {name: int(value) for name, value in MEMORY.findall(status.read_text())}
+    except OSError:
+        return {}

@@ -1,18 +1,18 @@
 """The record of one run, ``run.json``: everything that tables and figures are made from.
 
 A run is finished if and only if its record is there, so the record is written last and atomically. It holds nothing
-that depends on the clock (durations stand in ``timing.csv``): the same run twice gives the same bytes.
+that depends on the clock (durations are in ``timing.csv``): the same run twice gives the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from experiments.errors import RecordError
 from experiments.planning.run_config import newer_defaults
 from experiments.runs.canonical import canonical_json, decode, parse_json
-from experiments.runs.errors import RecordError
 from experiments.tasks import CLASSIFICATION, TASKS
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -73,7 +73,7 @@ class Record:
     """``parameters, norms, skips, flops_per_token`` of the built model."""
     environment: dict[str, Any]
     """``versions {package: version}, python, git_commit, git_dirty, device, precision, threads``. Records
-    of an earlier version may say ``population``: so many runs were trained as one batched model."""
+    of an earlier version may say ``population``: how many runs were trained as one batched model."""
     progress: dict[str, Any]
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]
@@ -124,8 +124,9 @@ class Record:
         Raises:
             RecordError: for a number that is not finite.
         """
-        older = newer_defaults(self)
-        value = {name: item for name, item in asdict(self).items() if name not in older}
+        outcome, scores = vars(self.outcome), {split: vars(scores) for split, scores in self.scores.items()}
+        value = vars(self) | {"outcome": outcome, "scores": scores}  # what asdict() gives, without copying curves
+        value = {name: item for name, item in value.items() if name not in newer_defaults(self)}
         if self.schema == 1:
             return canonical_json(lowered(value))
         return canonical_json(value | {"digest": digest_of(value)})

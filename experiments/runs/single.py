@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from experiments.errors import ExperimentError, explained
+from experiments.errors import ExperimentError, RecordError, explained
 from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
@@ -24,19 +24,19 @@ from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of, section
 from experiments.planning.yaml_files import read_yaml, write_yaml
 from experiments.runs.conclude import close_run
-from experiments.runs.errors import RecordError
 from experiments.runs.execute import peak_memory_mib
-from experiments.runs.files import (
+from experiments.runs.finished import refuse_other_records
+from experiments.runs.run_folder import (
     BEST,
     LAST,
     RECORD_FILE,
+    Busy,
     check_file,
+    locked,
     read_record,
     remove_earlier_attempt,
     write_atomically,
 )
-from experiments.runs.finished import refuse_other_records
-from experiments.runs.locks import Busy, locked
 from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
 from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
@@ -56,7 +56,7 @@ def run_of(settings: dict[str, Any]) -> Run:
     """Return the run that a parsed command line describes; its cell names what differs from the defaults.
 
     Raises:
-        ExperimentError: where it sets a flag of the trainer that all runs have in common.
+        ExperimentError: if it sets a flag of the trainer that all runs have in common.
     """
     config = replace(run_config_of(settings), trainer_flags=other_flags(settings["trainer"]))
     return Run(
@@ -96,7 +96,8 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
     """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
-    defaults = dict(flatten(RunConfig(data=type(config.data)(), trainer=TrainerConfig()).as_dict()))
+    usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
+    defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage"}
     return {
         name: value
@@ -110,7 +111,7 @@ def occupied(folder: Path) -> Iterator[None]:
     """Hold a run's folder, made where it is missing.
 
     Raises:
-        ExperimentError: where it cannot be written or another process is training in it.
+        ExperimentError: if it cannot be written or another process is training in it.
     """
     try:
         with explained(folder), locked(folder):
@@ -163,7 +164,7 @@ def find_checkpoint(given: str, folder: Path) -> Path:
     """Return the checkpoint that ``--ckpt_path`` names; ``last`` and ``best`` are those of the run's own folder.
 
     Raises:
-        ExperimentError: where there is none.
+        ExperimentError: if there is none.
     """
     path = folder / NAMED[given] if given in NAMED else Path(given).expanduser()
     if not path.is_file():
@@ -250,7 +251,7 @@ def refuse_weights_only(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def is_inside(path: str | Path, folder: Path) -> bool:
-    """Tell whether a file stands in a folder itself."""
+    """Tell whether a file is in a folder itself."""
     return Path(path).resolve().parent == folder.resolve()
 
 

@@ -1,7 +1,7 @@
 """The evidence of a table: every record behind it, local and committed, with predictions and timings.
 
-Run folders under ``results/runs`` are local. ``records.jsonl.gz``, ``predictions.parquet`` and ``timing.csv`` beside a
-published table are committed and hold the same, so that a fresh clone can rebuild the table; so do those beside a
+Run folders under ``results/runs`` are local. ``records.jsonl.gz``, ``predictions.parquet`` and ``timing.csv`` next to a
+published table are committed and hold the same, so that a fresh clone can rebuild the table; so do those next to a
 person's own tables under ``results/local``, from which a report is rebuilt after its run folders are gone.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.runs.errors import REMEDY, RecordError
-from experiments.runs.files import PREDICTIONS_FILE, RECORD_FILE, read_record, write_atomically
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.merging import merge_records, run_key, without_paths
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
+from experiments.runs.run_folder import PREDICTIONS_FILE, RECORD_FILE, read_record, write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,7 +60,7 @@ class Evidence:
         *,
         own_folder: Path | None = None,
     ) -> Evidence:
-        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what stands beside the tables.
+        """Merge the runs below ``results/runs/<grid>/<corpus>`` with what is next to the tables.
 
         Args:
             runs_folder: holds ``<condition>/<cell>/seed_<n>/run.json``; may be absent.
@@ -69,7 +69,7 @@ class Evidence:
             own_folder: ``results/local/<grid>/<corpus>``; may be absent.
 
         Raises:
-            RecordError: where a committed file is corrupt, or records cannot stand in one table.
+            RecordError: if a committed file is corrupt, or records cannot be in one table.
         """
         from experiments.runs.predictions import gather_predictions
         from experiments.runs.timings import gather_timings
@@ -86,7 +86,7 @@ class Evidence:
         """Write the evidence files and return their paths; equal evidence gives equal bytes.
 
         Raises:
-            RecordError: where a file cannot be written.
+            RecordError: if a file cannot be written.
         """
         from experiments.runs.predictions import predictions_bytes
         from experiments.runs.timings import TIMING_FILE, timings_bytes
@@ -138,10 +138,10 @@ def local_records(runs_folder: Path) -> tuple[dict[Path, Record], list[str]]:
 
 
 def read_committed(folder: Path) -> list[Record]:
-    """Return the records that are committed beside a table; none where the file is absent.
+    """Return the records that are committed with a table; none if the file is absent.
 
     Raises:
-        RecordError: where the file is corrupt, naming it and the line.
+        RecordError: if the file is corrupt, naming it and the line.
     """
     path = folder / RECORDS_FILE
     if not path.exists():

@@ -16,6 +16,7 @@ from experiments.planning.runs import Run
 from experiments.runs.conclude import Concluded, describe_data, groups_of, scores_of
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record
+from experiments.tasks import task_named
 from lightning_modules.tasks.classification import evaluation_of
 from lightning_modules.training.evaluation import Predictions
 
@@ -49,7 +50,8 @@ def fit_tfidf(run: Run) -> Concluded:
         for split, (_, labels) in texts.items()
     }
     classes = data.facts.class_names
-    scores = {split: scores_of(evaluation_of(predicted, classes)) for split, predicted in predictions.items()}
+    task = task_named(run.config.task)
+    scores = {split: scores_of(evaluation_of(predicted, classes), task) for split, predicted in predictions.items()}
     record = Record(
         **run.record_fields() | {"tuned": {"C": inverse_penalty}},
         data=describe_data(data),
@@ -66,7 +68,7 @@ def fit_tfidf(run: Run) -> Concluded:
 
 
 def fit_terms(vectorizer: TfidfVectorizer, texts: Sequence[str]) -> Any:
-    """Fit the vectorizer and return the features, (N, terms); with terms of one row where none stands in two."""
+    """Fit the vectorizer and return the features, (N, terms); with terms of one row if none is in two."""
     try:
         return vectorizer.fit_transform(texts)
     except ValueError:

@@ -1,13 +1,14 @@
-"""How long every run took. Times stand apart from records, so that everything else can be equal to the byte."""
+"""How long every run took. Times are apart from records, so that everything else can be equal to the byte."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.runs.errors import REMEDY, RecordError
+from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 
@@ -26,31 +27,31 @@ def gather_timings(
         tables: folders of tables, whose files hold the times of many runs; may be absent.
 
     Raises:
-        RecordError: where a table's file is damaged.
+        RecordError: if a table's file is damaged.
     """
     many = {folder: _read(folder / TIMING_FILE) for folder in tables}
     for folder, table in many.items():
         if table is not None and not set(IDENTITY) <= set(table.columns):
             raise RecordError(f"{folder / TIMING_FILE} lacks one of the columns {', '.join(IDENTITY)}")
+    places = {folder: {} if table is None else table.groupby(IDENTITY).indices for folder, table in many.items()}
     frames, notes = [], []
-    for name in (run_name(record) for record in records):
-        variant, cell, seed = *name.split("/")[:2], name.rsplit("_", 1)[1]
-        folder = origins[name]
+    for folder, names in groupby((run_name(record) for record in records), key=lambda name: origins[name]):
+        identities = [(*name.split("/")[:2], name.rsplit("_", 1)[1]) for name in names]
         if folder in many:
             table = many[folder]
             if table is not None:
-                mine = (table["variant"] == variant) & (table["cell"] == cell) & (table["seed"] == seed)
-                frames.append(table[mine])
-        else:
-            try:
-                run = _read(folder / TIMING_FILE)
-            except RecordError as error:
-                notes.append(f"left out: {error}")
-                continue
-            if run is not None:
-                run = run.drop(columns=IDENTITY, errors="ignore")
-                identity = pd.DataFrame({"variant": variant, "cell": cell, "seed": seed}, index=run.index)
-                frames.append(pd.concat([identity, run], axis=1))
+                frames.append(table.iloc[[at for key in identities for at in places[folder].get(key, ())]])
+            continue
+        (key,) = identities  # a run folder is that of one run
+        try:
+            run = _read(folder / TIMING_FILE)
+        except RecordError as error:
+            notes.append(f"left out: {error}")
+            continue
+        if run is not None:
+            run = run.drop(columns=IDENTITY, errors="ignore")
+            identity = pd.DataFrame(dict(zip(IDENTITY, key, strict=True)), index=run.index)
+            frames.append(pd.concat([identity, run], axis=1))
     if not frames:
         return pd.DataFrame(columns=IDENTITY), notes
     table = pd.concat(frames, ignore_index=True).fillna("")

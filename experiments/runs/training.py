@@ -21,7 +21,7 @@ from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcess
 
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import SPELLINGS, ProbesConfig, RunConfig, steps_of
-from experiments.runs.files import BEST, LAST
+from experiments.runs.run_folder import BEST, LAST
 from experiments.tasks import CLASSIFICATION, TaskSpec, resolved
 from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
@@ -97,7 +97,7 @@ def build_trainer(
         resumed_step: the step from which training goes on; curves in the folder are cut there.
 
     Raises:
-        ExperimentError: where Lightning refuses the settings.
+        ExperimentError: if Lightning refuses the settings.
     """
     tracks = settings.get("track_train_metrics", False)
     callbacks = standard_callbacks(folder, task, track_train_metrics=tracks)
@@ -125,7 +125,7 @@ def build_bare_trainer(settings: dict[str, Any], extra: Iterable[Callback] = ())
     """Return a trainer that writes nothing, to score a checkpoint or to look inside a network.
 
     Raises:
-        ExperimentError: where Lightning refuses the settings.
+        ExperimentError: if Lightning refuses the settings.
     """
     fixed = {
         "logger": False,
@@ -270,7 +270,7 @@ def standard_callbacks(folder: Path, task: TaskSpec, *, track_train_metrics: boo
 
 
 def probing_callbacks(config: ProbesConfig) -> list[Callback]:
-    """Return the callback that probes the network while it trains, or nothing where that is off."""
+    """Return the callback that probes the network while it trains, or nothing if that is off."""
     return [Probes(config.every_n_steps, config.rows)] if config.every_n_steps else []
 
 

@@ -1,10 +1,11 @@
 """Measure published results again and judge each by the rule of its claim file; measure what padding does.
 
-    python -m experiments.studies run|report [NAME …]
+    python -m experiments.studies run|report|publish [NAME …]
     python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
 
-``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` rewrites tables,
-figures and verdicts from the measurements alone. NAME is a claim of ``experiments/claims/published``, such as T1 or
+``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` writes tables, figures
+and verdicts from the measurements alone, to ``results/local/reproductions``. ``publish`` checks that nothing is missing
+and writes them in place of the committed ones. NAME is a claim of ``experiments/claims/published``, such as T1 or
 T10, or padding_leak; all by default. A claim that needs training runs is judged by the records of its grid.
 
 padding_leak asks whether padding leaks into the answers of trained runs. RUN is a run folder, such as
@@ -24,10 +25,10 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from experiments.errors import ExperimentError, readable_errors
-from experiments.paths import RESULTS
+from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 
-VERBS = ("run", "report")
+VERBS = ("run", "report", "publish")
 PADDING_LEAK = "padding_leak"
 
 
@@ -71,19 +72,23 @@ def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
     if parsed.runs:
         padding_leak.run(parsed.runs, Path(parsed.output).expanduser() if parsed.output else None, console)
     else:
-        padding_leak.report(results)
+        into = results if parsed.verb == "publish" else below(results, "local")
+        for path in padding_leak.report(results, into):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def published_results(verb: str, ids: Sequence[str], results: Path, console: Console) -> None:
-    """Make missing measurements, rewrite the results of the named claims and the report of all, print verdicts."""
-    from experiments.studies.measurements import measure_missing
+    """Make missing measurements, write the results of the named claims and the report of all, print verdicts."""
+    from experiments.studies.measurements import measure_missing, published_folder
     from experiments.studies.published import load_results
-    from experiments.studies.report import print_verdicts, write_report
+    from experiments.studies.report import REPORT_FILE, own_folder, print_verdicts, write_report
 
     if verb == "run":
         made = measure_missing(load_results(ids), results, console)
         console.print(f"{made} measurement(s) made" if made else "every measurement is there", highlight=False)
-    print_verdicts(write_report(results, ids), console)
+    folder = published_folder(results) if verb == "publish" else own_folder(results)
+    print_verdicts(write_report(results, folder, ids), console)
+    console.print(f"wrote {folder / REPORT_FILE}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

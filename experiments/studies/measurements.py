@@ -16,9 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.errors import RecordError
+from experiments.paths import below
 from experiments.runs.canonical import canonical_json, decode, finite_or_none, parse_json
-from experiments.runs.errors import RecordError
-from experiments.runs.files import write_atomically
+from experiments.runs.run_folder import write_atomically
 from experiments.studies.published import PublishedResult
 from experiments.studies.study import Row, StudyAtStart
 
@@ -100,9 +101,9 @@ def local_file(results: Path, result: PublishedResult, seed: int) -> Path:
     return results / "runs" / "reproductions" / result.id / f"seed_{seed}.json"
 
 
-def result_folder(results: Path, result: PublishedResult) -> Path:
-    """Name the folder of a result's tables and figure."""
-    return results / "reproductions" / result.id
+def published_folder(results: Path) -> Path:
+    """Name the folder of the tables and measurements that are committed."""
+    return below(results, "reproductions")
 
 
 def read_local(results: Path, result: PublishedResult, seed: int) -> SeedMeasurement | None:
@@ -128,7 +129,7 @@ def read_committed(results: Path, result: PublishedResult) -> list[SeedMeasureme
     Raises:
         RecordError: if the file is damaged.
     """
-    path = result_folder(results, result) / MEASUREMENTS_FILE
+    path = below(published_folder(results), result.id) / MEASUREMENTS_FILE
     if not path.exists():
         return []
     try:

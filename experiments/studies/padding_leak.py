@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.errors import ExperimentError, explained
+from experiments.paths import below
 from experiments.planning.saved_runs import run_folder, run_names
 from experiments.reporting.render import TextTable, mean_and_sd, number, plural, rounded, to_csv, to_markdown
-from experiments.reporting.style import look_of, save_png, settings
-from experiments.runs.files import RECORD_FILE, read_record, write_atomically
+from experiments.reporting.style import Picture, look_of, save_picture, settings
 from experiments.runs.naming import order_conditions
+from experiments.runs.run_folder import RECORD_FILE, read_record, write_atomically
 from experiments.statistics.seeds import Spread, spread
-from experiments.studies.drawing import study_figure
-from experiments.studies.study import Row, StudyFigure
+from experiments.studies.study import Row
 from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def run(names: Sequence[str], output: Path | None, console: Console) -> None:
     console.print(f"• {finding(networks)} {scores(networks)}", markup=False, highlight=False, soft_wrap=True)
     if output is not None:
         write_atomically(output / f"{NAME}.csv", to_csv(runs_table(rows)).encode())
-        for path in [output / f"{NAME}.csv", *write_page(output / f"{NAME}.csv")]:
+        for path in [output / f"{NAME}.csv", *write_page(output / f"{NAME}.csv", output)]:
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def report(results: Path) -> None:
-    """Rewrite page and figure of every corpus from what was measured."""
-    for path in sorted((results / NAME).glob(f"*/{NAME}.csv")):
-        write_page(path)
+def report(results: Path, into: Path) -> list[Path]:
+    """Write page and figure of every corpus whose measurement is committed below ``into``, and return their paths."""
+    measured = sorted((results / NAME).glob(f"*/{NAME}.csv"))
+    return [written for path in measured for written in write_page(path, below(into, NAME, path.parent.name))]
 
 
 # Measuring: the same rows in batches with more padding, with less, or with none at all.
@@ -330,13 +330,13 @@ def _network_row(network: PaddedNetwork, arrangement: str) -> list[str]:
     ]
 
 
-def write_page(path: Path) -> list[Path]:
-    """Write page and figure next to a measured CSV and return their paths."""
+def write_page(path: Path, folder: Path) -> list[Path]:
+    """Write page and figure of a measured CSV to a folder and return their paths."""
     rows = read_rows(path)
-    figure = draw(networks_of(rows))
-    page = path.with_suffix(".md")
-    write_atomically(page, compose(rows, figure).encode())
-    return [page, save_png(figure.figure, path.with_suffix(".png"))]
+    picture = draw(networks_of(rows))
+    page = folder / f"{NAME}.md"
+    write_atomically(page, compose(rows, picture).encode())
+    return [page, save_picture(picture, folder / f"{NAME}.png")]
 
 
 def read_rows(path: Path) -> DataFrame:
@@ -357,7 +357,7 @@ def read_rows(path: Path) -> DataFrame:
     return rows
 
 
-def compose(rows: DataFrame, figure: StudyFigure) -> str:
+def compose(rows: DataFrame, picture: Picture) -> str:
     """Write the result as Markdown: the answer, the table, the figure, and how they are to be read."""
     networks = networks_of(rows)
     table = [[network.label, *row] for network in networks for row in network_table(network).rows]
@@ -368,8 +368,8 @@ def compose(rows: DataFrame, figure: StudyFigure) -> str:
         f"# What padding does to the answers: {rows.corpus.iloc[0]}",
         f"{finding(networks)} {scores(networks)}",
         to_markdown(TextTable(["variant", *network_table(networks[0]).columns], table)).rstrip(),
-        f"![{figure.title}]({NAME}.png)",
-        f"*{figure.caption}*",
+        f"![{picture.title}]({NAME}.png)",
+        f"*{picture.caption}*",
         f"The chosen checkpoint of every run answers the {rows.rows.iloc[0]:,} test rows in float32, in different "
         "batches. *As tested*: rows of similar length share a batch, padded to the longest. *+8 columns* and so on: "
         "these batches, each padded further, masked as all padding is. *Alone*: every row is a batch of its own, "
@@ -386,7 +386,7 @@ def compose(rows: DataFrame, figure: StudyFigure) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def draw(networks: Sequence[PaddedNetwork]) -> StudyFigure:
+def draw(networks: Sequence[PaddedNetwork]) -> Picture:
     """Draw a panel per quantity, from no padding to most: every run as a dot, the means over runs as a line."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -400,7 +400,7 @@ def draw(networks: Sequence[PaddedNetwork]) -> StudyFigure:
         panels[1].set_xlabel("columns of padding added to every batch")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(networks))
         caption = f"{scores(networks)} Dots: runs. Lines: means. The right panel has no point as tested, by definition."
-        return study_figure(figure, finding(networks).rstrip("."), caption)
+        return Picture(figure, finding(networks).rstrip("."), caption)
 
 
 def draw_panel(axes: Axes, quantity: str, networks: Sequence[PaddedNetwork]) -> None:

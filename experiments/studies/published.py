@@ -15,18 +15,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments.errors import ExperimentError
 from experiments.paths import PUBLISHED_CLAIMS
 from experiments.planning.names import reject_unknown
-from experiments.planning.yaml_files import mapping_of, read_yaml, values_of
+from experiments.planning.yaml_files import read_yaml
 from experiments.runs.canonical import canonical_json, decode
 from experiments.statistics.seeds import Spread, spread
-from experiments.studies.study import Quantities, Start, Study, StudyAtStart
+from experiments.studies.study import Quantities, Study, StudyAtStart
 from experiments.studies.t1_gradient_by_depth import GradientByDepth
 from experiments.studies.t2_rank_collapse import RankCollapse
 from experiments.studies.t3_token_alignment import TokenAlignment
@@ -35,7 +35,6 @@ from experiments.studies.t5_adam_stability import AdamStability
 from experiments.studies.t7a_stream_variance import StreamVariance
 from experiments.studies.t10_update_size import UpdateSize
 
-T = TypeVar("T")
 KIND = "reproduction"
 
 STUDIES: dict[str, type[Study]] = {
@@ -145,6 +144,10 @@ class Rule:
     not_reproduced: tuple[Criterion, ...] = ()
     """All must be met for ``not reproduced``, if the rule names any."""
 
+    def __post_init__(self) -> None:
+        if not self.reproduced:
+            raise ExperimentError("rule.reproduced names no criterion; it must have at least one")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedResult:
@@ -226,45 +229,12 @@ def read_result(path: Path) -> PublishedResult:
 
 
 def _parse(content: Mapping[str, Any]) -> PublishedResult:
-    _check_keys(PublishedResult, content, "")
-    reject_unknown("measurement", str(content["measurement"]), STUDIES)
-    rule = mapping_of(content, "rule")
-    _check_keys(Rule, rule, "rule.")
-    return PublishedResult(
-        **{name: str(content[name]) for name in ("id", "title", "measurement")},
-        claim=_typed(Sentence, mapping_of(content, "claim"), "claim."),
-        paper=_typed(Paper, mapping_of(content, "paper"), "paper."),
-        setup=_typed(STUDIES[content["measurement"]], mapping_of(content, "setup"), "setup."),
-        rule=Rule(**{name: _criteria(rule, name, "rule.") for name in rule}),
-        findings=_criteria(content, "findings", ""),
-        **{name: " ".join(str(content[name]).split()) for name in ("refuted_by", "differs")},
-    )
-
-
-def _criteria(content: Mapping[str, Any], key: str, where: str) -> tuple[Criterion, ...]:
-    listed = values_of(content, key, where, optional=True)
-    return tuple(_typed(Criterion, item, f"{where}{key}[{place}].") for place, item in enumerate(listed))
-
-
-def _typed(kind: type[T], content: Any, where: str) -> T:
-    """Build a dataclass of plain values, lists and dataclasses from a mapping, checking names and types."""
-    if not isinstance(content, Mapping):
-        raise ExperimentError(f"{where.rstrip('.')} must be a mapping of names to values")
-    _check_keys(kind, content, where)
-    for name, value in content.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Mapping):  # the only mapping within one
-                _check_keys(Start, item, f"{where}{name}.")
-    return decode(kind, dict(content), where.rstrip("."))
-
-
-def _check_keys(kind: type, content: Mapping[str, Any], where: str) -> None:
-    known = {entry.name: entry for entry in fields(kind)}
-    for key in content:
-        reject_unknown(f"{where}key", str(key), known)
-    for name, entry in known.items():
-        if name not in content and entry.default is MISSING and entry.default_factory is MISSING:
-            raise ExperimentError(f"{where}{name} is missing")
+    reject_unknown("measurement", str(content.get("measurement")), STUDIES)
+    study = decode(STUDIES[content["measurement"]], content.get("setup"), "setup")
+    lines = {name: " ".join(str(content[name]).split()) for name in ("refuted_by", "differs") if name in content}
+    given = {key: value for key, value in content.items() if value is not None}  # an empty key is a missing one
+    result: PublishedResult = decode(PublishedResult, {**given, **lines, "setup": study})
+    return result
 
 
 def _in_order(name: str) -> tuple[int, str]:

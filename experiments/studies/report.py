@@ -2,8 +2,10 @@
 
 ::
 
-    results/reproductions/<id>/measurements.jsonl.gz   table.csv   conditions.csv   figure.png
-    results/reproductions/report.md   verdicts.csv
+    reproductions/<id>/measurements.jsonl.gz   table.csv   conditions.csv   figure.png
+    reproductions/report.md   verdicts.csv
+
+A person's own report goes to ``results/local``, the published one, which is committed, to ``results``.
 """
 
 from __future__ import annotations
@@ -15,21 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from experiments.escaping import for_markdown
+from experiments.errors import ExperimentError
+from experiments.escaping import for_markdown, for_terminal
+from experiments.paths import below
 from experiments.reporting.render import EMPTY, TextTable, to_csv, to_markdown
-from experiments.reporting.style import save_png, settings
-from experiments.runs.files import write_atomically
-from experiments.runs.locks import one_at_a_time
+from experiments.reporting.style import Picture, save_picture, settings
+from experiments.runs.run_folder import one_at_a_time, write_atomically
 from experiments.statistics.seeds import Spread, spread
 from experiments.studies.measurements import (
     MEASUREMENTS_FILE,
     SeedMeasurement,
     committed_bytes,
     gather,
-    result_folder,
+    published_folder,
 )
 from experiments.studies.published import (
     Assessment,
@@ -39,7 +41,7 @@ from experiments.studies.published import (
     assess,
     load_results,
 )
-from experiments.studies.study import Means, Quantities, Row, StudyFigure, StudyOfRuns
+from experiments.studies.study import Means, Quantities, Row, StudyOfRuns
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -91,7 +93,7 @@ class AssessedResult:
         }
 
     @cached_property
-    def figure(self) -> StudyFigure:
+    def picture(self) -> Picture:
         """The result drawn."""
         import matplotlib
 
@@ -125,19 +127,27 @@ def quantities_by_seed(published: PublishedResult, rows: DataFrame) -> list[Quan
     return [published.setup.quantities(of_seed) for _, of_seed in rows.groupby("seed")]
 
 
-def write_report(results: Path, ids: Sequence[str] = ()) -> list[AssessedResult]:
-    """Rewrite the files of the named results, all by default, and the report of all; return every result.
+def own_folder(results: Path) -> Path:
+    """Name the folder of the tables that a person's own command writes."""
+    return below(results, "local", "reproductions")
+
+
+def write_report(results: Path, folder: Path, ids: Sequence[str] = ()) -> list[AssessedResult]:
+    """Write the files of the named results, all by default, and the report of all; return every result.
 
     Raises:
-        ExperimentError: if a claim file or a measurement is wrong, or a file cannot be written.
+        ExperimentError: if a claim file or a measurement is wrong, a file cannot be written, or ``folder`` is the
+            published one and a result is not measured whole.
     """
     wanted = {published.id for published in load_results(ids)}
     found = [gather_result(published, results) for published in load_results()]
+    missing = [f"{result.published.id} ({result.missing})" for result in found if not result.is_run]
+    if missing and folder == published_folder(results):
+        raise ExperimentError(f"nothing is published: {', '.join(missing)}; `run` makes what is missing")
     with one_at_a_time(results):
         for result in found:
             if result.published.id in wanted and result.is_run:
-                write_result(result, result_folder(results, result.published))
-        folder = results / "reproductions"
+                write_result(result, below(folder, result.published.id))
         write_atomically(folder / VERDICTS_FILE, to_csv(verdicts_table(found)).encode())
         write_atomically(folder / REPORT_FILE, compose(found).encode())
     return found
@@ -153,7 +163,7 @@ def write_result(result: AssessedResult, folder: Path) -> None:
         contents[MEASUREMENTS_FILE] = committed_bytes(result.measurements)
     for name, content in contents.items():
         write_atomically(folder / name, content)
-    save_png(result.figure.figure, folder / FIGURE_FILE)
+    save_picture(result.picture, folder / FIGURE_FILE)
 
 
 def compose(results: Sequence[AssessedResult]) -> str:
@@ -185,13 +195,13 @@ def section(result: AssessedResult) -> str:
     if not result.is_run:
         bounds = "; ".join(criterion.bounds for criterion in of.rule.reproduced)
         return "\n\n".join([*parts, f"**Not run:** {result.missing}. Rule: {for_markdown(bounds)}."])
-    figure = result.figure
+    picture = result.picture
     return "\n\n".join(
         [
             *parts,
             to_markdown(criteria_table(result)).strip(),
-            f"![{for_markdown(figure.title)}]({of.id}/{FIGURE_FILE})",
-            f"*{for_markdown(figure.caption)}*",
+            f"![{for_markdown(picture.title)}]({of.id}/{FIGURE_FILE})",
+            f"*{for_markdown(picture.caption)}*",
             f"Every measured number: [`table.csv`]({of.id}/table.csv).",
         ]
     )
@@ -299,5 +309,5 @@ def print_verdicts(results: Sequence[AssessedResult], console: Console) -> None:
     """Print one line per result."""
     table = Table("claim", "result", "verdict", box=None)
     for result in results:
-        table.add_row(result.published.id, escape(result.published.title), result.assessment.verdict)
+        table.add_row(result.published.id, for_terminal(result.published.title), result.assessment.verdict)
     console.print(table)

@@ -1,7 +1,8 @@
 """What every study of a published result has: a setup, a measurement, the quantities of its rule, and a figure.
 
 The fields of a study are the section ``setup`` of its claim file. Nothing has a default: what decides a number must be
-in the claim file. All networks are at initialisation, without dropout. Free of torch.
+in the claim file. Figures share means over networks with their bands, axes of depths, and how titles spell numbers.
+All networks are at initialisation, without dropout. Free of torch.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from experiments.errors import ExperimentError
+from experiments.reporting.curves import FEWEST_FOR_INTERVAL, seed_band
+from experiments.reporting.style import Picture, look_of
 from lightning_modules.config import Initialisation, ModelConfig, Positions
 from lightning_modules.errors import reject_unknown
 from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pandas import DataFrame
+
 
 Row = dict[str, Any]
 """One line of a measurement: what it was measured on, and numbers; ``None`` for a number that is not finite."""
@@ -31,19 +36,6 @@ Quantities = dict[str, float | None]
 
 Means = Mapping[str, float | None]
 """The mean of every quantity over seeds; ``None`` for one that some seed does not have."""
-
-
-@dataclass(frozen=True)
-class StudyFigure:
-    """A figure with what a page says about it."""
-
-    figure: Figure
-
-    title: str
-    """The finding in one sentence, which the figure has as its headline."""
-
-    caption: str
-    """How to read it: what lines, bands and marks are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +86,7 @@ class Study(ABC):
         """Compute from one seed's rows the numbers that the rule of the claim file bounds."""
 
     @abstractmethod
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw the rows of all seeds; ``means`` are the quantities' means, for the title."""
 
 
@@ -166,3 +158,62 @@ def log_log_slope(x: Sequence[float], y: Sequence[float]) -> float | None:
     if not (np.greater(x, 0).all() and np.greater(y, 0).all()):
         return None
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+
+def title_of(variant: str) -> str:
+    """Name a variant for a figure."""
+    return VARIANTS[variant].title
+
+
+def draw_course(
+    axes: Axes, rows: DataFrame, x: str, y: str, variant: str, *, geometric: bool = False, **line: Any
+) -> None:
+    """Draw the mean of ``y`` over seeds against ``x`` in the variant's look, with the band of :func:`course_caption`.
+
+    On logarithmic axes the mean is ``geometric``, and values of zero are left out.
+    """
+    band = seed_band([{name: rows[name].tolist() for name in (x, y)}], x, y, geometric=geometric)
+    if band is None:
+        return
+    look = look_of(variant)
+    style = {"color": look.color, "ls": look.line, "marker": look.marker, "label": title_of(variant)}
+    axes.fill_between(band.x, band.low, band.high, color=look.color, alpha=0.15, lw=0)
+    axes.plot(band.x, band.mean, **{"ms": 4.5, "lw": 1.4, **style, **line})
+
+
+def course_caption(seeds: int) -> str:
+    """Explain the lines and bands of :func:`draw_course` for this number of networks."""
+    if seeds == 1:
+        return "Lines: one network."
+    bands = "its 95 % t-interval" if seeds >= FEWEST_FOR_INTERVAL else "their range"
+    return f"Lines: mean over {seeds} networks, geometric on logarithmic axes. Bands: {bands}."
+
+
+def shared_legend(figure: Figure, axes: Axes, columns: int) -> None:
+    """Explain the lines of all panels once, below them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def logarithmic_depth(axes: Axes, layers: list[int]) -> None:
+    """Make the horizontal axis a logarithmic one of the depths that were built."""
+    axes.set_xscale("log")
+    axes.set_xticks(layers, [str(value) for value in layers])
+    axes.xaxis.minorticks_off()
+
+
+def logarithmic_values(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with ticks at 1, 2 and 5 if it spans less than two decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axes.yaxis.minorticks_off()
+
+
+def said(value: float | None, form: str = ".2f") -> str:
+    """Spell a number for a title, with a real minus sign."""
+    return "–" if value is None else f"{value:{form}}".replace("-", "−")

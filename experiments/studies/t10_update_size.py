@@ -7,16 +7,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from experiments.planning.names import reject_unknown
-from experiments.studies.drawing import (
+from experiments.reporting.style import Picture
+from experiments.studies.study import (
+    Means,
+    NetworkStudy,
+    Quantities,
+    Row,
+    Start,
     course_caption,
     draw_course,
+    log_log_slope,
     logarithmic_depth,
     logarithmic_values,
     said,
-    study_figure,
     title_of,
 )
-from experiments.studies.study import Means, NetworkStudy, Quantities, Row, Start, StudyFigure, log_log_slope
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -97,7 +102,7 @@ class UpdateSize(NetworkStudy):
             for (variant, optimizer, parameters), part in rows.groupby(["variant", "optimizer", "parameters"])
         }
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw a panel per optimiser and group of parameters, with the fitted exponents in its legend."""
         from matplotlib.figure import Figure
 
@@ -118,7 +123,7 @@ class UpdateSize(NetworkStudy):
         figure.supxlabel("blocks", fontsize=9)
         figure.supylabel("root mean square change of the logits / learning rate", fontsize=9)
         deepnorm, post_ln = (said(means[f"{variant}_sgd_matrices_slope"]) for variant in ("deepnorm", "post_ln"))
-        return study_figure(
+        return Picture(
             figure,
             f"One SGD step on the matrices moves the logits by depth to the power {deepnorm} in DeepNorm, {post_ln} in "
             "Post-LN",

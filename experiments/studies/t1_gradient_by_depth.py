@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.studies.drawing import (
+from experiments.reporting.style import Picture
+from experiments.studies.study import (
+    Means,
+    NetworkStudy,
+    Quantities,
+    Row,
+    Start,
     course_caption,
     draw_course,
+    log_log_slope,
     logarithmic_depth,
     logarithmic_values,
     said,
-    study_figure,
     title_of,
 )
-from experiments.studies.study import Means, NetworkStudy, Quantities, Row, Start, StudyFigure, log_log_slope
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -72,7 +77,7 @@ class GradientByDepth(NetworkStudy):
         found["slope_difference"] = None if post_ln is None or pre_ln is None else post_ln - pre_ln
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw both gradients, a panel each, with the fitted exponents in the legend."""
         from matplotlib.figure import Figure
 
@@ -87,7 +92,7 @@ class GradientByDepth(NetworkStudy):
             axes.set_title(caption, loc="left", fontsize=9)
             axes.legend(loc="lower left")
         figure.supylabel("gradient norm of the last W₂ (Frobenius)", fontsize=9)
-        return study_figure(
+        return Picture(
             figure,
             f"Last feed-forward gradient: depth to the power {said(means['post_ln_slope'])} in Post-LN and "
             f"{said(means['pre_ln_slope'])} in Pre-LN",

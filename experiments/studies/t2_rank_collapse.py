@@ -9,9 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from experiments.planning.names import reject_unknown
-from experiments.reporting.style import GREY
-from experiments.studies.drawing import course_caption, draw_course, said, shared_legend, study_figure
-from experiments.studies.study import Means, Quantities, Row, Start, StudyAtStart, StudyFigure
+from experiments.reporting.style import GREY, Picture
+from experiments.studies.study import (
+    Means,
+    Quantities,
+    Row,
+    Start,
+    StudyAtStart,
+    course_caption,
+    draw_course,
+    said,
+    shared_legend,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -40,11 +49,12 @@ STACKS = {
     "pre_ln": Stack("Pre-LN block", "pre_ln", BOTH),
 }
 """Attention alone, with one part added, and the two usual blocks."""
+ALONE = "attention"
 
 LARGE, ROUNDING = 0.3, 1e-12
 """Distances between which the exponent is taken: above, the collapse has not begun; below, float64 rounds."""
-RESOLVED = 1e-6
-"""Distance from which an exponent of 2.5 leads to 1e-15, which is all that float64 resolves."""
+UNDERFLOW = 1e-250
+"""The lower one where mean and deviation are kept apart: below, products of deviations leave float64's range."""
 EARLY = 4
 
 
@@ -70,7 +80,8 @@ class RankCollapse(StudyAtStart):
     def measure(self, seed: int) -> list[Row]:
         """Measure the distance from rank one of a standard normal stream, before the first and after every block.
 
-        All in float64: below about 1e-16 the distance is rounding.
+        All in float64. Of attention alone mean and deviation are kept apart (:func:`separated_distances`); of the other
+        stacks a distance below about 1e-16 is rounding.
         """
         from experiments.studies.networks import input_generator, normal_stream, partial_blocks
 
@@ -82,7 +93,9 @@ class RankCollapse(StudyAtStart):
                 built = partial_blocks(STACKS[name].variant, STACKS[name].roles, start, blocks, seed)
                 found += [
                     {"start": start.name, "stack": name, "block": block, "rank_one_distance": distance}
-                    for block, distance in enumerate(distances_by_block(built, x))
+                    for block, distance in enumerate(
+                        separated_distances(built, x) if name == ALONE else distances_by_block(built, x)
+                    )
                 ]
         return found
 
@@ -90,9 +103,9 @@ class RankCollapse(StudyAtStart):
     def quantities(rows: DataFrame) -> Quantities:
         """Compute distances and contractions; those of the second start have its name in front.
 
-        ``<stack>_after_4`` and ``<stack>_after_<last>`` are distances from rank one, ``<stack>_least_exponent`` and
-        ``<stack>_exponent_bound`` are the functions below, and ``post_ln_extra_contraction`` is the distance of Pre-LN
-        after the last block divided by that of Post-LN.
+        ``<stack>_after_4`` and ``<stack>_after_<last>`` are distances from rank one, ``<stack>_least_exponent`` is
+        :func:`least_exponent`, and ``post_ln_extra_contraction`` is the distance of Pre-LN after the last block divided
+        by that of Post-LN.
         """
         found: Quantities = {}
         for place, (start, of_start) in enumerate(rows.groupby("start", sort=False)):
@@ -101,13 +114,13 @@ class RankCollapse(StudyAtStart):
             for stack, distances in courses.items():
                 last = len(distances) - 1
                 found |= {f"{prefix}{stack}_after_{block}": distances[block] for block in {min(EARLY, last), last}}
-                found[f"{prefix}{stack}_least_exponent"] = least_exponent(distances)
-                found[f"{prefix}{stack}_exponent_bound"] = exponent_bound(distances)
+                smallest = UNDERFLOW if stack == ALONE else ROUNDING
+                found[f"{prefix}{stack}_least_exponent"] = least_exponent(distances, smallest)
             if {"post_ln", "pre_ln"} <= courses.keys():
                 found[f"{prefix}post_ln_extra_contraction"] = courses["pre_ln"][-1] / courses["post_ln"][-1]
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw every stack's distance on a logarithmic axis; the dotted line is where float64 rounds."""
         from matplotlib.figure import Figure
 
@@ -127,7 +140,7 @@ class RankCollapse(StudyAtStart):
         panels[0].text(12, 1e-16, "rounding of float64", ha="right", va="top", fontsize=7, color=GREY)
         shared_legend(figure, panels[0], 3)
         first = self.starts[0].name
-        return study_figure(
+        return Picture(
             figure,
             f"{first}'s start: attention alone is {said(means['attention_after_4'], '.0e')} from rank one after 4 "
             f"blocks; with skips {said(means['attention_skip_after_12'])} after 12",
@@ -148,25 +161,79 @@ def distances_by_block(blocks: Iterable[Callable[..., Tensor]], x: Tensor) -> li
         return [rank_one_distance(state, mask).item() for state in stream_by_block(blocks, x)]
 
 
-def least_exponent(distances: Sequence[float]) -> float | None:
-    """Find the smallest ``ln r(l+1) / ln r(l)`` over blocks with r(l) < 0.3 and r(l+1) > 1e-12.
+def separated_distances(blocks: Iterable[Any], x: Tensor) -> list[float]:
+    """Measure the same of blocks that are attention alone, far below what float64 resolves beside the mean.
+
+    The stream is kept as its mean over tokens m and the deviations R, whose sum is zero. A logit is
+    ``q_i·k_j = q_m·k_m + q_i·k_m + q_m·ρ_j + ρ'_i·ρ_j``, with ρ of R alone. The terms without j leave a softmax as it
+    is. The third one is common to all queries: with ``p = softmax(q_m·ρ_j/√d)`` and ``e = expm1(ρ'_i·ρ_j/√d)`` the
+    weights are ``a_ij = p_j + p_j·(e_ij − z_i)/(1 + z_i)``, where ``z_i = Σ_k p_k·e_ik``. What is not p makes tokens
+    differ, and no two nearly equal numbers are subtracted.
+
+    Args:
+        blocks: each with one attention sublayer without sites, float64.
+        x: the stream, ``(B, T, D)``.
+    """
+    import torch
+
+    found = []
+    with torch.no_grad():
+        mean, deviation = _centred(x)
+        found.append(_distance(mean, deviation))
+        for (sublayer,) in blocks:
+            mean, deviation = attended_apart(sublayer.function, mean, deviation)
+            found.append(_distance(mean, deviation))
+    return found
+
+
+def attended_apart(attention: Any, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply attention to a stream given as mean ``(B, 1, D)`` and deviations ``(B, T, D)``; return the same of it."""
+    import torch
+    from torch.nn import functional as F
+
+    weight, bias, heads = attention.query_key_value.weight, attention.query_key_value.bias, attention.number_of_heads
+
+    def projected(part: Tensor, bias: Tensor | None) -> Sequence[Tensor]:
+        batch, length, width = part.shape
+        return (
+            F.linear(part, weight, bias).view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind()
+        )
+
+    (query_mean, _, value_mean), (query, key, value) = projected(mean, bias), projected(deviation, None)
+    scale = query.shape[-1] ** -0.5
+    common = torch.softmax(query_mean @ key.mT * scale, dim=-1)  # (B, H, 1, T)
+    excess = torch.expm1(query @ key.mT * scale)  # (B, H, T, T)
+    total = (common * excess).sum(-1, keepdim=True)
+    differing = (common * (excess - total) / (1 + total)) @ value  # (B, H, T, d_h)
+    shared, apart = _centred(differing.transpose(1, 2).flatten(2))
+    kept = (value_mean + common @ value).transpose(1, 2).flatten(2) + shared
+    return attention.output(kept), F.linear(apart, attention.output.weight)
+
+
+def _centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Split ``(B, T, D)`` into its mean over tokens and the deviations."""
+    mean = x.mean(1, keepdim=True)
+    return mean, x - mean
+
+
+def _distance(mean: Tensor, deviation: Tensor) -> float:
+    """``‖R‖/√(T·‖m‖² + ‖R‖²)`` of each row, averaged over rows; the largest deviation is taken out before squaring."""
+    import torch
+
+    largest = deviation.abs().amax((1, 2)).clamp_min(1e-300)
+    spread = (deviation / largest[:, None, None]).norm(dim=(1, 2)) * largest
+    level = deviation.shape[1] ** 0.5 * mean.norm(dim=(1, 2))
+    return float((spread / torch.hypot(level, spread)).mean())
+
+
+def least_exponent(distances: Sequence[float], smallest: float = ROUNDING) -> float | None:
+    """Find the smallest ``ln r(l+1) / ln r(l)`` over blocks with r(l) < 0.3 and r(l+1) > ``smallest``.
 
     A distance that falls as ``r(l+1) = r(l)^p`` falls doubly exponentially, ``r(l) = r(0)^(p^l)``. None if no block
     lies in the window.
     """
-    return _smallest_exponent(distances, lambda before, after: before < LARGE and after > ROUNDING)
-
-
-def exponent_bound(distances: Sequence[float]) -> float | None:
-    """Find what the exponent is at least: the smallest ``ln r(l+1) / ln r(l)`` with 1e-6 < r(l) < 0.3.
-
-    If r(l+1) is rounding, about 2e-16, the true distance is smaller and the exponent larger; if it is exactly 0,
-    nothing is bounded. None if no block lies in the window.
-    """
-    return _smallest_exponent(distances, lambda before, after: RESOLVED < before < LARGE and after > 0)
-
-
-def _smallest_exponent(distances: Sequence[float], is_in_window: Callable[[float, float], bool]) -> float | None:
     pairs = itertools.pairwise(distances)
-    return min((math.log(after) / math.log(before) for before, after in pairs if is_in_window(before, after)),
-               default=None)  # fmt: skip
+    return min(
+        (math.log(after) / math.log(before) for before, after in pairs if before < LARGE and after > smallest),
+        default=None,
+    )

@@ -6,8 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.studies.drawing import course_caption, draw_course, said, shared_legend, study_figure, title_of
-from experiments.studies.study import Means, NetworkStudy, Quantities, Row, Start, StudyFigure
+from experiments.reporting.style import Picture
+from experiments.studies.study import (
+    Means,
+    NetworkStudy,
+    Quantities,
+    Row,
+    Start,
+    course_caption,
+    draw_course,
+    said,
+    shared_legend,
+    title_of,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -71,7 +82,7 @@ class TokenAlignment(NetworkStudy):
             found[f"{name}_cosine_after_{GREATER_DEPTH}"] = float(deeper.token_cosine[GREATER_DEPTH])
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw both measures by block, one line per variant and depth."""
         from matplotlib.figure import Figure
 
@@ -88,7 +99,7 @@ class TokenAlignment(NetworkStudy):
             axes.set_ylabel(label)
             axes.set_yscale(scale)
         shared_legend(figure, panels[0], 2)
-        return study_figure(
+        return Picture(
             figure,
             f"Cosine between tokens after {DEPTH} blocks: {said(means['post_ln_cosine'], '.4f')} in Post-LN, "
             f"{said(means['scaled_cosine'])} with branches scaled by 1/√L",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.reporting.style import look_of
-from experiments.studies.drawing import said, study_figure, title_of
-from experiments.studies.study import Means, Quantities, Row, Start, StudyAtStart, StudyFigure, check_variants
+from experiments.reporting.style import Picture, look_of
+from experiments.studies.study import Means, Quantities, Row, Start, StudyAtStart, check_variants, said, title_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -73,7 +72,7 @@ class JacobianIsometry(StudyAtStart):
                 found[f"{variant}_median_at_{layers}"] = mean(of_depth["median"])
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw, for every depth and variant, deciles (thick) and extremes (thin) of the values, mean over seeds."""
         from matplotlib.figure import Figure
 
@@ -97,7 +96,7 @@ class JacobianIsometry(StudyAtStart):
         axes.set_ylabel("singular values of the Jacobian\n(median, middle 80 %, all)")
         figure.legend(loc="outside lower center", ncols=len(self.variants))
         deepest = self.layers[-1]
-        return study_figure(
+        return Picture(
             figure,
             f"ReZero's singular values all start at 1; the median after {deepest} blocks is "
             f"{said(means[f'pre_ln_median_at_{deepest}'], '.2g')} in Pre-LN, "

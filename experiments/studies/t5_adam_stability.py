@@ -10,10 +10,10 @@ from experiments.paths import runs_folder, tables_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
+from experiments.reporting.style import Picture
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
-from experiments.studies.drawing import said, study_figure, title_of
-from experiments.studies.study import Means, Quantities, Row, StudyFigure, StudyOfRuns
+from experiments.studies.study import Means, Quantities, Row, StudyOfRuns, said, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ class AdamStability(StudyOfRuns):
         found["post_ln_share_of_wins"] = float((both.post_ln > both.pre_ln).mean()) if len(both) else None
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw mean macro-F1 over converged seeds in every cell; a cross counts the seeds that did not converge."""
         from matplotlib.figure import Figure
 
@@ -90,7 +90,7 @@ class AdamStability(StudyOfRuns):
             f"{(~rows[rows.variant == variant].converged.astype(bool)).sum()} of {cells} in {title_of(variant)}"
             for variant in self.variants
         ]
-        return study_figure(
+        return Picture(
             figure,
             f"Runs that do not converge: {' and '.join(lost)}",
             f"× marks a run that does not converge. Where both converge, {title_of('post_ln')} is the better one in "

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.studies.drawing import course_caption, draw_course, said, shared_legend, study_figure
-from experiments.studies.study import Means, NetworkStudy, Quantities, Row, Start, StudyFigure
+from experiments.reporting.style import Picture
+from experiments.studies.study import (
+    Means,
+    NetworkStudy,
+    Quantities,
+    Row,
+    Start,
+    course_caption,
+    draw_course,
+    said,
+    shared_legend,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -62,7 +72,7 @@ class StreamVariance(NetworkStudy):
                 found[f"{prefix}scaling_to_pre_ln{suffix}"] = courses["scaling"][-1] / courses["pre_ln"][-1]
         return found
 
-    def draw(self, rows: DataFrame, means: Means) -> StudyFigure:
+    def draw(self, rows: DataFrame, means: Means) -> Picture:
         """Draw the deepest networks' variances, a panel per start and a line per variant."""
         from matplotlib.figure import Figure
 
@@ -77,7 +87,7 @@ class StreamVariance(NetworkStudy):
             axes.set_title(start.title, loc="left", fontsize=9)
         panels[0].set_ylabel("variance of the stream")
         shared_legend(figure, panels[0], len(self.variants))
-        return study_figure(
+        return Picture(
             figure,
             f"Variance after {self.layers[0]} blocks: LayerNorm Scaling leaves {said(means['scaling_to_pre_ln'])} of "
             f"Pre-LN's, Peri-LN grows on a line (R² {said(means['peri_ln_linearity'], '.3f')})",

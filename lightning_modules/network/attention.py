@@ -46,12 +46,15 @@ class SelfAttention(Function):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         """Attend within each row of ``x`` ``(B, T, D)`` to what the context's mask allows; return ``(B, T, D)``."""
-        query, key, value = self.project(x)
+        query, key, value = self.project(x, context)
         query, key, value = self.query(query, context), self.key(key, context), self.value(value, context)
+        query, key = context.turned(query), context.turned(key)
+        if context.past is not None:
+            key, value = context.past.extended(self, key, value)
         mixed = self.heads(self.mix(query, key, value, context), context)  # (B, H, T, d_h)
         return self.output(self.inner(mixed.transpose(1, 2).flatten(2), context))
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def project(self, x: Tensor, context: Context) -> tuple[Tensor, ...]:
         """Return queries, keys and values of ``x`` ``(B, T, D)``, each ``(B, H, T, d_h)``."""
         batch, length, width = x.shape
         projected = self.query_key_value(x).view(

@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.block import BlockStack, NoBlocks, build_blocks
-from lightning_modules.network.context import Context
+from lightning_modules.network.context import Context, KeyValueCache
 from lightning_modules.network.embeddings import Embeddings, build_embeddings
 from lightning_modules.network.initialisation import initialise, initialise_embeddings
 from lightning_modules.network.parts import Function, recipe
 from lightning_modules.network.sites import Site, build_site
 from lightning_modules.schemes.place import Place
-from lightning_modules.schemes.variants import FINAL, TIME, Variant
+from lightning_modules.schemes.variants import FINAL, Variant, refuse_causal
 
 NO_HEAD = nn.Identity()
 """What reads a backbone that is used alone."""
@@ -77,23 +76,36 @@ class Backbone(nn.Module):
         self.recipes = recipes
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, inputs: Tensor, attention_mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
+    def forward(
+        self,
+        inputs: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        segments: Tensor | None = None,
+        past: KeyValueCache | None = None,
+    ) -> Tensor:
         """Map token ids ``(B, T)``, or vectors ``(B, T, D)`` in their place, to ``(B, T, D)``.
 
         Args:
             inputs: integers, or floating-point vectors; positions are added to both.
             attention_mask: ``(B, T)``, true or 1 at real tokens; by default all are real.
             causal: whether a token sees only itself and what comes before it.
+            segments: ``(B, T)``, the document of each token, if a token may see its own alone.
+            past: what was read before ``inputs``, which are added to it.
 
         Raises:
             ConfigurationError: ``causal`` is asked of a scheme that mixes time.
         """
-        if causal and TIME in self.variant.mixes:
-            raise ConfigurationError(f"variant {self.variant.name} mixes in later tokens, so it cannot be causal")
+        if causal:
+            refuse_causal(self.variant)
         if attention_mask is None:
             attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
-        context = Context(attention_mask.bool(), causal=causal, step=self.step)
-        return self.blocks(self.embeddings(inputs, context), context, lambda x: self.final(x, context))
+        context = Context(attention_mask.bool(), causal=causal, step=self.step, segments=segments, past=past)
+        x = self.blocks(self.embeddings(inputs, context), context, lambda x: self.final(x, context))
+        if past is not None:
+            past.length += inputs.shape[1]
+        return x
 
     def matrices(self) -> Iterator[tuple[Place, str, Tensor]]:
         """Yield place, name and values of every weight matrix of the blocks' functions, in drawing order."""
@@ -146,7 +158,7 @@ def build_backbone(
         max_length: most tokens of a row.
         padding_id: id whose embedding is zero and never learns.
         settings: further fields of :class:`~lightning_modules.config.ModelConfig`, such as ``layers``, ``width``,
-            ``heads``, ``dropout``, ``positions``, ``initialisation`` and ``seed``.
+            ``heads``, ``dropout``, ``scheme_options``, ``positions``, ``initialisation`` and ``seed``.
 
     Raises:
         ConfigurationError: a name is unknown or a value is out of range.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_modules.config import ModelConfig
+from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
 from lightning_modules.network.sites import Norm
 from lightning_modules.network.sublayer import Residual
@@ -33,17 +36,37 @@ class Counts:
 
 def count(network: Network, length: int) -> Counts:
     """Count ``network`` with rows of ``length`` tokens; its weights and gradients are left alone."""
-    modules = list(network.modules())
     return Counts(
-        parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
-        norms=sum(isinstance(module, Norm) for module in modules),
-        skips=sum(module.skips for module in modules if isinstance(module, Residual)),
+        parameters=parameters_in(network),
+        norms=norms_in(network),
+        skips=skips_in(network),
         flops_per_token=flops_per_token(network, length),
     )
 
 
+def parameters_in(module: nn.Module) -> int:
+    """Count the trainable scalars below ``module``, each once."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def norms_in(module: nn.Module) -> int:
+    """Count the norms below ``module``."""
+    return sum(isinstance(part, Norm) for part in module.modules())
+
+
+def skips_in(module: nn.Module) -> int:
+    """Count the skip connections around sublayers below ``module``."""
+    return sum(part.skips for part in module.modules() if isinstance(part, Residual))
+
+
 def count_configuration(
-    config: ModelConfig, *, vocabulary_size: int, outputs: int, max_length: int, padding_id: int = 0
+    config: ModelConfig,
+    *,
+    vocabulary_size: int,
+    outputs: int,
+    max_length: int,
+    padding_id: int = 0,
+    head: Callable[[ModelConfig, int], nn.Module] = ClassificationHead,
 ) -> Counts:
     """Count the network of ``config`` without allocating its weights, with rows of ``max_length`` tokens."""
     with torch.device("meta"):
@@ -53,6 +76,7 @@ def count_configuration(
             outputs=outputs,
             max_length=max_length,
             padding_id=padding_id,
+            head=head,
         )
     return count(network, max_length)
 

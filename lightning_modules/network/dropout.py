@@ -29,10 +29,17 @@ class Dropout(nn.Module):
         """Map ``x`` of any shape to the same shape; on the CPU, autocast's half precision is promoted to float32."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.probability)
-        dropped = x * scaled_mask(x.shape, self.probability)
-        return dropped if torch.is_autocast_enabled("cpu") else dropped.to(x.dtype)
+        shape = self.mask_shape(x.shape)
+        if x.device.type == "cpu":
+            dropped = x * scaled_mask(shape, self.probability)
+            return dropped if torch.is_autocast_enabled("cpu") else dropped.to(x.dtype)
+        return (
+            F.dropout(x, self.probability) if shape == x.shape else x * F.dropout(x.new_ones(shape), self.probability)
+        )
+
+    def mask_shape(self, shape: torch.Size) -> torch.Size:
+        """Return the shape of the mask for an input of ``shape``: its own, so that every element has a fate."""
+        return shape
 
     def extra_repr(self) -> str:
         """Show the probability where the module is printed."""

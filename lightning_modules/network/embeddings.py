@@ -24,9 +24,9 @@ class LearnedPositions(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(max_length, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Map ``(B, T, D)`` to ``(B, T, D)``, with T at most the greatest length."""
-        return x + self.embedding.weight[: x.shape[1]]
+        return x + self.embedding.weight[places(x, context)]
 
 
 class SinusoidalPositions(nn.Module):
@@ -47,18 +47,65 @@ class SinusoidalPositions(nn.Module):
         table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :width]
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Map ``(B, T, D)`` to ``(B, T, D)``, with T at most the greatest length."""
-        return self.scale * x + self.table[: x.shape[1]]
+        return self.scale * x + self.table[places(x, context)]
 
 
-class NoPositions(nn.Identity):
+class RotaryPositions(nn.Module):
+    """Tell attention the angles by which it turns queries and keys (Su et al. 2021, arXiv:2104.09864, section 3.2).
+
+    The stream itself has no positions. :meth:`Context.turned` has the formula.
+
+    Args:
+        max_length: most tokens of a row.
+        width: d_h, features of a head.
+
+    Raises:
+        ConfigurationError: d_h is odd, so its features make no pairs.
+    """
+
+    angles: Tensor
+
+    def __init__(self, max_length: int, width: int) -> None:
+        super().__init__()
+        if width % 2:
+            raise ConfigurationError(
+                f"model.positions is rotary, which turns pairs of features; a head has {width}: "
+                "choose model.width and model.heads so that it has an even number"
+            )
+        frequencies = 10_000.0 ** (-torch.arange(0, width, 2) / width)
+        self.register_buffer("angles", torch.arange(max_length)[:, None] * frequencies, persistent=False)
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Return ``x`` ``(B, T, D)``, and leave the angles in the context."""
+        if context is not None:
+            angles = self.angles[places(x, context)]
+            context.rotation = angles.cos(), angles.sin()
+        return x
+
+
+class NoPositions(nn.Module):
     """Leave out word order; takes the arguments of the other position modules and ignores them."""
+
+    def __init__(self, max_length: int, width: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Return ``x``, ``(B, T, D)``."""
+        return x
+
+
+def places(x: Tensor, context: Context | None) -> slice:
+    """Return the positions of ``x`` ``(B, T, D)``: from 0, or after what was read before."""
+    start = 0 if context is None else context.start
+    return slice(start, start + x.shape[1])
 
 
 POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "learned": LearnedPositions,
     "sinusoidal": SinusoidalPositions,
+    "rotary": RotaryPositions,
     "none": NoPositions,
 }
 
@@ -102,14 +149,15 @@ class Embeddings(nn.Module):
         Only an op that needs the context misses it.
         """
         x = inputs if inputs.is_floating_point() else self.table(inputs)
-        return self.dropout(self.embedding(self.positions(self.tokens(x, context)), context))
+        return self.dropout(self.embedding(self.positions(self.tokens(x, context), context), context))
 
 
 def build_embeddings(
     config: ModelConfig, *, vocabulary_size: int | None, max_length: int, padding_id: int | None, place: Place
 ) -> Embeddings:
     """Build the embeddings of ``config``; without a vocabulary they take vectors only."""
-    positions = POSITIONS[config.positions](max_length, config.width)
+    width = config.width // config.heads if config.positions == "rotary" else config.width
+    positions = POSITIONS[config.positions](max_length, width)
     table = NoTable() if vocabulary_size is None else nn.Embedding(vocabulary_size, config.width, padding_id)
     return Embeddings(
         table,

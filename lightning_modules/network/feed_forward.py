@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightning_modules.network.context import Context
@@ -10,7 +11,17 @@ from lightning_modules.network.sites import build_site
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import HIDDEN, INNER, Variant
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
+
+class SwiGlu(nn.Module):
+    """``silu(a) ⊙ b`` of the two halves a and b of the features (Shazeer 2020, arXiv:2002.05202, equation 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., 2·H)`` to ``(..., H)``."""
+        first, second = x.chunk(2, dim=-1)
+        return F.silu(first) * second
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "swiglu": SwiGlu}
 
 
 class FeedForward(Function):
@@ -20,13 +31,16 @@ class FeedForward(Function):
         variant: what stands at the sites ``hidden`` and ``inner``.
         place: gives the width D of the stream.
         hidden_width: width H between the two matrices.
-        activation: ``relu`` or ``gelu``.
+        activation: ``relu``, ``gelu`` or ``swiglu``; for the last, W₁ has twice as many rows, of which the second half
+            makes the gate's other factor.
     """
 
     def __init__(self, variant: Variant, place: Place, *, hidden_width: int, activation: str) -> None:
         super().__init__()
-        self.hidden = linear(place.width, hidden_width, variant.biases)
-        self.before_activation = build_site(variant, HIDDEN, hidden_width, place)
+        self.names = ("hidden", "gate") if activation == "swiglu" else ("hidden",)
+        rows = len(self.names) * hidden_width
+        self.hidden = linear(place.width, rows, variant.biases)
+        self.before_activation = build_site(variant, HIDDEN, rows, place)
         self.activation = ACTIVATIONS[activation]()
         self.inner = build_site(variant, INNER, hidden_width, place)
         self.output = linear(hidden_width, place.width, variant.biases)
@@ -37,5 +51,6 @@ class FeedForward(Function):
         return self.output(self.inner(hidden, context))
 
     def matrices(self) -> dict[str, Tensor]:
-        """Return W₁ ``(H, D)`` and W₂ ``(D, H)``."""
-        return {"feed_forward_hidden": self.hidden.weight, "feed_forward_output": self.output.weight}
+        """Return W₁ ``(H, D)``, the gate's matrix ``(H, D)`` if there is one, and W₂ ``(D, H)``."""
+        parts = zip(self.names, self.hidden.weight.chunk(len(self.names)), strict=True)
+        return {f"feed_forward_{name}": part for name, part in parts} | {"feed_forward_output": self.output.weight}

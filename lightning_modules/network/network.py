@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ from lightning_modules.network.backbone import (
     make_backbone,
 )
 from lightning_modules.network.block import BlockStack, NoBlocks
-from lightning_modules.network.heads import ClassificationHead
+from lightning_modules.network.heads import ClassificationHead, LanguageHead, TokenAnswers, token_losses
 from lightning_modules.network.initialisation import initialise_linear
 from lightning_modules.network.sites import Site, build_site
 from lightning_modules.schemes.place import Place
-from lightning_modules.schemes.variants import LOGITS
+from lightning_modules.schemes.variants import LOGITS, refuse_causal
 
 
 class Network(nn.Module):
@@ -35,18 +35,39 @@ class Network(nn.Module):
         backbone: the encoder.
         head: any module called as ``head(x, attention_mask)``.
         logits: the variant's site after the head.
+
+    Attributes:
+        causal: whether a token sees only itself and what comes before it.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module, *, logits: Site) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, *, logits: Site, causal: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.logits = logits
+        self.causal = causal
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return the head's output, logits ``(B, K)`` of a classifier, of ids and mask ``(B, T)`` (1: a real token)."""
         attention_mask = attention_mask.bool()  # others give numbers
-        return self.logits(self.head(self.backbone(input_ids, attention_mask), attention_mask))
+        x = self.backbone(input_ids, attention_mask, causal=self.causal)
+        return self.logits(self.head(x, attention_mask))
+
+    def answers(
+        self, input_ids: Tensor, attention_mask: Tensor, targets: Tensor, segments: Tensor | None = None
+    ) -> TokenAnswers:
+        """Return the loss of every target, without the logits of all tokens at once; the head is a language model's.
+
+        Args:
+            input_ids: ``(B, T)``.
+            attention_mask: ``(B, T)``, True at real tokens.
+            targets: ``(B, T)``, ``IGNORED`` at positions at which nothing is predicted.
+            segments: ``(B, T)``, the document of each token, if a token may see its own alone.
+        """
+        x = self.backbone(input_ids, attention_mask, causal=self.causal, segments=segments)
+        head = cast(LanguageHead, self.head)
+        losses, hits = token_losses(lambda part: self.logits(head(part)), x, targets, head.vocabulary_size)
+        return TokenAnswers(losses, hits, head.of_rows(x))
 
     @property
     def blocks(self) -> BlockStack | NoBlocks:
@@ -84,6 +105,7 @@ def build_network(
     max_length: int,
     padding_id: int | None,
     head: Callable[[ModelConfig, int], nn.Module] = ClassificationHead,
+    causal: bool = False,
 ) -> Network:
     """Build and initialise the network of ``config.variant``.
 
@@ -97,15 +119,24 @@ def build_network(
         max_length: most tokens of a row.
         padding_id: id of the padding token, whose embedding stays zero.
         head: builds the head from ``config`` and ``outputs``.
+        causal: whether a token sees only itself and what comes before it.
+
+    Raises:
+        ConfigurationError: the network is to be causal, and its variant mixes in later tokens.
     """
+    if causal:
+        refuse_causal(config.scheme)
     with drawn_from(config.seed):
         backbone = make_backbone(config, vocabulary_size=vocabulary_size, max_length=max_length, padding_id=padding_id)
         network = Network(
             backbone,
             head(config, outputs),
             logits=build_site(config.scheme, LOGITS, outputs, Place(width=config.width, heads=config.heads)),
+            causal=causal,
         )
         initialise_backbone(backbone, config)
         initialise_linear(network.head, config.initialisation)
+        if isinstance(network.head, LanguageHead) and config.language_head == "tied":
+            network.head.tie(backbone.embeddings.table)
         apply_recipes(backbone, network.head)
     return network.to(torch.get_default_dtype())

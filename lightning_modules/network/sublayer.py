@@ -35,9 +35,12 @@ class Residual(nn.Module):
 
     Attributes:
         skips: skip connections around the sublayer, which tables print.
+        state_grows: whether the state holds more tensors the deeper it is. ``torch.compile`` then translates every
+            block anew, and gives up after ``torch._dynamo.config.recompile_limit`` of them.
     """
 
     skips = 1
+    state_grows = False
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -163,7 +166,7 @@ def build_function(config: ModelConfig, variant: Variant, place: Place) -> nn.Mo
             return feed_forward.find(variant.feed_forward)(
                 variant,
                 place,
-                hidden_width=config.feed_forward_width or 4 * place.width,
+                hidden_width=config.hidden_width,
                 activation=config.activation,
             )
 

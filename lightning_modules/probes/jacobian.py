@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lightning_modules.network.block import unchanged
-from lightning_modules.network.context import Context
+from lightning_modules.network.context import Context, NothingShared
 from lightning_modules.network.sublayer import Sublayer
 
 
@@ -36,6 +36,8 @@ def block_singular_values(block: nn.Module, x: Tensor) -> Tensor:
     The map is ``close ∘ block ∘ open``, from stream to stream, with every token real; a scheme whose state is more than
     the stream starts it anew here. With all T·D values at 1 the block is an isometry, as ReZero's at the start is
     (Bachlechner et al. 2020, arXiv:2003.04887, section 3).
+
+    All values are NaN where the block cannot do without what an earlier one shares.
     """
     sublayers = [module for module in block.modules() if isinstance(module, Sublayer)]
     opening, closing = sublayers[0].residual, sublayers[-1].residual
@@ -44,4 +46,7 @@ def block_singular_values(block: nn.Module, x: Tensor) -> Tensor:
     def stream_to_stream(x: Tensor) -> Tensor:
         return closing.close(block(opening.open(x[None]), context), unchanged)[0]
 
-    return jacobian_singular_values(stream_to_stream, x)
+    try:
+        return jacobian_singular_values(stream_to_stream, x)
+    except NothingShared:
+        return torch.full((x.numel(),), torch.nan, dtype=x.dtype, device=x.device)

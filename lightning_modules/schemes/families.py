@@ -15,7 +15,7 @@ from pathlib import Path
 from lightning_modules.schemes.variants import VARIANTS
 
 FOLDER = Path(__file__).parent
-NO_FAMILY = frozenset({"__init__", "families", "files", "place", "variants"})
+NO_FAMILY = frozenset({"__init__", "composing", "families", "files", "open_schemes", "place", "variants"})
 TORCH_FREE = frozenset(
     {"lightning_modules.errors", *(f"lightning_modules.schemes.{name}" for name in ("place", "placements", "variants"))}
 )
@@ -27,6 +27,10 @@ TABLE_ORDER = (
     "bag_of_embeddings",
 )
 """Order in which tables show the variants of the first grids; all others follow, family by family."""
+
+
+FAMILIES: dict[str, str] = {}
+"""File that a variant of ours is registered in, without its suffix, by the variant's name."""
 
 
 def family_names() -> list[str]:
@@ -42,10 +46,13 @@ def load_families() -> None:
 
 def read_variants() -> None:
     """Register the variants of every family without running what needs torch."""
+    import_module(f"{__package__}.placements")  # which the others import, and whose variants come first
+    FAMILIES.update(dict.fromkeys(VARIANTS, "placements"))
     for name in family_names():
         path = FOLDER / f"{name}.py"
         data = without_torch(ast.parse(path.read_text(encoding="utf-8")))
         exec(compile(data, path, "exec"), {"__name__": f"{__package__}.{name}"})
+        FAMILIES.update({variant: FAMILIES.get(variant, name) for variant in VARIANTS})
     ordered = {name: VARIANTS[name] for name in TABLE_ORDER} | VARIANTS
     VARIANTS.clear()
     VARIANTS.update(ordered)

@@ -15,9 +15,11 @@ Before and after the blocks: ``tokens`` (between table and positions), ``embeddi
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
@@ -113,6 +115,19 @@ class Variant:
     """What else a token's output depends on: ``time`` (tokens that a causal mask hides), ``padding``, or ``rows`` (the
     other rows of its batch). Causal language models refuse a variant that mixes ``time``."""
 
+    unverified: str = ""
+    """What could not be compared with the paper or its authors' code; empty for a variant that is verified. Like the
+    next three, a child does not inherit it."""
+
+    differs: str = ""
+    """In what the network around the scheme differs from the published one, such as positions or activations."""
+
+    pitfalls: str = ""
+    """What goes wrong with it, and where published code departs from its paper."""
+
+    tune: str = ""
+    """What to tune beside the learning rate."""
+
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             raise ConfigurationError(
@@ -139,7 +154,103 @@ class Variant:
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""
-        return replace(self, name=name, parent=self.name, **{"also_without": (), **changes})
+        fresh = dict.fromkeys(("unverified", "differs", "pitfalls", "tune"), "")
+        return replace(self, name=name, **{"parent": self.name, "also_without": (), **fresh, **changes})
+
+    @property
+    def year(self) -> int | None:
+        """Year of publication, as ``source`` has it."""
+        found = re.search(r"(?<![\d:.])(?:19|20)\d\d(?![\d.])", self.source)
+        return int(found[0]) if found else None
+
+    @property
+    def arxiv(self) -> str:
+        """First arXiv id of ``source``; empty where it names none."""
+        found = re.search(r"arXiv:(\d{4}\.\d{5})", self.source)
+        return found[1] if found else ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What ``model.scheme_options`` may set, with the values that hold otherwise: the options of all its parts."""
+        found: dict[str, Any] = {}
+        for part in self._parts():
+            found |= dict(part.options) if isinstance(part, Use) else {}
+        return found | (dict(self.by_place.keywords) if isinstance(self.by_place, partial) else {})
+
+    def with_options(self, options: Mapping[str, Any]) -> Variant:
+        """Return this variant with some of its :attr:`options` set.
+
+        Raises:
+            ConfigurationError: it has no such option, or a value is of another kind than the option's own.
+        """
+        if not options:
+            return self
+        own = self.options
+        if not own:
+            raise ConfigurationError(
+                f"variant {self.name} has no options, and model.scheme_options sets {', '.join(sorted(options))}"
+            )
+        for name, value in options.items():
+            reject_unknown(f"option of variant {self.name}", name, own)
+            refuse_other_kind(f"option {name} of variant {self.name}", value, own[name])
+        by_place = self.by_place
+        if isinstance(by_place, partial):
+            by_place = partial(by_place.func, **chosen(by_place.keywords, options))
+
+        def with_choice(part: Any) -> Any:
+            if isinstance(part, tuple):
+                return tuple(with_choice(each) for each in part)
+            return use(part.name, **chosen(dict(part.options), options)) if isinstance(part, Use) else part
+
+        parts = {name: with_choice(getattr(self, name)) for name in PARTS}
+        sites = {site: with_choice(ops) for site, ops in self.sites.items()}
+        return replace(self, sites=sites, by_place=by_place, **parts)
+
+    def _parts(self) -> Iterator[Part]:
+        for held in (*(getattr(self, name) for name in PARTS), *self.sites.values()):
+            yield from held if isinstance(held, tuple) else (held,)
+
+
+PARTS = ("norm", "residual", "attention", "feed_forward", "recipes")
+"""Fields of a variant that hold a part or several."""
+
+
+def chosen(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``own`` with the values that ``options`` has for its names; a whole number serves where one has a point.
+
+    >>> chosen({"rate": 0.1, "steps": 5}, {"rate": 1})
+    {'rate': 1.0, 'steps': 5}
+    """
+    return {
+        name: type(value)(options[name]) if name in options and value is not None else options.get(name, value)
+        for name, value in own.items()
+    }
+
+
+def refuse_other_kind(what: str, value: Any, own: Any) -> None:
+    """Refuse a value of another kind than ``own``, the option's usual one, or one that is not finite.
+
+    Raises:
+        ConfigurationError: naming both.
+    """
+    kinds = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}.get(type(own), ())
+    if (kinds and not isinstance(value, kinds)) or (isinstance(value, bool) and not isinstance(own, bool)):
+        raise ConfigurationError(f"{what} is {value!r}; it must be {KINDS[type(own)]}, such as {own!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"{what} is {value!r}; it must be finite")
+
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+
+
+def refuse_causal(variant: Variant) -> None:
+    """Refuse a variant that mixes in later tokens where a task hides them.
+
+    Raises:
+        ConfigurationError: it mixes time.
+    """
+    if TIME in variant.mixes:
+        raise ConfigurationError(f"variant {variant.name} mixes in later tokens, so it cannot be causal")
 
 
 VARIANTS: dict[str, Variant] = {}

@@ -30,6 +30,7 @@ from lightning_modules.training.processes import (
     FullyShardedStrategy,
     gradient_norm,
     is_first_process,
+    rows_of_all,
     weighted_by_rows,
 )
 
@@ -100,12 +101,17 @@ class TaskModule(LightningModule, ABC):
         """Build what reads the backbone, called as ``head(x, attention_mask)``; by default it pools a row's tokens."""
         return ClassificationHead(config, outputs)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only itself and what comes before it."""
+        return self.config.causal
+
     @abstractmethod
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """Training loss, a scalar, of what a network answered for a batch."""
 
     @abstractmethod
-    def observe(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
+    def observe(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
 
         ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
@@ -125,8 +131,9 @@ class TaskModule(LightningModule, ABC):
             vocabulary_size=self.facts.vocabulary_size,
             outputs=self.outputs(),
             max_length=self.facts.max_length,
-            padding_id=self.facts.padding_id,
+            padding_id=None if self.facts.padding_id == self.facts.end_id else self.facts.padding_id,
             head=self.build_head,
+            causal=self.is_causal,
         )
         if self._waiting:
             self.network.load_state_dict({name.removeprefix("network."): w for name, w in self._waiting.items()})
@@ -184,7 +191,11 @@ class TaskModule(LightningModule, ABC):
         whole.load_state_dict(state)
         return whole
 
-    def forward(self, batch: Batch) -> Tensor:
+    def weight_of(self, batch: Batch) -> int:
+        """How many things the training loss of a batch is a mean over: its rows."""
+        return len(batch["input_ids"])
+
+    def forward(self, batch: Batch) -> Any:
         """What the network answers for a batch."""
         return self.network(batch["input_ids"], batch["attention_mask"])
 
@@ -213,7 +224,8 @@ class TaskModule(LightningModule, ABC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
-        Before the first step of a new run the scheme's recipes see the first batch; a resumed one is prepared already.
+        Before the first step of a new run the scheme's recipes see the first batch, that of all processes together: so
+        all change the weights alike. A resumed run is prepared already.
         The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
@@ -222,7 +234,7 @@ class TaskModule(LightningModule, ABC):
         else:
             torch.manual_seed(seed)
         if batch_idx == 0 and int(self.network.backbone.step) == 0:
-            self.network.prepare(batch["input_ids"], batch["attention_mask"])
+            self.network.prepare(*rows_of_all(batch["input_ids"], batch["attention_mask"], self.trainer.world_size))
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """Take an optimiser step, count it, and let the scheme's recipes change the weights after it."""
@@ -277,7 +289,7 @@ class TaskModule(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
-        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), len(batch["input_ids"]))
+        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor
 
 
@@ -46,6 +47,28 @@ def total_counts(trainer: Trainer, counts: NDArray[np.int64]) -> NDArray[np.int6
         return counts
     own = torch.from_numpy(counts).to(trainer.strategy.root_device)
     return trainer.strategy.reduce(own, reduce_op="sum").cpu().numpy()
+
+
+def rows_of_all(input_ids: Tensor, attention_mask: Tensor, processes: int) -> tuple[Tensor, Tensor]:
+    """Return the rows that all processes hold of a batch, ids and mask, in the order of the processes.
+
+    Args:
+        input_ids: ``(B, T)``; B and T may differ between processes.
+        attention_mask: ``(B, T)``.
+        processes: how many share the batch; one has all its rows.
+    """
+    if processes == 1:
+        return input_ids, attention_mask
+    own = torch.stack((input_ids, attention_mask.to(input_ids.dtype)))  # 2, B, T
+    largest = torch.tensor(own.shape[1:], device=own.device)
+    distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+    rows, length = largest.tolist()
+    own = F.pad(own, (0, length - own.shape[2], 0, rows - own.shape[1]))
+    gathered = [torch.empty_like(own) for _ in range(processes)]
+    distributed.all_gather(gathered, own)
+    ids, mask = torch.cat(gathered, dim=1)
+    real = mask.any(dim=1)
+    return ids[real], mask[real].to(attention_mask.dtype)
 
 
 def mean(trainer: Trainer, value: Tensor) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.cluster.ray_connection import send_no_statistics
+from experiments.cluster.ray_cluster import send_no_statistics
 
 send_no_statistics()  # before a test module imports Ray
 

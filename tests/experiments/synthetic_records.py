@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from experiments.reporting.frame import Description, Row, make_rows
-from experiments.runs.files import left_files, read_record, write_record
 from experiments.runs.naming import run_name
 from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.run_folder import left_files, read_record, write_record
 from experiments.runs.store import Evidence
 
 CLASSES = ["torch", "numpy", "pandas"]
@@ -82,6 +84,12 @@ def predict(skill: float, seed: int) -> np.ndarray:
     return np.where(right, LABELS, guesses) if skill else np.zeros(ROWS, dtype=int)
 
 
+@cache
+def expected_scores(skill: float, seed: int, loss: float) -> Scores:
+    """Score what a skill and a seed predict, once: tests make thousands of records, and scikit-learn takes its time."""
+    return scores_of(LABELS, predict(skill, seed), loss)
+
+
 def make_history(condition: str, skill: float, seed: int) -> dict[str, Any]:
     if condition == "tfidf_logistic_regression":
         return {"train": {}, "validation": {}, "gradient_norms": {}}
@@ -117,7 +125,7 @@ def make_record(condition: str, seed: int, stage: str = "final", **changes: Any)
     skill = (SKILL | FURTHER_SKILL)[condition]
     diverged = changes.pop("diverged", False)
     swept, tuned = changes.pop("swept", {}), changes.pop("tuned", {"model.learning_rate": 0.001})
-    scores = scores_of(LABELS, predict(skill, seed), 0.5)
+    scores = deepcopy(expected_scores(skill, seed, 0.5))
     history = make_history(condition, skill, seed)
     if diverged:
         history["train"]["loss"][3:] = [None] * (len(history["train"]["loss"]) - 3)
@@ -130,7 +138,7 @@ def make_record(condition: str, seed: int, stage: str = "final", **changes: Any)
     learned = condition != "tfidf_logistic_regression"
     by_split = {
         "validation": None if diverged else scores,
-        "train": None if diverged or not learned else scores_of(LABELS, LABELS, 0.1),
+        "train": None if diverged or not learned else deepcopy(expected_scores(1, 0, 0.1)),
         "test": None if diverged or stage == "tune" else scores,
         "test_last": None if diverged or stage == "tune" else scores,
     }

@@ -14,13 +14,12 @@ from tiny_runs import make, tiny_run
 
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
+from experiments.making.worker import write_failure
 from experiments.planning.runs import Run
 from experiments.runs import outcome
 from experiments.runs.conclude import Ending, conclude
 from experiments.runs.execute import execute
-from experiments.runs.failure import write_failure
-from experiments.runs.files import RECORD_FILE, read_record
-from experiments.runs.locks import Busy, locked, record_mark
+from experiments.runs.run_folder import RECORD_FILE, Busy, locked, read_record, record_mark
 from experiments.runs.tfidf import fit_terms
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.evaluation import predict, score

@@ -17,9 +17,9 @@ from tiny_runs import make, tiny_run
 
 from experiments import compare, predict, probe, train
 from experiments.cluster.run_archive import ArchiveError, pack_run, unpack_run
+from experiments.errors import RecordError
 from experiments.planning.runs import Run
-from experiments.runs.errors import RecordError
-from experiments.runs.files import left_files, read_record, write_record
+from experiments.runs.run_folder import left_files, read_record, write_record
 from experiments.runs.store import Evidence
 
 Fail = Callable[..., str]

@@ -23,12 +23,11 @@ from hypothesis import strategies as st
 from data_modules.config import DataConfig, DocstringsOptions, ListOpsOptions
 from data_modules.errors import DataError
 from experiments import ablation, corpus, probe, train
-from experiments.errors import ExperimentError
+from experiments.errors import ExperimentError, RecordError
 from experiments.making.engines import EngineOptions
 from experiments.planning.run_config import ProbesConfig, RunConfig, TrainerConfig
 from experiments.planning.yaml_files import DEEPEST, MOST_VALUES, TooLarge, read_yaml, refuse_bombs
 from experiments.runs.canonical import parse_json
-from experiments.runs.errors import RecordError
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 

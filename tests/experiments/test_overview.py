@@ -9,8 +9,7 @@ import yaml
 
 from experiments import ablation
 from experiments.making import pricing
-from experiments.making.overview import spoken_price
-from experiments.making.pricing import BASELINE_SECONDS, START_SECONDS, PriceList
+from experiments.making.pricing import BASELINE_SECONDS, START_SECONDS, PriceList, spoken_price
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run

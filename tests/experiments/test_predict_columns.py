@@ -135,7 +135,7 @@ def test_an_output_is_whole_or_the_file_stays_as_it_was(tmp_path: Path, monkeypa
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("experiments.runs.files.os.fsync", full)
+    monkeypatch.setattr("experiments.runs.run_folder.os.fsync", full)
     with pytest.raises(SystemExit):
         run(tmp_path, "in.csv", "in.csv")
     assert (tmp_path / "in.csv").read_text() == "text\na\n"

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from synthetic_records import make_record
 
+from experiments.errors import RecordError
 from experiments.paths import RESULTS
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.errors import RecordError
-from experiments.runs.files import read_record, write_record
 from experiments.runs.naming import cell_name, order_conditions, run_name
 from experiments.runs.record import Outcome, Record, Scores, digest_of
+from experiments.runs.run_folder import read_record, write_record
 
 PLAIN = st.recursive(
     st.none()
@@ -134,13 +134,20 @@ def test_scores_that_cannot_be_are_refused() -> None:
         Record.from_json(signed(content))
 
 
+TEXT = make_record("post_ln", 0).to_json()
+
+
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 6))
+@example(place=7033, bit=0)  # 0.9416666666666667 becomes 0.9416666666666666, which is the same double
 @settings(max_examples=200, deadline=None)
-def test_a_flipped_bit_is_noticed(place: int, bit: int) -> None:
-    content = bytearray(make_record("post_ln", 0).to_json().encode())
+def test_a_flipped_bit_is_noticed_unless_the_record_is_the_same(place: int, bit: int) -> None:
+    content = bytearray(TEXT.encode())
     content[place % len(content)] ^= 1 << bit
-    with pytest.raises((RecordError, UnicodeDecodeError)):
-        Record.from_json(content.decode())
+    try:
+        read = Record.from_json(content.decode())
+    except (RecordError, UnicodeDecodeError):
+        return
+    assert read == Record.from_json(TEXT) and json.loads(content) == json.loads(TEXT)
 
 
 def test_records_of_schema_1_are_read_and_written_back_unchanged() -> None:

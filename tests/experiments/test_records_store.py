@@ -23,7 +23,7 @@ from synthetic_records import (
     write_runs,
 )
 
-from experiments.runs.errors import RecordError
+from experiments.errors import RecordError
 from experiments.runs.merging import merge_records
 from experiments.runs.predictions import disagreements
 from experiments.runs.record import Outcome, Record

@@ -14,7 +14,7 @@ from experiments import predict, train
 from experiments.errors import ExperimentError
 from experiments.making.messages import Finished
 from experiments.making.pool import Pool
-from experiments.planning.schemes import take_schemes
+from experiments.planning.parser import take_schemes
 from experiments.runs.store import read_record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lightning_modules"))

@@ -29,10 +29,10 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.reporting.frame import Description
-from experiments.reporting.report import write_report
-from experiments.runs.files import read_record
+from experiments.reporting.grid_report import write_report
 from experiments.runs.inference import TrainedModel
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.store import Evidence
 from experiments.tasks import TASKS, TaskSpec
 from experiments.tasks import Metric as Measured

@@ -75,16 +75,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield results
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_how_many_workers_share_a_machine_is_a_matter_of_placement(
-    workers: int, undisturbed: Path, tmp_path: Path
-) -> None:
-    code, _, stderr = finish(start(tmp_path, workers))
-    assert code == 0, stderr
-    assert tables(tmp_path) == tables(undisturbed)
-
-
-def test_a_run_killed_half_way_ends_with_the_same_tables(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_run_killed_half_way_ends_with_the_same_tables_by_fewer_workers(undisturbed: Path, tmp_path: Path) -> None:
     process = start(tmp_path)
     wait_for(lambda: len(records(tmp_path)) >= 3, process)
     workers = workers_of(process)
@@ -93,13 +84,13 @@ def test_a_run_killed_half_way_ends_with_the_same_tables(undisturbed: Path, tmp_
     psutil.wait_procs(workers, timeout=30)
     unfinished = len(records(tmp_path))
     assert 3 <= unfinished < len(records(undisturbed))
-    code, _, stderr = finish(start(tmp_path))
+    code, _, stderr = finish(start(tmp_path, workers=1))  # how many share a machine is a matter of placement
     assert code == 0, stderr
     assert tables(tmp_path) == tables(undisturbed)
 
 
-def test_a_killed_worker_costs_only_its_run(undisturbed: Path, tmp_path: Path) -> None:
-    process = start(tmp_path)
+def test_a_killed_worker_of_three_costs_only_its_run(undisturbed: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, workers=3)
     wait_for(lambda: len(records(tmp_path)) >= 1, process)
     workers_of(process)[0].kill()
     code, _, stderr = finish(process)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from pandas import read_parquet
+from sklearn.metrics import accuracy_score, cohen_kappa_score, confusion_matrix, precision_recall_fscore_support
+from tiny_runs import make, tiny_run
 
 from experiments.errors import ExperimentError
-from experiments.tasks import CLASSIFICATION, Metric, task_named
+from experiments.reporting.frame import Description, make_rows
+from experiments.reporting.tables import summary_table
+from experiments.runs.run_folder import read_record
+from experiments.runs.store import Evidence
+from experiments.tasks import CLASSIFICATION, TASKS, Metric, task_named
 
 
 def scored(labels: list[int], predicted: list[int], classes: int) -> tuple[dict[str, float], dict[str, Any]]:
@@ -50,6 +59,36 @@ def test_a_metric_that_a_record_lacks_is_no_fault() -> None:
     del metrics["macro_recall"]
     assert CLASSIFICATION.fault(metrics, details) is None
     assert CLASSIFICATION.fault(metrics | {"accuracy": None}, details) is None
+
+
+def kappa_of(details: Mapping[str, Any]) -> float:
+    """Cohen's κ: agreement beyond that of chance, of the confusion matrix."""
+    shares = np.array(details["confusion"]) / np.sum(details["confusion"])
+    chance = shares.sum(axis=0) @ shares.sum(axis=1)
+    return float((np.trace(shares) - chance) / (1 - chance))
+
+
+def test_a_metric_is_one_line_in_the_spec_and_then_runs_record_and_tables_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = tiny_run(tmp_path / "cache", condition="tfidf_logistic_regression", baseline=True)
+    make(earlier, tmp_path)
+    kappa = Metric(name="kappa", title="Cohen's κ", bounds=(-1.0, 1.0), of_details=kappa_of)
+    spec = replace(CLASSIFICATION, metrics=(*CLASSIFICATION.metrics, kappa))
+    monkeypatch.setitem(TASKS, spec.name, spec)
+    folders = [make(tiny_run(tmp_path / "cache"), tmp_path), earlier.folder(tmp_path)]
+    rows = read_parquet(folders[0] / "predictions.parquet")
+    expected = cohen_kappa_score(rows["label"], rows["predicted"])
+    record = read_record(folders[0])
+    assert record.score("test", "kappa") == pytest.approx(expected, abs=1e-9)
+    evidence = Evidence.gather(tmp_path / "runs" / "tiny" / "listops", tmp_path / "none")
+    table = summary_table(make_rows(evidence, Description(arguments="tiny", title="tiny"))).data
+    shown = {line[0]: line[table.columns.index("kappa")] for line in table.rows}
+    assert shown == {"pre_ln": f"{expected:.6f}", "tfidf_logistic_regression": ""}
+    fault = spec.fault({"kappa": 0.5}, record.scores["test"].details)
+    assert fault is not None and fault.startswith("kappa is 0.5, and the details of the scores give ")
+    fault = spec.fault({"kappa": 0.5}, {})
+    assert fault is not None and fault.endswith("do not give it")
 
 
 def test_an_unknown_metric_or_task_is_refused_with_the_nearest() -> None:

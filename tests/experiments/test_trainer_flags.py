@@ -17,8 +17,8 @@ from tiny_runs import tiny_run
 
 from experiments import train
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.files import read_record
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS, WORKING_FLAGS
 
 Fail = Callable[..., str]

@@ -9,10 +9,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
+from representative import REPRESENTATIVE
 from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier, make_trainer
 
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.callbacks import (
     DivergenceGuard,
@@ -99,7 +99,7 @@ def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(tmp_path, save
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVE)
 def test_a_checkpoint_loads_by_itself_and_predicts_the_same(tmp_path, variant):
     module = make_classifier(variant=variant, class_weights="balanced")
     trainer = make_trainer(limit_train_batches=2)

@@ -104,7 +104,7 @@ def test_generated_rows_can_be_trained_on_by_every_side_of_ours() -> None:
 
 def test_more_workers_than_cores_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     for cores, values in ((1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6))):
-        monkeypatch.setattr("experiments.benchmark.measure.default_workers", lambda cores=cores: cores)
+        monkeypatch.setattr("experiments.benchmark.measure.usable_cores", lambda cores=cores: cores)
         assert measure.fitting(AXES["workers"]).values == values
     assert measure.fitting(AXES["depth"]) is AXES["depth"]
 
@@ -112,7 +112,7 @@ def test_more_workers_than_cores_are_not_measured(monkeypatch: pytest.MonkeyPatc
 def test_a_machine_with_one_core_says_that_it_cannot_measure_workers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails_with_one_line: Callable[..., str]
 ) -> None:
-    monkeypatch.setattr("experiments.benchmark.measure.default_workers", lambda: 1)
+    monkeypatch.setattr("experiments.benchmark.measure.usable_cores", lambda: 1)
     message = fails_with_one_line(command.main, "--growth", "[workers]", "--results", tmp_path)
     assert "this machine has one core" in message and not list(tmp_path.iterdir())
 

@@ -15,10 +15,9 @@ from tiny_runs import tiny_run
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import measure, sides
 from experiments.benchmark.measure import measure_pool, side_rounds
-from experiments.benchmark.rounds import matrix_product_rate, measured_rounds, order_of
+from experiments.benchmark.rounds import matrix_product_rate, measured_rounds, note_finish, order_of, seconds_of_runs
 from experiments.benchmark.sides import SIDES
 from experiments.benchmark.task import BenchmarkTask, SideTiming
-from experiments.benchmark.whole_runs import note_finish, seconds_of_runs
 from experiments.errors import ExperimentError
 from experiments.making.messages import Event, Failed, Finished
 from experiments.planning.run_config import RunConfig
@@ -121,8 +120,8 @@ def test_runs_per_hour_add_up_over_workers(config: RunConfig, monkeypatch: pytes
         for clock.now, event in sorted(ends, key=lambda pair: pair[0]):
             yield event
 
-    monkeypatch.setattr("experiments.benchmark.whole_runs.make_runs", pool)
-    monkeypatch.setattr("experiments.benchmark.whole_runs.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("experiments.benchmark.rounds.make_runs", pool)
+    monkeypatch.setattr("experiments.benchmark.rounds.time.perf_counter", lambda: clock.now)
     options = command.parse(["--workers", "2", "--worker_rounds", "2", "--runs_each", "3"])
     rows = measure_pool(config, options, 10, {}, Console(quiet=True))
     assert [(row["round"], row["value"], row["runs_per_hour"], row["steps"]) for row in rows] == [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from experiments.cluster.ray_connection import require_cluster
+from experiments.cluster.ray_cluster import require_cluster
 from experiments.errors import ExperimentError
 
 
@@ -26,6 +26,6 @@ def silent_port() -> Iterator[int]:
 
 
 def test_something_else_than_ray_at_an_address_is_known_soon(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.cluster.ray_connection.ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr("experiments.cluster.ray_cluster.ANSWER_SECONDS", 5.0)
     with pytest.raises(ExperimentError, match="no Ray cluster"):
         require_cluster(f"127.0.0.1:{silent_port}")

@@ -9,7 +9,7 @@ from synthetic_records import evidence_of, make_record, rows_of
 
 from experiments.reporting.figures import draw_pictures
 from experiments.reporting.frame import Description
-from experiments.reporting.gradient_ratio import ratio_figure
+from experiments.reporting.sweeps import ratio_figure
 from experiments.runs.record import Record
 
 

@@ -10,6 +10,7 @@ import pytest
 from synthetic_records import make_record, rows_of, write_runs
 
 from experiments.reporting.frame import Description
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.probed import (
     PANEL_OF,
     PROBED_FIGURES,
@@ -21,7 +22,6 @@ from experiments.reporting.probed import (
     by_step_figure,
     probe_band,
 )
-from experiments.reporting.report import write_report
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 

@@ -19,13 +19,13 @@ import pytest
 from rich.console import Console
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
+from experiments.errors import RecordError
 from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, first_step_reaching, make_rows
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.panels import learning_figure, mean_confusion
-from experiments.reporting.report import write_report
 from experiments.reporting.sentences import findings, trial_outcomes, unfinished
 from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
-from experiments.runs.errors import RecordError
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 from experiments.tasks import CLASSIFICATION, TASKS
@@ -70,22 +70,17 @@ def test_the_tables_are_the_golden_ones(report: Path, name: str) -> None:
     assert (report / name).read_text() == (GOLDEN / name).read_text()
 
 
-def test_a_second_report_gives_the_same_bytes_and_removes_what_is_not_its_own(
-    evidence: Evidence, report: Path, tmp_path: Path
+def test_the_committed_evidence_alone_rebuilds_every_file_and_what_is_not_the_reports_own_goes(
+    report: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "again"
-    shutil.copytree(report, folder)
-    (folder / "old_table.csv").write_text("left over")
-    (folder / "figures" / "old.png").write_bytes(b"left over")
-    write_report(evidence, folder, DESCRIPTION, everything=True)
-    assert contents(folder) == contents(report)
-
-
-def test_the_committed_evidence_alone_rebuilds_every_file(report: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clone"
-    folder.mkdir()
+    (folder / "figures").mkdir(parents=True)
     for name in ("records.jsonl.gz", "predictions.parquet", "timing.csv"):
         shutil.copy(report / name, folder / name)
+    (folder / "old_table.csv").write_text("left over")
+    (folder / "figures" / "old.png").write_bytes(b"left over")
+    for name in ("summary.csv", "report.md", "figures/macro_f1.png"):
+        (folder / name).write_text("an older one")
     write_report(Evidence.gather(tmp_path / "no runs", folder), folder, DESCRIPTION, everything=True)
     assert contents(folder) == contents(report)
 
@@ -194,7 +189,8 @@ def test_per_class_rows_hold_the_means_of_the_records(evidence: Evidence) -> Non
 def test_a_swept_setting_may_have_the_name_of_a_measure() -> None:
     records = [make_record("post_ln", 0, swept={"trainer.precision": kind}) for kind in ("32-true", "bf16-mixed")]
     table = per_class_table(make_rows(evidence_of(*records), DESCRIPTION))
-    assert table.data.columns[:6] == ["variant", "precision", "class", "support", "accuracy", "accuracy_sd"]
+    assert table.data.columns[:6] == ["variant", "trainer.precision", "class", "support", "accuracy", "accuracy_sd"]
+    assert len(set(table.data.columns)) == len(table.data.columns)
     assert [line[1] for line in table.data.rows] == ["32-true"] * 3 + ["bf16-mixed"] * 3
     assert float(table.data.rows[0][6]) == pytest.approx(
         records[0].scores["test"].details["per_class"][0]["precision"], abs=1e-6

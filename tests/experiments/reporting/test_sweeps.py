@@ -13,11 +13,10 @@ from synthetic_records import make_record, rows_of, with_scores, write_runs
 
 from experiments.reporting.curves import panels_along, swept_numbers
 from experiments.reporting.frame import Description, Row
-from experiments.reporting.line_ends import LEAST_GAP, spread_out
-from experiments.reporting.report import write_report
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.sentences import findings
 from experiments.reporting.style import Picture
-from experiments.reporting.sweeps import failure_figure, score_figure
+from experiments.reporting.sweeps import LEAST_GAP, failure_figure, score_figure, spread_out
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from synthetic_records import make_record, write_runs
 
 from experiments.reporting.frame import Description
-from experiments.reporting.report import write_report
+from experiments.reporting.grid_report import write_report
 from experiments.reporting.style import Picture
 from experiments.reporting.trials import trials_figure
 from experiments.runs.record import Record

@@ -20,7 +20,7 @@ from experiments.errors import ExperimentError
 from experiments.padding_leak import main as old_command
 from experiments.paths import REPOSITORY
 from experiments.reporting.render import to_csv
-from experiments.runs.files import read_record
+from experiments.runs.run_folder import read_record
 from experiments.studies.__main__ import main
 from experiments.studies.padding_leak import (
     ALONE,
@@ -179,9 +179,10 @@ def test_committed_pages_are_rebuilt_from_committed_measurements(corpus: str, tm
     committed, copy = REPOSITORY / "results" / "padding_leak" / corpus, tmp_path / "padding_leak" / corpus
     copy.mkdir(parents=True)
     shutil.copy(committed / "padding_leak.csv", copy)
-    report(tmp_path)
-    assert {path.name for path in copy.iterdir()} == {path.name for path in committed.iterdir()}
-    assert (copy / "padding_leak.md").read_bytes() == (committed / "padding_leak.md").read_bytes()
+    own = tmp_path / "local" / "padding_leak" / corpus
+    assert report(tmp_path, tmp_path / "local") == [own / "padding_leak.md", own / "padding_leak.png"]
+    assert [path.name for path in copy.iterdir()] == ["padding_leak.csv"]
+    assert (own / "padding_leak.md").read_bytes() == (committed / "padding_leak.md").read_bytes()
     assert to_csv(runs_table(read_rows(copy / "padding_leak.csv"))).encode() == (copy / "padding_leak.csv").read_bytes()
 
 

@@ -70,11 +70,11 @@ def test_thresholds_and_sentences_do_not_decide_what_is_measured_but_the_setup_d
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"titel": "x"}, "key 'titel' is not known; did you mean 'title'?"),
-        ({"setup__lenght": 3}, "setup.key 'lenght' is not known; did you mean 'length'?"),
-        ({"setup__start__widht": 3}, "setup.start.key 'widht' is not known; did you mean 'width'?"),
+        ({"titel": "x"}, "field titel is not known; did you mean 'title'?"),
+        ({"setup__lenght": 3}, "field setup.lenght is not known; did you mean 'length'?"),
+        ({"setup__start__widht": 3}, "field setup.start.widht is not known; did you mean 'width'?"),
         ({"setup__start__heads": 3}, "the nearest that does is"),
-        ({"rule__reprduced": []}, "rule.key 'reprduced' is not known; did you mean 'reproduced'?"),
+        ({"rule__reprduced": []}, "field rule.reprduced is not known; did you mean 'reproduced'?"),
         ({"paper__arxiv": None}, "paper.arxiv is missing"),
         ({"measurement": "jacobian_isometri"}, "measurement 'jacobian_isometri' is not known"),
         ({"setup__variants": ["rezeru"]}, "did you mean 'rezero'?"),
@@ -82,6 +82,7 @@ def test_thresholds_and_sentences_do_not_decide_what_is_measured_but_the_setup_d
         ({"setup__rows": "many"}, "setup.rows holds 'many'"),
         ({"kind": "article"}, "kind must be 'reproduction'"),
         ({"rule__reproduced": [{"says": "x", "quantity": "y"}]}, "has no bound"),
+        ({"rule__reproduced": []}, "rule.reproduced names no criterion"),
         ({"rule__reproduced": [{"says": "x", "quantity": "y", "bellow": 1}]}, "did you mean 'below'?"),
     ],
 )

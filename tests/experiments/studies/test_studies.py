@@ -14,12 +14,12 @@ import yaml
 from rich.console import Console
 from synthetic_records import make_record, write_run
 
+from experiments.errors import RecordError
 from experiments.paths import PUBLISHED_CLAIMS
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
 from experiments.reproduce import main as old_command
-from experiments.runs.errors import RecordError
 from experiments.runs.record import Outcome
 from experiments.studies.__main__ import main
 from experiments.studies.measurements import (
@@ -30,12 +30,12 @@ from experiments.studies.measurements import (
     local_file,
     measure,
     measure_missing,
+    published_folder,
     read_committed,
-    result_folder,
     write_local,
 )
 from experiments.studies.published import PublishedResult, Reproduction, load_results, read_result
-from experiments.studies.report import gather_result, write_report, write_result
+from experiments.studies.report import gather_result, own_folder, write_report, write_result
 from experiments.studies.study import Row, StudyAtStart
 
 REPOSITORY = Path(__file__).parents[3]
@@ -69,8 +69,8 @@ def test_committed_tables_are_rebuilt_from_committed_measurements(tmp_path: Path
     for grid in ("adam_stability",):
         if (RESULTS / grid).exists():
             shutil.copytree(RESULTS / grid, tmp_path / grid)
-    write_report(tmp_path)
-    before, after = contents(committed), contents(tmp_path / "reproductions")
+    write_report(tmp_path, own_folder(tmp_path))
+    before, after = contents(committed), contents(tmp_path / "local" / "reproductions")
     assert set(before) == set(after)
     assert [name for name in before if not name.endswith(".png") and before[name] != after[name]] == []
 
@@ -116,9 +116,9 @@ def test_a_stopped_run_keeps_the_seeds_it_measured(
 
 def test_the_evidence_stands_alone_and_has_the_same_bytes_again(tiny: PublishedResult, tmp_path: Path) -> None:
     measure_missing([tiny], tmp_path / "here", QUIET)
-    folder = result_folder(tmp_path / "here", tiny)
+    folder = published_folder(tmp_path / "here") / tiny.id
     write_result(gather_result(tiny, tmp_path / "here"), folder)
-    elsewhere = result_folder(tmp_path / "there", tiny)
+    elsewhere = published_folder(tmp_path / "there") / tiny.id
     elsewhere.mkdir(parents=True)
     shutil.copy(folder / MEASUREMENTS_FILE, elsewhere)
     write_result(gather_result(tiny, tmp_path / "there"), elsewhere)
@@ -127,7 +127,7 @@ def test_the_evidence_stands_alone_and_has_the_same_bytes_again(tiny: PublishedR
 
 
 def test_a_damaged_file_of_measurements_is_named(tiny: PublishedResult, tmp_path: Path) -> None:
-    folder = result_folder(tmp_path, tiny)
+    folder = published_folder(tmp_path) / tiny.id
     folder.mkdir(parents=True)
     (folder / MEASUREMENTS_FILE).write_bytes(committed_bytes([])[:-4])
     with pytest.raises(RecordError, match=r"measurements\.jsonl\.gz is damaged"):
@@ -183,11 +183,20 @@ def test_the_report_names_every_claim_with_its_verdict(
     monkeypatch.setenv("COLUMNS", "160")
     main(["report", "T1", "--results", str(tmp_path)])
     assert capsys.readouterr().out.count("not run") == len(load_results())
-    with (tmp_path / "reproductions" / "verdicts.csv").open(encoding="utf-8", newline="") as file:
+    own = tmp_path / "local" / "reproductions"
+    with (own / "verdicts.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == [published.id for published in load_results()]
-    text = (tmp_path / "reproductions" / "report.md").read_text(encoding="utf-8")
+    text = (own / "report.md").read_text(encoding="utf-8")
     assert all(f"## {claim.id} · " in text and claim.claim.zh in text for claim in load_results())
+
+
+def test_only_what_is_measured_whole_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["publish", "T1", "--results", str(tmp_path)])
+    message = capsys.readouterr().err
+    assert stopped.value.code == 2 and message.startswith("error: nothing is published: T1 (") and "T10" in message
+    assert not (tmp_path / "reproductions").exists() and not (tmp_path / "local").exists()
 
 
 def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

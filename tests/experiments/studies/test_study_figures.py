@@ -14,9 +14,10 @@ from pandas import DataFrame
 from scipy import stats
 
 from experiments.paths import REPOSITORY
-from experiments.studies.drawing import course_caption, draw_course
+from experiments.reporting.style import headline
 from experiments.studies.published import PublishedResult, load_results
 from experiments.studies.report import gather_result
+from experiments.studies.study import course_caption, draw_course
 
 VALUES = {6: [0.2, 0.5, 0.4, 0.7, 0.3], 12: [0.01, 0.04, 0.02, 0.03, 0.05]}
 ROWS = DataFrame([{"layers": x, "value": y} for x, values in VALUES.items() for y in values])
@@ -64,7 +65,8 @@ def test_what_is_drawn_is_said(seeds: int, expected: str) -> None:
 
 @pytest.mark.parametrize("published", load_results(), ids=lambda published: published.id)
 def test_a_figure_of_committed_measurements_has_a_title_of_one_line_and_a_caption(published: PublishedResult) -> None:
-    drawn = gather_result(published, REPOSITORY / "results").figure
+    drawn = gather_result(published, REPOSITORY / "results").picture
+    headline(drawn.figure, drawn.title)
     (title,) = (text for text in drawn.figure.texts if text.get_text() == drawn.title)
     title.set_wrap(False)
     assert title.get_window_extent(FigureCanvasAgg(drawn.figure).get_renderer()).x1 < drawn.figure.bbox.width

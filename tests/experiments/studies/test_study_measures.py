@@ -26,7 +26,7 @@ from experiments.studies.networks import (
 )
 from experiments.studies.study import NetworkStudy, Start
 from experiments.studies.t1_gradient_by_depth import GradientByDepth, last_matrix_gradients
-from experiments.studies.t2_rank_collapse import STACKS, RankCollapse, distances_by_block
+from experiments.studies.t2_rank_collapse import STACKS, RankCollapse, distances_by_block, separated_distances
 from experiments.studies.t3_token_alignment import TokenAlignment, by_block
 from experiments.studies.t4a_jacobian_isometry import JacobianIsometry
 from experiments.studies.t7a_stream_variance import StreamVariance
@@ -112,6 +112,67 @@ def test_attention_that_looks_everywhere_alike_collapses_at_once() -> None:
         block[0].function.query_key_value.weight[: START.width].zero_()
     x = torch.randn(2, 5, START.width, dtype=torch.float64)
     assert distances_by_block([block], x)[1] < 1e-14
+
+
+def test_mean_and_deviation_apart_give_the_distances_that_float64_resolves() -> None:
+    built = partial_blocks("plain", STACKS["attention"].roles, START, 6, seed=0)
+    x = torch.randn(3, 7, START.width, dtype=torch.float64)
+    apart, whole = separated_distances(built, x), distances_by_block(built, x)
+    resolved = [pair for pair in zip(apart, whole, strict=True) if pair[1] > 1e-10]
+    assert len(resolved) >= 3
+    assert all(found == pytest.approx(expected, rel=1e-5) for found, expected in resolved)
+
+
+def test_mean_and_deviation_apart_go_on_where_float64_rounds_as_many_digits_do() -> None:
+    from mpmath import mp, mpf
+
+    built = partial_blocks("plain", STACKS["attention"].roles, START, 3, seed=1)
+    x = torch.randn(1, 3, START.width, dtype=torch.float64) * 1e-3 + torch.randn(1, 1, START.width, dtype=torch.float64)
+    with mp.workdps(200):
+        rows = [[mpf(value) for value in row] for row in x[0].tolist()]
+        expected = []
+        for (sublayer,) in built:
+            rows = attended_with_many_digits(sublayer.function, rows)
+            expected.append(distance_with_many_digits(rows))
+    found = separated_distances(built, x)[1:]
+    assert expected[-1] < 1e-40
+    assert found == pytest.approx([float(value) for value in expected], rel=1e-6)
+
+
+def attended_with_many_digits(attention: Any, rows: list[list[Any]]) -> list[list[Any]]:
+    """Attention of one row of tokens by its definition, in mpmath's numbers."""
+    from mpmath import exp, mpf, sqrt
+
+    def affine(layer: Any, row: list[Any]) -> list[Any]:
+        weights, biases = layer.weight.tolist(), layer.bias.tolist()
+        return [
+            sum(mpf(w) * v for w, v in zip(line, row, strict=True)) + mpf(b)
+            for line, b in zip(weights, biases, strict=True)
+        ]
+
+    heads, width = attention.number_of_heads, len(rows[0])
+    size = width // heads
+    projected = [affine(attention.query_key_value, row) for row in rows]
+    gathered: list[list[Any]] = [[] for _ in rows]
+    for head in range(heads):
+        query, key, value = (
+            [row[part * width + head * size : part * width + (head + 1) * size] for row in projected]
+            for part in range(3)
+        )
+        for place, asked in enumerate(query):
+            weights = [exp(sum(a * b for a, b in zip(asked, other, strict=True)) / sqrt(mpf(size))) for other in key]
+            total = sum(weights)
+            gathered[place] += [sum(w * v[i] for w, v in zip(weights, value, strict=True)) / total for i in range(size)]
+    return [affine(attention.output, row) for row in gathered]
+
+
+def distance_with_many_digits(rows: list[list[Any]]) -> Any:
+    """The distance from rank one, in mpmath's numbers."""
+    from mpmath import sqrt
+
+    mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    spread = sum((value - m) ** 2 for row in rows for value, m in zip(row, mean, strict=True))
+    return sqrt(spread / sum(value**2 for row in rows for value in row))
 
 
 @pytest.mark.parametrize("name", STACKS)

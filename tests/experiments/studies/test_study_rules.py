@@ -64,12 +64,12 @@ def test_an_exponential_decay_has_exponents_near_one() -> None:
     assert exponent is not None and exponent < 1.2
 
 
-def test_no_exponent_where_no_block_lies_in_the_window_and_a_bound_where_rounding_follows() -> None:
+def test_rounding_and_a_collapse_that_has_not_begun_give_no_exponent() -> None:
     assert rank_collapse.least_exponent([0.98, 0.31, 5e-6, 4e-16, 2e-16]) is None
-    bound = rank_collapse.exponent_bound([0.98, 0.31, 5e-6, 4e-16, 2e-16])
-    assert bound == pytest.approx(math.log(4e-16) / math.log(5e-6))
-    assert rank_collapse.exponent_bound([0.9, 0.8, 0.7]) is None
-    assert rank_collapse.exponent_bound([0.2, 0.0, 0.0]) is None, "a distance of exactly zero bounds nothing"
+    assert rank_collapse.least_exponent([0.9, 0.8, 0.7]) is None
+    assert rank_collapse.least_exponent([0.2, 0.0, 0.0], rank_collapse.UNDERFLOW) is None
+    found = rank_collapse.least_exponent([0.98, 0.31, 5e-6, 3e-21], rank_collapse.UNDERFLOW)
+    assert found == pytest.approx(math.log(3e-21) / math.log(5e-6))
 
 
 def test_collapse_is_told_apart_by_stack_and_start() -> None:

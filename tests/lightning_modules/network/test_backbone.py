@@ -9,6 +9,7 @@ from textwrap import dedent
 
 import pytest
 import torch
+from representative import REPRESENTATIVE
 from synthetic_batches import SyntheticText, make_batch, make_classifier, make_network, make_trainer
 
 from lightning_modules import build_backbone
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 IDS = torch.randint(1, 50, (2, 7), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVE)
 def test_every_scheme_takes_ids_or_vectors_causal_or_not(variant):
     backbone = build_backbone(variant, vocabulary_size=50, layers=2, width=16, dropout=0.0)
     vectors = build_backbone(variant, layers=2, width=16, dropout=0.0)

@@ -8,7 +8,7 @@ from synthetic_batches import make_network
 
 from lightning_modules.network.context import Context
 from lightning_modules.probes.jacobian import block_singular_values, jacobian_singular_values
-from lightning_modules.schemes.variants import VARIANTS
+from lightning_modules.schemes.families import TABLE_ORDER
 
 
 def test_the_jacobian_of_two_linear_layers_is_their_product():
@@ -28,7 +28,7 @@ def test_a_block_whose_sublayers_put_out_nothing_is_an_isometry_with_a_skip_and_
         torch.testing.assert_close(values, torch.full((48,), expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - {"bag_of_embeddings"}))
+@pytest.mark.parametrize("variant", sorted(set(TABLE_ORDER) - {"bag_of_embeddings"}))
 def test_a_blocks_jacobian_agrees_with_finite_differences(variant):
     block = make_network(torch.float64, variant=variant, activation="gelu", width=8, heads=2).blocks[1]
     x = torch.randn(3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from representative import REPRESENTATIVE
 from synthetic_batches import make_batch, make_network
 from torch import Tensor
 
@@ -29,7 +30,7 @@ def measured(network: Network, **options: Any) -> Measures:
     return measure(network, IDS, MASK, lambda logits: F.cross_entropy(logits, LABELS), **options)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVE)
 def test_every_variant_is_measured_at_every_depth(variant):
     network = make_network(variant=variant, layers=3)
     measures = measured(network)

@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from representative import REPRESENTATIVE, all_others_later
 from scheme_weights import disturb
 from synthetic_batches import make_batch, make_network
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.network.context import Context
-from lightning_modules.network.counting import count, count_configuration
+from lightning_modules.network.context import Context, NothingShared
+from lightning_modules.network.counting import count, count_configuration, skips_in
 from lightning_modules.network.network import Network
-from lightning_modules.network.parts import Function
 from lightning_modules.network.sites import Norm, Site
 from lightning_modules.probes.jacobian import block_singular_values
 from lightning_modules.probes.measures import measure
+from lightning_modules.schemes.families import TABLE_ORDER
 from lightning_modules.schemes.variants import PADDING, ROWS, TIME, VARIANTS
 from lightning_modules.training.optimization import build_optimizer, parameter_groups
 
@@ -50,7 +51,7 @@ def prepared(network: Network, batch: dict[str, Tensor]) -> Network:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("variant", BLIND_TO_PADDING)
 def test_padding_changes_nothing(variant: str, training: bool) -> None:
-    network = disturb(make_network(torch.float64, variant=variant, layers=4)).train(training)
+    network = disturb(make_network(torch.float64, variant=variant, layers=3)).train(training)
     batch = make_batch(6, length=8)
     padded = {
         "input_ids": F.pad(batch["input_ids"], (0, 4), value=7),
@@ -62,10 +63,11 @@ def test_padding_changes_nothing(variant: str, training: bool) -> None:
     torch.testing.assert_close(answer(network, padded), expected)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "first"])
-@pytest.mark.parametrize("variant", ISOLATED)
+@pytest.mark.parametrize(
+    ("variant", "pooling"), [*((name, "mean") for name in ISOLATED), ("pre_ln", "first"), ("mhc", "first")]
+)
 def test_a_row_does_not_depend_on_the_others(variant: str, pooling: str) -> None:
-    network = disturb(make_network(torch.float64, variant=variant, layers=4, pooling=pooling))
+    network = disturb(make_network(torch.float64, variant=variant, layers=3, pooling=pooling))
     batch = make_batch(6, length=8)
     pairs = zip(batch["input_ids"], batch["attention_mask"], strict=True)
     alone = torch.cat([network(ids[mask][None], mask[mask][None]) for ids, mask in pairs])
@@ -130,7 +132,7 @@ def test_only_weights_of_linear_maps_decay(variant: str) -> None:
 # What is built.
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", REPRESENTATIVE)
 def test_counting_a_configuration_equals_counting_what_is_built(variant: str) -> None:
     config = ModelConfig(variant=variant, layers=3, width=16)
     assert count_configuration(config, vocabulary_size=40, outputs=3, max_length=12) == count(
@@ -156,46 +158,47 @@ def test_no_op_stands_where_the_scheme_never_looks(variant: str) -> None:
     assert visited == set(sites)
 
 
-def jacobian_with_silent_functions(variant: str) -> Tensor:
-    """The blocks' Jacobian when attention and feed-forward networks put out zero: only skips carry anything."""
-    network = make_network(torch.float64, variant=variant, layers=3)
-    for module in network.modules():
-        if isinstance(module, Function) and isinstance(module.output, nn.Linear):
-            nn.init.zeros_(module.output.weight)
-    context = Context(torch.ones(1, 3, dtype=torch.bool))
-    x = torch.randn(1, 3, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return torch.autograd.functional.jacobian(lambda x: network.blocks(x, context), x).reshape(48, 48)
-
-
 @pytest.mark.parametrize("variant", WITH_BLOCKS)
-def test_silent_functions_pass_nothing_on_exactly_where_there_is_no_skip(variant: str) -> None:
-    skips = count(make_network(variant=variant, layers=3), length=8).skips
-    jacobian = jacobian_with_silent_functions(variant)
-    assert (torch.count_nonzero(jacobian) == 0) == (skips == 0)
+def test_silent_functions_pass_nothing_on_exactly_where_a_sublayer_has_no_skip(variant: str) -> None:
+    network = make_network(torch.float64, variant=variant, layers=3)
+    sublayers = list(network.blocks.sublayers())
+    for sublayer in sublayers:
+        sublayer.function.register_forward_hook(lambda module, inputs, output: output * 0.0)
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(1, 3, 16, dtype=torch.float64, generator=generator) for _ in range(2))
+    x.requires_grad_()
+    context = Context(torch.ones(1, 3, dtype=torch.bool), step=network.backbone.step)
+    (gradient,) = torch.autograd.grad((network.blocks(x, context) * weight).sum(), x)
+    assert (torch.count_nonzero(gradient) == 0) == any(skips_in(sublayer) == 0 for sublayer in sublayers)
 
 
 @pytest.mark.parametrize("variant", WITH_BLOCKS)
 def test_every_block_can_be_looked_at_alone(variant: str) -> None:
-    network = make_network(torch.float64, variant=variant, layers=4)
-    for block in network.blocks:
-        assert block_singular_values(block, torch.randn(2, 16, dtype=torch.float64)).isfinite().all()
+    network = make_network(torch.float64, variant=variant, layers=4, width=8)
+    for block in (network.blocks[0], network.blocks[2]):
+        values = block_singular_values(block, torch.randn(2, 8, dtype=torch.float64))
+        if values.isnan().any():  # allowed where it cannot do without what an earlier block shares
+            state = block.attention.residual.open(torch.randn(1, 2, 8, dtype=torch.float64))
+            with pytest.raises(NothingShared):
+                block(state, Context(torch.ones(1, 2, dtype=torch.bool)))
+        assert values.isfinite().all() or values.isnan().all()
 
 
 @pytest.mark.parametrize("variant", WITH_BLOCKS)
 def test_probes_see_every_scheme(variant: str) -> None:
-    network, batch = make_network(variant=variant, layers=3), make_batch(6)
+    network, batch = make_network(variant=variant, layers=2, width=8), make_batch(6)
     found = measure(network, batch["input_ids"], batch["attention_mask"], lambda y: F.cross_entropy(y, batch["labels"]))
-    assert {len(values) for values in found.values()} == {3, 4}
+    assert {len(values) for values in found.values()} == {2, 3}
     assert torch.tensor(found["stream_rms"]).isfinite().all()
 
 
 # How it trains.
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", all_others_later(VARIANTS))
 def test_loss_and_gradients_are_finite_at_24_layers(variant: str) -> None:
-    batch = make_batch(8)
-    network = prepared(make_network(variant=variant, layers=24, width=32), batch)
+    batch = make_batch(4)
+    network = prepared(make_network(variant=variant, layers=24), batch)
     loss = loss_of(network, batch)
     loss.backward()
     assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
@@ -228,21 +231,21 @@ def test_a_saved_and_loaded_run_goes_on_as_if_nothing_had_happened(variant: str)
     config = ModelConfig(variant=variant, layers=2, width=16, learning_rate=3e-3)
     network = prepared(make_network(variant=variant, dropout=0.1), make_batch(12))
     optimizer = build_optimizer(config, network)
-    steps(network, optimizer, range(5))
+    steps(network, optimizer, range(3))
     saved = io.BytesIO()
     torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict()}, saved)
-    expected = steps(network, optimizer, range(5, 8))
+    expected = steps(network, optimizer, range(3, 5))
     saved.seek(0)
     state = torch.load(saved, weights_only=True)
     resumed = make_network(variant=variant, dropout=0.1, seed=9).train()
     resumed.load_state_dict(state["network"])
     again = build_optimizer(config, resumed)
     again.load_state_dict(state["optimizer"])
-    assert steps(resumed, again, range(5, 8)) == expected
-    assert resumed.backbone.step == 8
+    assert steps(resumed, again, range(3, 5)) == expected
+    assert resumed.backbone.step == 5
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", all_others_later(VARIANTS, TABLE_ORDER))
 def test_two_layers_learn_one_batch_by_heart(variant: str) -> None:
     """Without norms and skips two layers still train; depth is what stops them, and that is for the experiments."""
     batch = make_batch(12) | {"labels": torch.arange(12) % 3}  # unrelated to the text, so only memory helps
@@ -271,7 +274,7 @@ class CountingBackend:
         return graph.forward
 
 
-@pytest.mark.parametrize("variant", WITH_BLOCKS)
+@pytest.mark.parametrize("variant", all_others_later(WITH_BLOCKS))
 def test_compiled_blocks_compute_the_same_and_few_translations_serve_all(variant: str) -> None:
     torch._dynamo.reset()
     plain, compiled = (disturb(make_network(torch.float64, variant=variant, layers=6)) for _ in range(2))
@@ -280,7 +283,8 @@ def test_compiled_blocks_compute_the_same_and_few_translations_serve_all(variant
     for rows, length in ((4, 6), (3, 5)):
         batch = make_batch(rows, length=length)
         torch.testing.assert_close(answer(compiled, batch), answer(plain, batch))
-    assert 1 <= backend.graphs <= 4
+    grows = any(sublayer.residual.state_grows for sublayer in plain.blocks.sublayers())
+    assert 1 <= backend.graphs <= (8 if grows else 4)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -5,104 +5,71 @@ A new variant gets one entry in ``EXPECTED``; ``test_every_scheme.py`` asks for 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 import torch
 import torch.nn.functional as F
+from expected import FIRST, OUTPUTS, WIDTH, Expected
+from expected_blocks import BLOCKS
+from expected_memory import MEMORY
+from expected_norms import NORMS
 from scheme_weights import Weights, disturb
 from synthetic_batches import make_batch, make_network
-from torch import Tensor
 
-from lightning_modules.network.counting import count
+from lightning_modules.network.counting import norms_in, parameters_in, skips_in
+from lightning_modules.network.network import Network
+from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import VARIANTS
 
-LAYERS, WIDTH = 3, 16
-Step = Callable[[Weights, Tensor], Tensor]
-"""From a sublayer's weights and the stream ``(B, T, D)`` to the new stream."""
+LAYERS, STEP = 3, 1250
 
-
-@dataclass(frozen=True)
-class Expected:
-    """What a paper says about a scheme with L blocks; ``None`` for a step means that there are no blocks."""
-
-    step: Step | None
-    norms: Callable[[int], int]
-    skips: Callable[[int], int]
-    embedding: bool = False
-    """Whether a norm follows the embeddings."""
-    final: bool = False
-    """Whether a norm precedes the head."""
-    own: Callable[[int], int] = lambda layers: 0
-    """Parameters that are neither matrices, biases, embeddings nor norms."""
-    norm_parameters: int = 2
-    """Parameters of a norm per channel."""
-
-
-def both(layers: int) -> int:
-    return 2 * layers
-
-
-def none(layers: int) -> int:
-    return 0
-
-
-def over_tokens(w: Weights, x: Tensor, name: str) -> Tensor:
-    centred = x - x.mean(dim=1, keepdim=True)
-    return w[f"{name}.gain"] * centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt() + w[f"{name}.bias"]
-
-
-EXPECTED: dict[str, Expected] = {
-    "post_ln": Expected(lambda w, x: w.ln(x + w.f(x), "post.0"), both, both),
-    "pre_ln": Expected(lambda w, x: x + w.f(w.ln(x, "input.0")), lambda layers: 2 * layers + 1, both, final=True),
-    "no_residual": Expected(lambda w, x: w.ln(w.f(x), "post.0"), both, none),
-    "no_residual_pre": Expected(lambda w, x: w.f(w.ln(x, "input.0")), lambda layers: 2 * layers + 1, none, final=True),
-    "no_norm": Expected(lambda w, x: x + w.f(x), none, both),
-    "plain": Expected(lambda w, x: w.f(x), none, none),
-    "article_block": Expected(lambda w, x: w.ln(x + w.f(x), "post.0").clamp(min=0), both, both),
-    "article_layer_norm_dim1": Expected(lambda w, x: over_tokens(w, x + w.f(x), "post.0"), both, both),
-    "peri_ln": Expected(
-        lambda w, x: x + w.ln(w.f(w.ln(x, "input.0")), "output.0"),
-        lambda layers: 4 * layers + 2,
-        both,
-        embedding=True,
-        final=True,
-    ),
-    "layer_norm_scaling": Expected(
-        lambda w, x: x + w.f(w.ln(x, "input.0") / math.sqrt(w.block)), lambda layers: 2 * layers + 1, both, final=True
-    ),
-    "rezero": Expected(lambda w, x: x + w["output.0.gain"] * w.f(x), none, both, own=both),
-    "deepnorm": Expected(lambda w, x: w.ln((2 * w.blocks) ** 0.25 * x + w.f(x), "post.0"), both, both),
-    "depth_scaled_post_ln": Expected(lambda w, x: w.ln(x + w.f(x) / math.sqrt(w.blocks), "post.0"), both, both),
-    "bag_of_embeddings": Expected(None, none, none),
-}
+EXPECTED: dict[str, Expected] = FIRST | NORMS | BLOCKS | MEMORY
+"""What a paper says about every scheme."""
 
 
 def test_every_variant_is_expected_to_be_something() -> None:
     assert set(EXPECTED) == set(VARIANTS)
 
 
+def away_from_its_start(variant: str) -> Network:
+    """A network whose parameters, running statistics and step are such that everything takes part."""
+    network = disturb(make_network(torch.float64, variant=variant, layers=LAYERS, initialisation_gain=2.0), size=0.1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        network.backbone.step.fill_(STEP)
+        for buffer in (*network.blocks.buffers(), *network.backbone.final.buffers()):
+            if buffer.is_floating_point():
+                buffer.add_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype))
+    return network
+
+
 @pytest.mark.parametrize("variant", EXPECTED)
 def test_a_network_is_its_formula_forward_and_backward(variant: str) -> None:
     expected, batch = EXPECTED[variant], make_batch(5)
     ids, mask = batch["input_ids"], batch["attention_mask"]
-    network = disturb(make_network(torch.float64, variant=variant, layers=LAYERS, initialisation_gain=2.0), size=0.1)
+    network = away_from_its_start(variant)
     parameters = dict(network.named_parameters())
-
-    def norm_after(x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(x, (WIDTH,), parameters[f"backbone.{name}.gain"], parameters[f"backbone.{name}.bias"])
+    whole = Weights(network.backbone, mask, Place(width=WIDTH, heads=4))
+    head = Weights(network, mask, whole.place)
 
     x = parameters["backbone.embeddings.table.weight"][ids]
+    x = expected.tokens(whole, x) if expected.tokens else x
     x = x + parameters["backbone.embeddings.positions.embedding.weight"]
-    x = norm_after(x, "embeddings.embedding.0") if expected.embedding else x
-    for sublayer in network.blocks.sublayers():
-        assert expected.step is not None
-        x = expected.step(Weights(sublayer, mask), x)
-    x = norm_after(x, "final.0") if expected.final else x
+    x = expected.norm(whole, x, "embeddings.embedding.0") if expected.embedding else x
+    sublayers = [Weights(sublayer, mask) for sublayer in network.blocks.sublayers()]
+    for weights in sublayers:
+        weights.step = STEP
+    kept: torch.Tensor | float = 0.0
+    if expected.whole is not None:
+        ended = expected.whole(sublayers, x)
+        kept, x = ended if isinstance(ended, tuple) else (0.0, ended)
+    else:
+        for weights in sublayers:
+            assert expected.step is not None
+            x = expected.step(weights, x)
+    x = kept + (expected.norm(whole, x, "final.0") if expected.final else x)
     pooled = torch.stack([row[real].mean(dim=0) for row, real in zip(x, mask, strict=True)])
     by_hand = pooled @ parameters["head.linear.weight"].T + parameters["head.linear.bias"]
+    by_hand = expected.logits(head, by_hand) if expected.logits else by_hand
 
     ours = network(ids, mask)
     torch.testing.assert_close(ours, by_hand)
@@ -118,11 +85,16 @@ def test_a_network_is_its_formula_forward_and_backward(variant: str) -> None:
 @pytest.mark.parametrize("layers", [1, 4])
 @pytest.mark.parametrize("variant", EXPECTED)
 def test_norms_skips_and_parameters_are_as_many_as_the_paper_says(variant: str, layers: int) -> None:
-    expected, built = EXPECTED[variant], layers if EXPECTED[variant].step else 0
-    counts = count(make_network(variant=variant, layers=layers), length=8)
-    assert (counts.norms, counts.skips) == (expected.norms(layers), expected.skips(layers))
-    matrices = built * (12 * WIDTH**2 + 9 * WIDTH) + (40 + 12) * WIDTH + 3 * WIDTH + 3
-    assert counts.parameters == matrices + expected.norm_parameters * WIDTH * counts.norms + expected.own(layers)
+    expected = EXPECTED[variant]
+    built = layers if expected.step or expected.whole else 0
+    with torch.device("meta"):
+        network = make_network(variant=variant, layers=layers)
+    norms = norms_in(network)
+    assert (norms, skips_in(network)) == (expected.norms(layers), expected.skips(layers))
+    matrices = built * (12 * WIDTH**2 + 9 * WIDTH * expected.biases) - expected.missing(layers)
+    matrices += (40 + 12) * WIDTH + OUTPUTS * WIDTH + OUTPUTS
+    of_norms = (expected.norm_parameters or 0) * WIDTH * norms
+    assert parameters_in(network) == matrices + of_norms + expected.own(layers)
 
 
 # What a paper says about constants and the start.

@@ -1,14 +1,17 @@
-"""Files that are either whole or absent."""
+"""The folder of a run: files that are either whole or absent, one process at a time, and no run made twice."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from experiments.runs.errors import RecordError
+from filelock import FileLock, Timeout
+
+from experiments.errors import ExperimentError, RecordError
 from experiments.runs.record import Record
 
 RECORD_FILE = "run.json"
@@ -20,6 +23,7 @@ LARGEST_RECORD = 100_000_000
 """Bytes of the largest record that is read; those of long curves have a hundred thousand."""
 WRITTEN = re.compile(
     r"run\.json|config\.yaml|hparams\.yaml|failure\.txt|metrics(\.earlier)?\.csv|predictions\.parquet|timing\.csv"
+    r"|tokenizer\.json"
     r"|(best|last)(-v\d+)?\.ckpt|events\.out\.tfevents\.[\w.-]+|\.[\w.-]+\.partial"
 )
 """Names of all files that a run leaves in its folder, or had begun to write."""
@@ -29,7 +33,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path``, which afterwards is either as before or complete, even after a power cut.
 
     Raises:
-        RecordError: where the disk is full or the folder cannot be written; nothing half-written stays behind.
+        RecordError: if the disk is full or the folder cannot be written; nothing half-written stays behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -51,7 +55,7 @@ def write_record(folder: Path, record: Record) -> Path:
     """Write ``run.json`` in a run folder atomically and return its path.
 
     Raises:
-        RecordError: where the record holds a number that is not finite, or the file cannot be written.
+        RecordError: if the record holds a number that is not finite, or the file cannot be written.
     """
     path = folder / RECORD_FILE
     write_atomically(path, (record.to_json() + "\n").encode())
@@ -62,7 +66,7 @@ def read_record(folder: Path) -> Record:
     """Read ``run.json`` of a run folder.
 
     Raises:
-        RecordError: where it is missing, truncated or not a record; the message names the file.
+        RecordError: if it is missing, truncated or not a record; the message names the file.
     """
     path = folder / RECORD_FILE
     try:
@@ -125,3 +129,80 @@ def check_file(path: Path, record: Record | None, remedy: str = "make the run ag
             f"{named[:16]}…; {remedy}"
         )
     return True
+
+
+LOCK_FILE = ".lock"
+"""Name of the file that is locked; it stays, since removing it would let two processes hold one lock."""
+Mark = tuple[int, int] | None
+"""What tells a record from a later one in the same folder; None without a record."""
+UNSEEN: Mark = (-1, -1)
+"""The mark of whoever did not look, and makes the run whatever there is."""
+
+
+class Busy(Exception):
+    """Another process is making this run, or has just made it."""
+
+
+def record_mark(folder: Path) -> Mark:
+    """Return the mark of the record in a run folder: a record is replaced as a whole, so each is a file of its own."""
+    try:
+        found = (folder / RECORD_FILE).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@contextmanager
+def locked(folder: Path, seen: Mark = UNSEEN) -> Iterator[None]:
+    """Hold the lock of a run folder; the system releases it even when the process is killed.
+
+    Args:
+        folder: the run folder.
+        seen: mark of the record from before it was decided that the run is to be made.
+
+    Raises:
+        Busy: another process holds it, or has written a record since.
+        ExperimentError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / LOCK_FILE).acquire(blocking=False)
+    except Timeout:
+        raise Busy(folder) from None
+    except OSError as error:
+        raise ExperimentError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+    with held:
+        if seen != UNSEEN and record_mark(folder) != seen:
+            raise Busy(folder)
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process is making this run now; a lock that may not be asked counts as free."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep every other process that asks for the same folder waiting; the system lets go even of a killed one.
+
+    A folder that is missing, or cannot be written or locked (some network file systems), keeps nobody waiting.
+    """
+    lock = FileLock(folder / LOCK_FILE)
+    with suppress(OSError):
+        if folder.is_dir():
+            lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            lock.release()

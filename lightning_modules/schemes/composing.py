@@ -1,0 +1,123 @@
+"""Compositions: a placement, and the parts that other variants change, in one variant of a person's own; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.schemes.variants import PARTS, VARIANTS, Part, Variant
+
+SLOTS = ("norm", "residual", "attention", "feed_forward", "parallel", "biases")
+"""Fields of a variant that can have one value."""
+
+
+def compose(
+    base: str,
+    takes: Iterable[str] = (),
+    *,
+    name: str = "composed",
+    sites: Mapping[str, Sequence[Part]] | None = None,
+    recipes: Sequence[str] = (),
+    **slots: Any,
+) -> Variant:
+    """Return ``base`` with everything in which the variants ``takes`` differ from their parents.
+
+    ::
+
+        compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
+
+    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+
+    Args:
+        base: the placement, a variant.
+        takes: variants whose parts are added.
+        name: of the composition.
+        sites: ops to add at sites, by name; ``norm`` is the composition's norm.
+        recipes: further recipes, by name.
+        slots: values of :data:`SLOTS`, which win over all variants' own.
+
+    Raises:
+        ConfigurationError: two variants want one slot for different parts, or one has blocks that are not alike.
+    """
+    reject_unknown("variant", base, VARIANTS)
+    start = VARIANTS[base]
+    changes: dict[str, Any] = {}
+    owners: dict[str, str] = {}
+    built = {site: as_tuple(ops) for site, ops in start.sites.items()}
+    wanted = [*start.recipes]
+    mixes = set(start.mixes)
+    for taken in takes:
+        reject_unknown("variant", taken, VARIANTS)
+        variant = VARIANTS[taken]
+        if variant.by_place is not None or variant.layers is not None or start.by_place is not None:
+            odd = taken if start.by_place is None else base
+            raise ConfigurationError(f"blocks of {odd} are not alike, so it cannot be composed with another variant")
+        parent = VARIANTS[variant.parent] if variant.parent else variant
+        for slot in SLOTS:
+            value = getattr(variant, slot)
+            if value == getattr(parent, slot) or slot in slots:
+                continue
+            if changes.get(slot, value) != value:
+                raise ConfigurationError(f"{owners[slot]} and {taken} both set the {slot.replace('_', '-')}; take one")
+            changes[slot], owners[slot] = value, taken
+        for site, ops in variant.sites.items():
+            inherited = as_tuple(parent.sites.get(site, ()))
+            added = tuple(op for op in as_tuple(ops) if op not in inherited)
+            built[site] = (*built.get(site, ()), *(op for op in added if op not in built.get(site, ())))
+        wanted += [recipe for recipe in variant.recipes if recipe not in wanted]
+        mixes |= variant.mixes
+    for site, more in (sites or {}).items():
+        built[site] = (*built.get(site, ()), *more) if more else ()
+    unknown = set(slots) - set(SLOTS)
+    for slot in unknown:
+        reject_unknown("slot", slot, SLOTS)
+    made = ", ".join([base, *takes])
+    return start.derive(
+        name,
+        title=f"Composition {name}",
+        formula=f"composed of {made}",
+        source=f"a composition of {made}",
+        sites={site: ops for site, ops in built.items() if ops},
+        recipes=(*wanted, *(recipe for recipe in recipes if recipe not in wanted)),
+        mixes=frozenset(mixes),
+        **{**changes, **slots},
+    )
+
+
+def as_tuple(ops: Any) -> tuple[Part, ...]:
+    """Return a site's ops in order."""
+    return ops if isinstance(ops, tuple) else (ops,)
+
+
+def source_of(variant: Variant) -> str:
+    """Return a scheme file that registers a composition, for ``--schemes``."""
+    parts = {name: getattr(variant, name) for name in (*PARTS, "parallel", "biases", "mixes")}
+    parent = VARIANTS[variant.parent or "post_ln"]
+    own = {name: value for name, value in parts.items() if value != getattr(parent, name)}
+    lines = [f"    {name}={written(value)}," for name, value in own.items()]
+    return "\n".join(
+        [
+            "from lightning_modules.schemes.variants import VARIANTS, register, use",
+            "",
+            f"parts = dict(\n    sites={written(variant.sites)},",
+            *lines,
+            ")",
+            f"text = dict(title={variant.title!r}, formula={variant.formula!r}, source={variant.source!r})",
+            f"register(VARIANTS[{parent.name!r}].derive({variant.name!r}, **text, **parts))",
+            "",
+        ]
+    )
+
+
+def written(value: Any) -> str:
+    """Return a part, or several, as Python writes it."""
+    if hasattr(value, "options") and hasattr(value, "name"):
+        return f"use({', '.join([repr(value.name), *(f'{name}={option!r}' for name, option in value.options)])})"
+    if isinstance(value, tuple):
+        return f"({' '.join(written(each) + ',' for each in value)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(value)!r})"
+    return repr(value)
