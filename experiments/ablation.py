@@ -58,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
-                keep_committed, everything = parsed.get("keep_committed", False), parsed.get("all", False)
+                keep_committed = parsed.get("keep_committed", False)
                 price(grid, results, chosen_workers(parsed), console)
-                run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
+                run(grid, results, chosen_engine(parsed), keep_committed, console, **wanted(parsed))
             case "status":
                 status(grid, results, console)
             case "watch":
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
                 watch(grid, results, console)
             case "report":
-                report(grid, results, console, everything=parsed.get("all", False))
+                report(grid, results, console, **wanted(parsed))
             case "across":
                 across(grid, results, console, everything=parsed.get("all", False))
             case "publish":
@@ -95,10 +95,21 @@ def parse(arguments: Sequence[str]) -> Namespace:
         action="store_true",
         help="let `report`, `run`, `answer` draw every figure and write Markdown and LaTeX",
     )
+    parser.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="let `report` and `run` also write a copy of each table, NAME.spreadsheet.csv, that a spreadsheet opens "
+        "without running names as formulas",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
+
+
+def wanted(parsed: Namespace) -> dict[str, bool]:
+    """Return what a report is to write beside its usual files."""
+    return {"everything": parsed.get("all", False), "spreadsheets": parsed.get("spreadsheet", False)}
 
 
 def answer(parsed: Namespace, results: Path, console: Console) -> None:
@@ -162,10 +173,8 @@ def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
     print_price(grid, results, workers, console)
 
 
-def run(
-    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, everything: bool = False
-) -> None:
-    """Make the missing runs, then report; ``everything`` as for :func:`report`."""
+def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, **reported: bool) -> None:
+    """Make the missing runs, then report; ``reported`` as for :func:`report`."""
     from experiments.making.grid_runner import run_grid
 
     require_writable(results)
@@ -176,7 +185,7 @@ def run(
     curves = f"python -m experiments.ablation watch {grid.arguments}, or tensorboard --logdir {logs}"
     console.print(f"TensorBoard: {curves}", markup=False, highlight=False, soft_wrap=True)
     try:
-        report(grid, results, console, everything=everything)
+        report(grid, results, console, **reported)
     except ExperimentError as error:
         if not failed:
             raise
@@ -225,10 +234,12 @@ def status(grid: Grid, results: Path, console: Console) -> None:
     print_status(grid, results, console)
 
 
-def report(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
 
-    With ``everything`` figures and further formats are written too.
+    With ``everything`` figures and further formats are written too, with ``spreadsheets`` copies for spreadsheets.
 
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
@@ -238,7 +249,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
-        report_grid(grid, results, console, everything=everything)
+        report_grid(grid, results, console, everything=everything, spreadsheets=spreadsheets)
 
 
 def across(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:

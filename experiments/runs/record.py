@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from experiments.errors import RecordError
+from experiments.planning.run_config import newer_defaults
 from experiments.runs.canonical import canonical_json, decode, parse_json
 from experiments.tasks import CLASSIFICATION, TASKS
 from lightning_modules.schemes.variants import VARIANTS
@@ -87,6 +88,9 @@ class Record:
     """By split. ``validation``, ``train`` (a fixed sample of training rows) and, for final runs, ``test`` score the
     chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
     """
+    files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
+    """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
+    records from before it was kept, whose files are unchecked."""
     schema: int = SCHEMA
     """Layout that the record was read in, and is written back in."""
 
@@ -122,6 +126,7 @@ class Record:
         """
         outcome, scores = vars(self.outcome), {split: vars(scores) for split, scores in self.scores.items()}
         value = vars(self) | {"outcome": outcome, "scores": scores}  # what asdict() gives, without copying curves
+        value = {name: item for name, item in value.items() if name not in newer_defaults(self)}
         if self.schema == 1:
             return canonical_json(lowered(value))
         return canonical_json(value | {"digest": digest_of(value)})

@@ -179,5 +179,5 @@ def test_a_grid_states_the_difference_that_matters_and_else_its_task_does(tmp_pa
     assert load(tmp_path, tuning).delta == 0.01
     assert load(tmp_path, tuning, delta=0.05).delta == 0.05
     for wrong in (0, -1, "much", True):
-        with pytest.raises(ExperimentError, match="delta is .*; it must be a number above 0"):
+        with pytest.raises(ExperimentError, match=r"delta is .*; it must be a number above 0"):
             load(tmp_path, tuning, delta=wrong)
