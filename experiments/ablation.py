@@ -231,7 +231,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
     """
     from experiments.reporting.grid_report import report_grid
     from experiments.runs.finished import refuse_other_files
-    from experiments.runs.folder import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
@@ -241,7 +241,7 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 def publish(grid: Grid, results: Path, console: Console) -> None:
     """Check a person's own tables and put them in place of the committed ones."""
     from experiments.reporting.grid_report import publish_grid
-    from experiments.runs.folder import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
@@ -249,7 +249,7 @@ def publish(grid: Grid, results: Path, console: Console) -> None:
 
 def clean(grid: Grid, results: Path, console: Console) -> None:
     """Remove the checkpoints of the grid's runs that are not being made; records, tables and curves stay."""
-    from experiments.runs.folder import WRITTEN, is_locked
+    from experiments.runs.run_folder import WRITTEN, is_locked
 
     runs = runs_folder(results, grid.name, grid.corpus)
     found = [below(runs, *path.relative_to(runs).parts) for path in runs.glob("*/*/*/*.ckpt")]

@@ -32,8 +32,8 @@ from experiments.planning.grid import Grid, label
 from experiments.planning.yaml_files import write_yaml
 from experiments.reporting.answer import write_answer
 from experiments.reporting.grid_report import describe, gathered
-from experiments.runs.folder import write_atomically
 from experiments.runs.precision import choose_precision
+from experiments.runs.run_folder import write_atomically
 
 REPORTING_SECONDS = 20.0
 """Kept back for tables and the page."""

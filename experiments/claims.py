@@ -108,7 +108,7 @@ def report(names: Sequence[str], corpora: Sequence[str], results: Path, console:
     """Judge from the records; write the tables of verdicts, or print what was asked for."""
     from experiments.evidence.claim import load_claims
     from experiments.evidence.tables import print_effects, print_verdicts, write_tables
-    from experiments.runs.folder import one_at_a_time
+    from experiments.runs.run_folder import one_at_a_time
 
     needed(load_claims(names), corpora)  # refuses unknown names before anything is read
     judged = judge_all_claims(results, console)

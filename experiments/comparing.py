@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from experiments.errors import ExperimentError, RecordError
 from experiments.planning.saved_runs import existing_folder, is_run_folder, runs_below
 from experiments.reporting.frame import metrics_of
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.statistics.rows import (
     Answers,
     RowTest,

@@ -141,7 +141,7 @@ def write(profiles: Sequence[DepthProfile], folder: Path, console: Console) -> N
     import matplotlib
 
     from experiments.reporting.style import save_picture, settings
-    from experiments.runs.folder import write_atomically
+    from experiments.runs.run_folder import write_atomically
     from experiments.studies.depth_profile import as_csv, depth_figure, terminal_table
 
     for name in dict.fromkeys(profile.name for profile in profiles):

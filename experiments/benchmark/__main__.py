@@ -63,7 +63,7 @@ def show(measured: Sequence[Mapping[str, str]], folder: Path, console: Console) 
     from experiments.benchmark.page import PAGE_FILE, page, sections
     from experiments.benchmark.table import TABLE_FILE, as_measurements, write_measurements
     from experiments.reporting.console import printed
-    from experiments.runs.folder import write_atomically
+    from experiments.runs.run_folder import write_atomically
 
     for section in sections(as_measurements(measured)):
         console.print(section.title, style="bold")

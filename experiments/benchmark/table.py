@@ -19,8 +19,8 @@ import pandas as pd
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.render import number
-from experiments.runs.folder import write_atomically
 from experiments.runs.provenance import processor_name, usable_cores
+from experiments.runs.run_folder import write_atomically
 
 TABLE_FILE = "benchmark.csv"
 

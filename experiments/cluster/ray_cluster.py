@@ -34,8 +34,8 @@ from experiments.making.pool import interrupts_ignored
 from experiments.making.worker import is_mistake, write_failure
 from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
-from experiments.runs.folder import Busy, locked
 from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
+from experiments.runs.run_folder import Busy, locked
 from lightning_modules.schemes.files import LOADED
 
 POLL_SECONDS = 1.0

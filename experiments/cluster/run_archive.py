@@ -16,9 +16,9 @@ from experiments.making.worker import FAILURE_FILE
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import RECORD_FILE, remove_earlier_attempt, write_record
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, remove_earlier_attempt, write_record
 
 KNOWN = re.compile(
     rf"metrics\.csv|hparams\.yaml|predictions\.parquet|timing\.csv|best\.ckpt|{re.escape(FAILURE_FILE)}"

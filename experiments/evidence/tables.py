@@ -23,7 +23,7 @@ from experiments.evidence.measures import MEASURES
 from experiments.evidence.published_table import contradictions
 from experiments.evidence.quantities import Value
 from experiments.reporting.render import EMPTY, TextTable, interval, rounded, to_csv
-from experiments.runs.folder import write_atomically
+from experiments.runs.run_folder import write_atomically
 from experiments.statistics.censoring import Time
 from experiments.statistics.seeds import Spread
 from experiments.statistics.verdicts import VerdictName

@@ -24,8 +24,8 @@ from experiments.paths import below, runs_folder
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.folder import is_locked
 from experiments.runs.record import Record
+from experiments.runs.run_folder import is_locked
 from experiments.runs.store import local_records
 
 
@@ -151,12 +151,12 @@ LOOK_SECONDS = 5.0
 
 def watch(grid: Grid, results: Path, console: Console) -> None:
     """Show the curves of a grid's runs in TensorBoard until Ctrl-C, each under a name that its page has room for."""
-    from tensorboard import program
+    from tensorboard.program import TensorBoard
 
     runs = runs_folder(results, grid.name, grid.corpus)
     with TemporaryDirectory() as folder:
         link_curves(runs, Path(folder))
-        server = program.TensorBoard()
+        server = TensorBoard()
         server.configure(argv=[None, "--logdir", folder, "--load_fast", "false"])
         console.print(f"TensorBoard: {server.launch()} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
         with suppress(KeyboardInterrupt):

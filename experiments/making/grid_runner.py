@@ -20,7 +20,7 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_text
-from experiments.runs.folder import is_locked
+from experiments.runs.run_folder import is_locked
 from experiments.tasks import task_named
 
 POLL_SECONDS = 1.0

@@ -17,7 +17,7 @@ from typing import Self
 from experiments.making.messages import Event, Failed, Finished, Message, Skipped
 from experiments.making.worker import serve, write_failure
 from experiments.planning.runs import Run
-from experiments.runs.folder import Mark, record_mark
+from experiments.runs.run_folder import Mark, record_mark
 from lightning_modules.schemes.files import LOADED
 
 ATTEMPTS = 2

@@ -22,8 +22,8 @@ from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, steps_of
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns
-from experiments.runs.folder import RECORD_FILE
 from experiments.runs.precision import device_of, threads
+from experiments.runs.run_folder import RECORD_FILE
 from experiments.tasks import task_named
 from lightning_modules.network.counting import Counts, count
 

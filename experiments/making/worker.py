@@ -17,9 +17,9 @@ from data_modules.errors import DataError
 from experiments.errors import ExperimentError, RecordError
 from experiments.making.messages import Failed, Finished, Skipped
 from experiments.planning.runs import Run
-from experiments.runs.folder import UNSEEN, Busy, Mark, locked, read_record, write_record
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record
+from experiments.runs.run_folder import UNSEEN, Busy, Mark, locked, read_record, write_record
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.schemes.files import SchemeFile, load_scheme_file

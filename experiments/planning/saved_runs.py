@@ -12,7 +12,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.parser import validated_sections
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.yaml_files import read_yaml
-from experiments.runs.folder import RECORD_FILE
+from experiments.runs.run_folder import RECORD_FILE
 from experiments.tasks import CLASSIFICATION
 
 CONFIG_FILE = "config.yaml"

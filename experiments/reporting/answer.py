@@ -17,8 +17,8 @@ from experiments.reporting.frame import Description, Row, make_rows
 from experiments.reporting.grid_report import ANSWER_FILE, write_report
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
 from experiments.reporting.tables import article_table
-from experiments.runs.folder import write_atomically
 from experiments.runs.naming import TFIDF, run_name
+from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import Evidence
 from experiments.statistics.components import MeanEstimate, ResampledSplit, SeedScores
 from experiments.statistics.rows import macro_f1

@@ -20,7 +20,7 @@ from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
 from experiments.reporting.style import Picture, save_picture
 from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
-from experiments.runs.folder import write_atomically
+from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
 
 REPORT_FILE = "report.md"

@@ -76,6 +76,8 @@ LOOKS = {
     "rows_100_augmented": Look(PALETTE[0], "P", LINES[1]),
     "bag_of_embeddings": Look(GREY, "h", LINES[2]),
     "tfidf_logistic_regression": Look("#000000", "|", LINES[3]),
+    "unigram": Look(GREY, "_", LINES[1]),
+    "trigram": Look("#000000", "_", LINES[4]),
 }
 
 
@@ -155,7 +157,7 @@ def save_png(figure: Figure, path: Path) -> Path:
     from PIL import Image
 
     from experiments.escaping import for_picture
-    from experiments.runs.folder import write_atomically
+    from experiments.runs.run_folder import write_atomically
 
     for_picture(figure)
     drawn, small = io.BytesIO(), io.BytesIO()

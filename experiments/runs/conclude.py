@@ -19,10 +19,10 @@ from torch.utils.tensorboard.summary import hparams
 from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.folder import write_record
 from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.run_folder import write_record
 from experiments.runs.timings import TIMING_FILE
 from experiments.runs.training import find
 from experiments.tasks import TaskSpec, task_named

@@ -17,9 +17,9 @@ from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import Concluded, Timing, close_run, leave
-from experiments.runs.folder import UNSEEN, Mark, locked, remove_earlier_attempt
 from experiments.runs.provenance import STATUS, memory_in
 from experiments.runs.record import Record
+from experiments.runs.run_folder import UNSEEN, Mark, locked, remove_earlier_attempt
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
 from lightning_modules.training.callbacks.attached import steps_of_fit

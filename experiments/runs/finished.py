@@ -10,9 +10,9 @@ from experiments.errors import ExperimentError, RecordError
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.folder import read_record
 from experiments.runs.merging import Key, run_key
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.store import local_records, read_committed
 
 

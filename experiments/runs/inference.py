@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from data_modules.labelled_text import TextDataModule
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.runs.training import BEST, prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError

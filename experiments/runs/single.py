@@ -26,7 +26,7 @@ from experiments.planning.yaml_files import write_yaml
 from experiments.runs.conclude import close_run
 from experiments.runs.execute import peak_memory_mib
 from experiments.runs.finished import refuse_other_records
-from experiments.runs.folder import RECORD_FILE, Busy, locked, read_record, remove_earlier_attempt, write_atomically
+from experiments.runs.run_folder import RECORD_FILE, Busy, locked, read_record, remove_earlier_attempt, write_atomically
 from experiments.runs.training import BEST, FIXED_FLAGS, LAST
 from experiments.tasks import task_named
 from lightning_modules.tasks.base import TaskModule

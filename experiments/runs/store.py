@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.errors import REMEDY, RecordError
-from experiments.runs.folder import RECORD_FILE, read_record, write_atomically
 from experiments.runs.merging import merge_records, run_key, without_paths
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, read_record, write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame

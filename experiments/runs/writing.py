@@ -15,8 +15,8 @@ from data_modules.tokens.tokenization import MASK, TextTokenizer
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.inference import checkpoint_of, device, train_again
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.runs.training import prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError

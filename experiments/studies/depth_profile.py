@@ -32,8 +32,8 @@ from experiments.reporting.probed import (
 from experiments.reporting.render import EMPTY, TextTable, to_csv
 from experiments.reporting.style import GREY, Picture, look_of
 from experiments.runs.canonical import finite_or_none
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.inference import TrainedModel, device
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.runs.training import build_bare_trainer, prepare_process, step_budget
 from lightning_modules.probes.measures import measure
 from lightning_modules.tasks.classification import TextClassifier

@@ -19,7 +19,7 @@ from rich.console import Console
 from experiments.errors import RecordError
 from experiments.paths import below
 from experiments.runs.canonical import canonical_json, decode, finite_or_none, parse_json
-from experiments.runs.folder import write_atomically
+from experiments.runs.run_folder import write_atomically
 from experiments.studies.published import PublishedResult
 from experiments.studies.study import Row, StudyAtStart
 

@@ -19,8 +19,8 @@ from experiments.paths import below
 from experiments.planning.saved_runs import run_folder, run_names
 from experiments.reporting.render import TextTable, mean_and_sd, number, plural, rounded, to_csv, to_markdown
 from experiments.reporting.style import Picture, look_of, save_picture, settings
-from experiments.runs.folder import RECORD_FILE, read_record, write_atomically
 from experiments.runs.naming import order_conditions
+from experiments.runs.run_folder import RECORD_FILE, read_record, write_atomically
 from experiments.statistics.seeds import Spread, spread
 from experiments.studies.study import Row
 from lightning_modules.schemes.variants import VARIANTS

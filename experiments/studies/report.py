@@ -24,7 +24,7 @@ from experiments.escaping import for_markdown, for_terminal
 from experiments.paths import below
 from experiments.reporting.render import EMPTY, TextTable, to_csv, to_markdown
 from experiments.reporting.style import Picture, save_picture, settings
-from experiments.runs.folder import one_at_a_time, write_atomically
+from experiments.runs.run_folder import one_at_a_time, write_atomically
 from experiments.statistics.seeds import Spread, spread
 from experiments.studies.measurements import (
     MEASUREMENTS_FILE,

@@ -13,9 +13,9 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from experiments.reporting.frame import Description, Row, make_rows
-from experiments.runs.folder import write_record
 from experiments.runs.naming import run_name
 from experiments.runs.record import Outcome, Record, Scores
+from experiments.runs.run_folder import write_record
 from experiments.runs.store import Evidence
 
 CLASSES = ["torch", "numpy", "pandas"]

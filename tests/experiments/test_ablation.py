@@ -24,8 +24,8 @@ from experiments.making.pool import Pool
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.folder import locked, write_record
 from experiments.runs.record import Outcome, Record
+from experiments.runs.run_folder import locked, write_record
 from experiments.runs.store import Evidence, read_committed
 
 REPOSITORY = Path(__file__).parent.parent.parent

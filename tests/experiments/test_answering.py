@@ -33,7 +33,7 @@ from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import write_record
+from experiments.runs.run_folder import write_record
 
 
 def runs_of(level: Effort) -> int:

@@ -11,8 +11,8 @@ from synthetic_records import evidence_of, make_record
 
 from experiments import ablation, corpus
 from experiments.errors import RecordError
-from experiments.runs.folder import RECORD_FILE, write_record
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, write_record
 
 TINY = ["--data.corpus", "csv", "--data.text_column", "text", "--data.label_column", "label"]
 Main = Callable[[Sequence[str]], None]
@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.M
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("experiments.runs.folder.os.fsync", full)
+    monkeypatch.setattr("experiments.runs.run_folder.os.fsync", full)
     with pytest.raises(RecordError, match="No space left on device"):
         write_record(tmp_path, make_record("pre_ln", 0))
     assert list(tmp_path.iterdir()) == []

@@ -18,8 +18,8 @@ from experiments.planning.run_config import RunConfig, TrainerConfig, steps_of
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import load_run_config
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import read_record
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from lightning_modules.tasks.classification import TextClassifier
 
 STEPS_PER_EPOCH = 10

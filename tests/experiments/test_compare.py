@@ -18,7 +18,7 @@ from tiny_runs import make, tiny_run
 from experiments.compare import main
 from experiments.comparing import RunComparison, ScoredRun, pair_up, read_run, read_side
 from experiments.errors import ExperimentError
-from experiments.runs.folder import read_record, write_record
+from experiments.runs.run_folder import read_record, write_record
 from experiments.statistics.permutation import sign_flip
 from experiments.statistics.rows import mcnemar
 

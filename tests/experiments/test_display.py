@@ -1,5 +1,6 @@
 """What a person reads while runs are made."""
 
+import importlib
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 from rich.console import Console
 from tiny_runs import tiny_run
 
-from experiments.making.display import Display, curve_name, link_curves
+from experiments.making.display import Display, curve_name, link_curves, watch
 from experiments.making.messages import Event, Failed, Finished, Progress, Skipped
+from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.record import Outcome
 from lightning_modules.schemes.variants import VARIANTS
@@ -81,3 +83,26 @@ def test_tensorboard_gets_every_run_once_by_condition_and_seed(tmp_path: Path) -
 def test_the_page_has_room_for_condition_and_seed_of_every_variant() -> None:
     """Measured in Chromium at TensorBoard's default width: 33 characters of usual letters."""
     assert max(len(curve_name(variant, "default", "seed_1000")) for variant in VARIANTS) <= 35
+
+
+def test_watching_shows_the_runs_until_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs" / "smoke" / "listops" / "pre_ln" / "default" / "seed_0").mkdir(parents=True)
+    seen: list[list[str]] = []
+
+    class Server:
+        def configure(self, argv: list[str]) -> None:
+            self.folder = Path(argv[argv.index("--logdir") + 1])
+
+        def launch(self) -> str:
+            seen.append([path.name for path in self.folder.iterdir()])
+            return "http://localhost:6006/"
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("tensorboard.program"), "TensorBoard", Server)
+    monkeypatch.setattr("experiments.making.display.time.sleep", interrupted)
+    console = Console(file=StringIO(), width=80)
+    watch(Grid.load("smoke"), tmp_path, console)
+    assert seen == [["pre_ln seed_0"]]
+    assert isinstance(console.file, StringIO) and "http://localhost:6006/" in console.file.getvalue()

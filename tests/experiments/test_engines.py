@@ -13,7 +13,7 @@ from experiments import ablation
 from experiments.making.engines import LocalEngine
 from experiments.making.messages import Finished, Skipped
 from experiments.making.worker import make as make_in_worker
-from experiments.runs.folder import record_mark
+from experiments.runs.run_folder import record_mark
 
 REPOSITORY = Path(__file__).parent.parent.parent
 

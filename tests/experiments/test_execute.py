@@ -19,7 +19,7 @@ from experiments.planning.runs import Run
 from experiments.runs import outcome
 from experiments.runs.conclude import Ending, conclude
 from experiments.runs.execute import execute
-from experiments.runs.folder import RECORD_FILE, Busy, locked, read_record, record_mark
+from experiments.runs.run_folder import RECORD_FILE, Busy, locked, read_record, record_mark
 from experiments.runs.tfidf import fit_terms
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.evaluation import predict, score

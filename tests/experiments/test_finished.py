@@ -12,8 +12,8 @@ from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.runs.finished import FinishedRuns, refuse_other_records
-from experiments.runs.folder import read_record, write_record
 from experiments.runs.record import Outcome, Record
+from experiments.runs.run_folder import read_record, write_record
 from experiments.runs.store import Evidence
 
 

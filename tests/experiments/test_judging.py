@@ -24,8 +24,8 @@ from experiments.paths import runs_folder
 from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
-from experiments.runs.folder import write_record
 from experiments.runs.record import Outcome, Record
+from experiments.runs.run_folder import write_record
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.outcomes import PairedOutcomes
 from experiments.statistics.seeds import PairedDifference

@@ -24,8 +24,8 @@ from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import read_record
 from experiments.runs.ngrams import DEFAULT_DISCOUNT, Trigram
+from experiments.runs.run_folder import read_record
 from experiments.tasks import TASKS
 from lightning_modules.config import ModelConfig
 from lightning_modules.tasks.causal_lm import CausalLanguageModel

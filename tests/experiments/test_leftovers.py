@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import SessionStartInfo
 from tiny_runs import make, tiny_run
 
 from experiments.planning.runs import Run
-from experiments.runs.folder import read_record
+from experiments.runs.run_folder import read_record
 
 GROUP = "with_best_weights/"
 

@@ -13,7 +13,7 @@ from experiments import ablation
 from experiments.errors import ExperimentError
 from experiments.paths import below, checked_name, own_tables_folder, runs_folder
 from experiments.runs.execute import execute
-from experiments.runs.folder import remove_earlier_attempt, write_atomically
+from experiments.runs.run_folder import remove_earlier_attempt, write_atomically
 
 THESIS = "forty pages"
 

@@ -10,7 +10,7 @@ from tiny_runs import make, tiny_run
 
 from data_modules.labelled_text import TextDataModule
 from experiments.planning.runs import Run
-from experiments.runs.folder import read_record
+from experiments.runs.run_folder import read_record
 
 TOPICS = {
     "food": ("rice soup", "<b>bread</b> &amp; cheese", "面条 好吃", "crème brûlée", "суп вкусный"),

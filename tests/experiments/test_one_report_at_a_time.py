@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from experiments import ablation, claims
 from experiments.evidence import tables
 from experiments.reporting import grid_report
-from experiments.runs.folder import LOCK_FILE, write_record
+from experiments.runs.run_folder import LOCK_FILE, write_record
 from experiments.runs.store import Evidence
 from experiments.studies import __main__ as studies
 from experiments.studies import report as studies_report

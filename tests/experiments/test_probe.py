@@ -16,8 +16,8 @@ from experiments.errors import ExperimentError
 from experiments.planning.parser import given_options
 from experiments.planning.yaml_files import write_yaml
 from experiments.reporting.probed import PANELS
-from experiments.runs.folder import read_record
 from experiments.runs.inference import TrainedModel
+from experiments.runs.run_folder import read_record
 from experiments.studies.depth_profile import DepthProfile, depth_figure, points, shown_depths, terminal_table
 from lightning_modules.training.callbacks.probes import Probes
 

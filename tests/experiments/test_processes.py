@@ -16,7 +16,7 @@ from tiny_runs import make, tiny_run
 from experiments import train
 from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import read_record
+from experiments.runs.run_folder import read_record
 
 REPOSITORY = Path(__file__).parent.parent.parent
 TOLERANCE = 1e-4

@@ -19,9 +19,9 @@ from synthetic_records import make_record
 from experiments.errors import RecordError
 from experiments.paths import RESULTS
 from experiments.runs.canonical import finite_or_none, five_digits
-from experiments.runs.folder import read_record, write_record
 from experiments.runs.naming import cell_name, order_conditions, run_name
 from experiments.runs.record import Outcome, Record, Scores, digest_of
+from experiments.runs.run_folder import read_record, write_record
 
 PLAIN = st.recursive(
     st.none()

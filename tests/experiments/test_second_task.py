@@ -30,9 +30,9 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.reporting.frame import Description
 from experiments.reporting.grid_report import write_report
-from experiments.runs.folder import read_record
 from experiments.runs.inference import TrainedModel
 from experiments.runs.record import Record
+from experiments.runs.run_folder import read_record
 from experiments.runs.store import Evidence
 from experiments.tasks import TASKS, TaskSpec
 from experiments.tasks import Metric as Measured

@@ -20,8 +20,8 @@ from tiny_runs import make, tiny_run
 from data_modules.config import DataConfig
 from experiments import train
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.folder import RECORD_FILE, read_record
 from experiments.runs.record import Record
+from experiments.runs.run_folder import RECORD_FILE, read_record
 from lightning_modules.config import ModelConfig
 from lightning_modules.tasks.classification import TextClassifier
 

@@ -26,8 +26,8 @@ from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
 from experiments.planning.tuning import Tuning
 from experiments.planning.widening import Trial, is_at_edge, next_trial
-from experiments.runs.folder import write_record
 from experiments.runs.record import Record, Scores
+from experiments.runs.run_folder import write_record
 from experiments.runs.store import local_records
 
 RATE, GAIN, WARMUP = "model.learning_rate", "model.initialisation_gain", "model.warmup_fraction"

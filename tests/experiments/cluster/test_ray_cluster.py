@@ -20,7 +20,7 @@ from experiments.making.engines import EngineOptions
 from experiments.making.messages import Event, Failed, Finished, Skipped
 from experiments.paths import runs_folder
 from experiments.planning.runs import Run
-from experiments.runs.folder import is_locked, locked, read_record
+from experiments.runs.run_folder import is_locked, locked, read_record
 from experiments.runs.store import Evidence
 
 Cluster = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed").Cluster

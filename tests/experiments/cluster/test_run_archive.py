@@ -11,7 +11,7 @@ from tiny_runs import make, tiny_run
 
 from experiments.cluster.run_archive import ArchiveError, pack_run, unpack_run
 from experiments.planning.runs import Run
-from experiments.runs.folder import read_record
+from experiments.runs.run_folder import read_record
 
 
 @pytest.fixture(scope="module")

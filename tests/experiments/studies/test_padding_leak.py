@@ -20,7 +20,7 @@ from experiments.errors import ExperimentError
 from experiments.padding_leak import main as old_command
 from experiments.paths import REPOSITORY
 from experiments.reporting.render import to_csv
-from experiments.runs.folder import read_record
+from experiments.runs.run_folder import read_record
 from experiments.studies.__main__ import main
 from experiments.studies.padding_leak import (
     ALONE,
