@@ -253,6 +253,7 @@ register(
         formula="x + F(LN(x))/√L, and LN before the head",
         source="Hayou et al. 2021, arXiv:2010.12859; Noci et al. 2022, arXiv:2206.03126, section 4",
         sites=PRE_LN.sites | {OUTPUT: "over_root_of_blocks"},
+        unverified="the papers were not read; the weight is theirs as others cite it",
     )
 )
 register(
