@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             answer(parsed, results, console)
             return
         grid = load_grid(parsed, console)
+        if any(condition.config.start.grid for condition in grid.all_conditions):
+            from experiments.planning.starts import joined
+
+            grid = joined(grid, results)
         match parsed.verb:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)

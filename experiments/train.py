@@ -35,7 +35,7 @@ from experiments.planning.parser import (
     refuse_both_precisions,
     take_schemes,
 )
-from experiments.planning.run_config import ProbesConfig
+from experiments.planning.run_config import ProbesConfig, StartConfig
 from experiments.planning.saved_runs import section
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
@@ -76,6 +76,7 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
         add_schemes_option(parser)
         parser.add_class_arguments(ProbesConfig, "probes")
+        parser.add_class_arguments(StartConfig, "start")
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.set_defaults(
@@ -172,6 +173,8 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer that grids use, in the folder of this run, or one that only evaluates."""
+        from experiments.runs.execute import begin
+        from experiments.runs.parents import find_parent
         from experiments.runs.single import run_of
         from experiments.runs.training import (
             FULLY_SHARDED,
@@ -185,6 +188,12 @@ class TrainCLI(LightningCLI):
 
         self.run = run_of(self.settings)
         self.folder = self.run.folder(Path(self.settings["results"]))
+        self.parent = find_parent(self.run.config)
+        if self.parent is not None:
+            self.datamodule.config = self.parent.text(self.datamodule.config)
+        begin(self.model, self.datamodule, self.run.config, self.parent)
+        if self.model.words is not None and is_first_process():
+            print(f"word vectors: found {len(self.model.words.ids)} of {self.datamodule.facts.vocabulary_size} tokens")
         trainer = self._get(self.config_init, "trainer").as_dict()
         own = trainer.pop("callbacks", None) or []
         own = own if isinstance(own, list) else [own]
@@ -241,7 +250,7 @@ class TrainCLI(LightningCLI):
             finally:
                 prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
-            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule)
+            finish(self.run, self.folder, self.trainer, self.model.gathered(), self.datamodule, self.parent)
 
 
 def task_of(arguments: Sequence[str]) -> TaskSpec:

@@ -77,6 +77,12 @@ class ModelConfig:
     embedding_std: float | None = field(default=None, metadata={"since": 1})
     """Standard deviation of the embeddings at the start; null for 0.02, or with ``random`` for PyTorch's 1."""
 
+    word_vectors: str | None = field(default=None, metadata={"since": 2})
+    """File of word vectors, in the text format of GloVe or word2vec, from which the embeddings of its words start."""
+
+    word_vectors_width: Literal["same", "projected"] = field(default="same", metadata={"since": 2})
+    """Width of the file's vectors: that of the model, or any other, which a random orthogonal map then changes."""
+
     initialisation_gain: float = 1.0
     """Factor on the initial weight matrices of the blocks."""
 
@@ -243,6 +249,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pooling": get_args(Pooling),
     "language_head": get_args(LanguageHeadKind),
     "initialisation": get_args(Initialisation),
+    "word_vectors_width": ("same", "projected"),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),
     "optimizer": get_args(OptimizerName),

@@ -107,7 +107,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-STATES = ("trained", "collapsed", "diverged", "failed", "running", "missing")
+STATES = ("trained", "collapsed", "diverged", "no_parent", "failed", "running", "missing")
 
 
 def print_status(grid: Grid, results: Path, console: Console) -> None:

@@ -81,7 +81,7 @@ def build_conditions(
     for name in values_of(content, "baselines", optional=True):
         reject_unknown("baseline", str(name), task.baselines)
         for swept, cell in data_cells(cells):
-            sections = validated_sections(merge(*layers, overrides, nest(cell)))
+            sections = validated_sections(merge(*layers, overrides, nest(cell)) | {"start": {}})
             config = RunConfig(**sections, task=task.name, threads=threads)
             built.append(Condition(name=name, config=config, swept=swept, baseline=True))
     refuse_other_texts([(condition.name, condition.config.data) for condition in built])

@@ -23,7 +23,7 @@ from data_modules.config import DataConfig
 from data_modules.errors import nearest, shortened
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
-from experiments.planning.run_config import ProbesConfig, TrainerConfig
+from experiments.planning.run_config import ProbesConfig, StartConfig, TrainerConfig
 from experiments.planning.yaml_files import LARGEST_FILE, TooLarge, refuse_bombs
 from lightning_modules.config import ModelConfig
 from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
@@ -33,6 +33,7 @@ SECTIONS: dict[str, type] = {
     "data": DataConfig,
     "trainer": TrainerConfig,
     "probes": ProbesConfig,
+    "start": StartConfig,
 }
 
 LONGEST_MESSAGE = 1_000

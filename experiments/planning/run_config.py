@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
-from pathlib import PurePath
-from typing import Any
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any, Literal
 
 from data_modules.config import EMBEDDED_CORPORA, DataConfig
 from experiments.errors import ExperimentError
@@ -119,6 +121,65 @@ class ProbesConfig:
 
 
 @dataclass(kw_only=True)
+class StartConfig:
+    """Which earlier run a run starts from, and what of it is trained."""
+
+    run: str | None = None
+    """Folder of the run whose best weights are the start; its tokenizer is taken too. In a grid, ``grid`` finds it."""
+
+    grid: str | None = None
+    """Grid whose final runs are the starts, joined by condition and seed; with fewer seeds there, they take turns."""
+
+    condition: str | None = None
+    """Condition of that grid to start from; by default the one of the same name."""
+
+    part: Literal["backbone", "all"] = "backbone"
+    """What is taken: the backbone, or ``all`` with the head, to go on training for the same task on other text."""
+
+    train: str = "all"
+    """What is trained: ``all``, ``head`` alone, or ``top_2`` with the two blocks nearest to it (any number)."""
+
+    rate_per_block: float = 1.0
+    """Factor on the learning rate for each block further down; 1 trains all alike."""
+
+    parent: str | None = None
+    """Hash of the configuration of the run that is started from; filled in when it is looked up."""
+
+    parents: int = 1
+    """Seeds that the grid of the starts has; filled in likewise."""
+
+    def __post_init__(self) -> None:
+        reject_unknown("start.part", self.part, ("backbone", "all"))
+        if not re.fullmatch(r"all|head|top_[1-9]\d*", self.train):
+            raise ExperimentError(f"start.train is {self.train!r}; choose all, head, or top_N such as top_2")
+        if not 0 < self.rate_per_block <= 1:
+            raise ExperimentError(f"start.rate_per_block is {self.rate_per_block}; it must be above 0 and at most 1")
+        if self.run is not None and self.grid is not None and "{seed}" not in self.run and not self.parent:
+            raise ExperimentError("start.run and start.grid name two starts; give one")
+
+    @property
+    def is_given(self) -> bool:
+        """Whether there is a start."""
+        return self.run is not None or self.grid is not None
+
+    @property
+    def top_blocks(self) -> int | None:
+        """Blocks that are trained from the top; None for all of the network."""
+        return None if self.train == "all" else 0 if self.train == "head" else int(self.train.removeprefix("top_"))
+
+    def with_seed(self, seed: int) -> StartConfig:
+        """Return the start of a run with this seed."""
+        if self.run is None or "{seed}" not in self.run:
+            return self
+        return replace(self, run=self.run.replace("{seed}", str(seed % self.parents)))
+
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the numbers: which run by its configuration, not by its place."""
+        names = ("part", "train", "rate_per_block", "parent")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(kw_only=True)
 class RunConfig:
     """Everything that decides the numbers of a run, and what is measured while it trains."""
 
@@ -128,6 +189,8 @@ class RunConfig:
     probes: ProbesConfig = field(default_factory=ProbesConfig)
     task: str = field(default=CLASSIFICATION.name, metadata={"since": 2})
     """What is trained for and measured: a task of :mod:`experiments.tasks`."""
+    start: StartConfig = field(default_factory=StartConfig, metadata={"since": 2})
+    """The run that this one starts from, if any."""
     seed: int = 0
     """Seed of initialisation, dropout and batch order."""
     threads: int = 1
@@ -151,7 +214,13 @@ class RunConfig:
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
-        return replace(self, seed=seed, model=replace(self.model, seed=seed), data=replace(self.data, seed=seed))
+        return replace(
+            self,
+            seed=seed,
+            model=replace(self.model, seed=seed),
+            data=replace(self.data, seed=seed),
+            start=self.start.with_seed(seed),
+        )
 
     def with_values(self, values: dict[str, Any]) -> RunConfig:
         """Return this configuration with some values changed, by dotted names such as ``model.layers``.
@@ -165,8 +234,8 @@ class RunConfig:
         """Return the sections that ``python -m experiments.train fit --config`` reads; tuples become lists."""
         sections = json.loads(json.dumps(asdict(self)))
         seed = sections.pop("seed")
-        if "task" in newer_defaults(self):
-            del sections["task"]
+        for name in newer_defaults(self):
+            del sections[name]
         sections["trainer"] |= sections.pop("trainer_flags")
         trainer = sections["trainer"]
         del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
@@ -191,6 +260,12 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
+        if self.start.is_given:
+            identity["start"] = self.start.identity()
+            data["tokenizer"] = "of the start"
+            del data["vocabulary_size"], data["lowercase"]
+        if self.model.word_vectors is not None:
+            identity["model"]["word_vectors"] = named_content(Path(self.model.word_vectors).expanduser())
         for section in ("model", "data", "trainer"):
             for name in newer_defaults(getattr(self, section)):
                 identity[section].pop(name, None)
@@ -203,6 +278,21 @@ class RunConfig:
         """Return a digest of :meth:`identity`, equal for all seeds of a condition."""
         canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def named_content(path: Path) -> str:
+    """Return the name of a file and a digest of its content; the name alone while there is no such file."""
+    if not path.is_file():
+        return path.name
+    state = path.stat()
+    return f"{path.name} {content_digest(path, state.st_size, state.st_mtime_ns)}"
+
+
+@cache
+def content_digest(path: Path, size: int, changed: int) -> str:
+    """Return 16 hexadecimal digits of a file's content; a file of the same size and time is read once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def newer_defaults(config: Any) -> list[str]:

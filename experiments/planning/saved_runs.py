@@ -53,6 +53,7 @@ def run_config_of(settings: Mapping[str, Any]) -> RunConfig:
         "data": without_seed(section(settings, "data")),
         "trainer": trainer | {"devices": device_count(trainer.get("devices", 1))},
         "probes": section(settings, "probes"),
+        "start": section(settings, "start"),
     }
     seed, task = settings.get("seed_everything", 0), str(settings.get("task", CLASSIFICATION.name))
     config = RunConfig(**validated_sections(sections), task=task, threads=int(settings.get("threads", 1)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -12,6 +13,7 @@ from experiments.escaping import for_terminal
 from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.render import TextTable, interval, mean_and_sd
 from experiments.reporting.sentences import budget, findings
+from experiments.runs.record import Status
 from experiments.runs.store import Evidence
 
 
@@ -29,11 +31,11 @@ def print_result(evidence: Evidence, description: Description, written: Sequence
     for name in ("norms", "skips", "outcome", metric.title, "95 % interval"):
         table.add_column(name, justify="left" if name == "outcome" else "right", no_wrap=True)
     for row in rows:
-        endings = {status: row.count(status) for status in ("trained", "collapsed", "diverged", "failed")}
+        endings = {status: row.count(status) for status in get_args(Status)}
         table.add_row(
             for_terminal(row.label),
             *(str(row.fact(name)) for name in ("norms", "skips")),
-            "\n".join(f"{count} {status}" for status, count in endings.items() if count),
+            "\n".join(f"{count} {status.replace('_', ' ')}" for status, count in endings.items() if count),
             mean_and_sd(row.score),
             for_terminal(interval(row.score)),
         )

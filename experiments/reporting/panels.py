@@ -210,6 +210,6 @@ def _limit_losses(axes: Axes, bands: Sequence[Band], is_log: bool) -> None:
 
 def outcomes_of(row: Row) -> str:
     """Return the row's label with the outcomes other than trained."""
-    counts = [(status, row.count(status)) for status in ("collapsed", "diverged", "failed")]
-    said = ", ".join(f"{count} {status}" for status, count in counts if count)
+    counts = [(status, row.count(status)) for status in ("collapsed", "diverged", "failed", "no_parent")]
+    said = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts if count)
     return f"{row.label}: {said}" if said else row.label

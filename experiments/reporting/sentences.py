@@ -32,7 +32,9 @@ from experiments.runs.store import Evidence
 from experiments.statistics.components import SEEDS_ONLY
 from experiments.statistics.seeds import FEWEST_PAIRS
 
-UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
+UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed", "no_parent")
+ENDINGS: dict[Status, str] = {"no_parent": "had no start to train from"}
+"""How a run ended, in words, where its status alone would not say."""
 MOST_NAMED = 2
 """Conditions that a sentence names before it counts the rest."""
 ALIKE = 1.05
@@ -108,7 +110,8 @@ def _endings(rows: Sequence[Row]) -> list[str]:
             ended[row.title] += row.count(status)
         if ended.total():
             where = [f"{title}, {count} of {made[title]}" for title, count in ended.most_common() if count]
-            found.append(f"{ended.total()} of {plural(made.total(), 'final run')} {status}: {_listing(where)}.")
+            how = ENDINGS.get(status, status)
+            found.append(f"{ended.total()} of {plural(made.total(), 'final run')} {how}: {_listing(where)}.")
     if found:
         return found
     return ["The only final run trained." if made.total() == 1 else f"All {made.total()} final runs trained."]
@@ -124,7 +127,7 @@ def trial_outcomes(evidence: Evidence, description: Description) -> list[str]:
         if ended:
             names = sorted(order_conditions(ended, description.conditions), key=lambda name: -ended[name])
             where = [f"{description.title_of(name)}, {ended[name]}" for name in names]
-            found.append(f"{ended.total()} of {total} {status}: {_listing(where)}.")
+            found.append(f"{ended.total()} of {total} {ENDINGS.get(status, status)}: {_listing(where)}.")
     return found or [f"None of {total} collapsed or diverged."]
 
 

@@ -107,14 +107,16 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
     for row in rows:
         line: dict[str, Any] = {"variant": row.condition, "title": row.title, **swept.of(row.swept)}
         line |= {name: _spelled(row.fact(name)) for name in COUNTS} | {"seeds": len(row.records)}
-        line |= {status: row.count(status) for status in OUTCOMES} | _failures(row)
+        line |= {status: row.count(status) for status in (*OUTCOMES, "no_parent")} | _failures(row)
         for metric in metrics:
             line |= _parts(metric.name, row.test(metric.name))
         line |= {"interval_over": estimate.covers if (estimate := row.estimate(task.primary)) else ""}
         line |= {"steps_to_target": _spelled(row.steps_to_target), **_parts("generalisation_gap", row.gap)}
         lines.append(line | {"steps": line["steps_to_target"] or EMPTY})
     parts = [f"{metric.name}{suffix}" for metric in metrics for suffix in ("", "_sd", "_ci_low", "_ci_high")]
-    middle, title = [*COUNTS, "seeds", *OUTCOMES], task.primary_metric.title
+    orphans: list[Status] = ["no_parent"] if any(row.count("no_parent") for row in rows) else []
+    outcomes = [*OUTCOMES, *orphans]
+    middle, title = [*COUNTS, "seeds", *outcomes], task.primary_metric.title
     has_target = TFIDF in task.baselines
     trained = ["share_trained_low", "share_trained_high", "median_of_trained", "still_rising"]
     marks = {"rising": "still rising"} if any(row.still_rising for row in rows) else {}
@@ -133,7 +135,13 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
             [*middle, *trained, *parts, "interval_over", *["steps_to_target"] * has_target, "generalisation_gap"],
         ),
         {
-            **{"title": "variant", **swept.titles, **{name: name for name in middle}, **marks, **titles},
+            **{
+                "title": "variant",
+                **swept.titles,
+                **{name: name.replace("_", " ") for name in middle},
+                **marks,
+                **titles,
+            },
             **({"steps": "steps to target"} if has_target else {}),
             "generalisation_gap": "generalisation gap",
         },

@@ -20,6 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
+from experiments.runs.parents import Parent, weights_digest
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
 from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atomically, write_record
@@ -72,16 +73,24 @@ class Concluded:
 
 
 def close_run(
-    run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any, timing: Callable[[], Timing]
+    run: Run,
+    folder: Path,
+    trainer: Trainer,
+    module: TaskModule,
+    data: Any,
+    timing: Callable[[], Timing],
+    parent: Parent | None = None,
 ) -> Record:
     """Score a fitted model and leave timing, predictions and, last, the record in the run's folder.
 
     ``timing`` is asked when the scores are there, and adds to the speed of the training.
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
+    if parent is not None:
+        concluded.record.parent = parent.as_record()
     log_hyperparameters(trainer.loggers, concluded.record)
-    if "tokenizer" in task_named(run.config.task).parts:
-        data.tokenizer.save(folder / TOKENIZER_FILE)
+    if "tokenizer" in task_named(run.config.task).parts or parent is not None:
+        data.encoded.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
 
@@ -150,6 +159,7 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
         outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} with the chosen or the last weights.")
         return Concluded(record=make_record(run, ending, module, data, progress, outcome))
     record = make_record(run, ending, module, data, progress, outcome)
+    record.model["weights_sha256"] = weights_digest(module.network.state_dict())  # of the chosen weights
     task = task_named(run.config.task)
     record.scores = {split: scores_of(evaluation, task) for split, evaluation in chosen.items()}
     if is_final:
@@ -205,6 +215,7 @@ def make_record(
             "norms": size.norms,
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
+            **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
@@ -215,7 +226,11 @@ def make_record(
 
 def describe_data(data: Any) -> dict[str, Any]:
     """What a record says about the text."""
-    corpus = data.corpus
+    return describe_corpus(data.corpus) | {"vocabulary_size": data.facts.vocabulary_size, **data.sizes()}
+
+
+def describe_corpus(corpus: Any) -> dict[str, Any]:
+    """What a record says about the text before it is cut into tokens."""
     return {
         "slug": corpus.slug,
         "source": corpus.source,
@@ -223,9 +238,7 @@ def describe_data(data: Any) -> dict[str, Any]:
         "split_hash": corpus.split_hash,
         "rows": {name: len(rows) for name, rows in corpus.splits.items()},
         "removed": removed_rows(corpus.report),
-        "classes": list(data.facts.class_names),
-        "vocabulary_size": data.facts.vocabulary_size,
-        **data.sizes(),
+        "classes": list(corpus.class_names),
     }
 
 

@@ -9,20 +9,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from data_modules.tokens.word_vectors import read_word_vectors
 from experiments.errors import explained
 from experiments.making.messages import Progress
+from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
-from experiments.runs.conclude import Concluded, Timing, close_run, leave
-from experiments.runs.provenance import STATUS, memory_in
-from experiments.runs.record import Record
+from experiments.runs.conclude import Concluded, Timing, close_run, describe_corpus, leave
+from experiments.runs.parents import Parent, ParentMissing, find_parent, refuse_other_classes
+from experiments.runs.provenance import STATUS, environment, memory_in
+from experiments.runs.record import Outcome, Record
 from experiments.runs.run_folder import UNSEEN, Mark, locked, remove_earlier_attempt
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
+from lightning_modules.tasks.base import TaskModule
 from lightning_modules.training.callbacks.attached import steps_of_fit
+from lightning_modules.training.starting import WordStart
 
 RESET = Path("/proc/self/clear_refs")
 
@@ -66,8 +72,14 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
     """Train the run's model and score it."""
     task = task_named(run.config.task)
     prepare_process(run.config.threads)
-    data = task.load("data").from_config(run.config.data)
+    try:
+        parent = find_parent(run.config)
+        text = run.config.data if parent is None else parent.text(run.config.data)
+    except ParentMissing as missing:
+        return leave_without_parent(run, folder, str(missing), timing)
+    data = task.load("data").from_config(text)
     module = task.load("module").from_config(run.config.model)
+    begin(module, data, run.config, parent)
     trainer = build_trainer(
         asdict(run.config.trainer),
         folder,
@@ -76,7 +88,48 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
         steps=step_budget(run.config, data),
     )
     trainer.fit(module, datamodule=data)
-    return close_run(run, folder, trainer, module, data, timing)
+    return close_run(run, folder, trainer, module, data, timing, parent)
+
+
+def begin(module: TaskModule, data: Any, config: RunConfig, parent: Parent | None) -> None:
+    """Let a module start from an earlier run's weights or from word vectors, once it builds its network.
+
+    Raises:
+        ExperimentError: the head is to be taken, and it tells other classes apart.
+        DataError: the word vectors cannot be read.
+    """
+    if parent is not None:
+        if config.start.part == "all":
+            refuse_other_classes(parent, data)
+        module.start = parent.start(config.start)
+    if config.model.word_vectors is not None:
+        path = Path(config.model.word_vectors).expanduser()
+        vectors = read_word_vectors(path, data.encoded.tokenizer.backend.get_vocab())
+        module.words = WordStart(
+            ids=torch.from_numpy(vectors.ids),
+            values=torch.from_numpy(vectors.values),
+            projected=config.model.word_vectors_width == "projected",
+        )
+
+
+def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[], Timing]) -> Record:
+    """Leave the record of a run that has nothing to start from."""
+    data = task_named(run.config.task).load("data").from_config(run.config.data)
+    record = Record(
+        **run.record_fields(),
+        data=describe_corpus(data.corpus),
+        model={},
+        environment=environment(
+            device=run.config.trainer.accelerator,
+            precision=run.config.trainer.precision,
+            threads=run.config.threads,
+        ),
+        progress={"steps": 0, "epochs": 0, "tokens_seen": 0, "best_step": None, "best_epoch": None},
+        history={},
+        outcome=Outcome(status="no_parent", step=0, reason=reason),
+    )
+    leave(folder, run, Concluded(record=record), timing())
+    return record
 
 
 def forget_peak_memory() -> bool:

@@ -54,7 +54,8 @@ class FinishedRuns:
         return any(
             record is not None
             and run_key(record) == key
-            and record.outcome.status != "failed"
+            and record.outcome.status not in ("failed", "no_parent")
+            and has_same_parent(record, run)
             and rows_of(record) == (fingerprint, split_hash)
             for record in (self._local(run), self.committed.get(key))
         )
@@ -64,6 +65,17 @@ class FinishedRuns:
             return read_record(run.folder(self.results))
         except RecordError:
             return None
+
+
+def has_same_parent(record: Record, run: Run) -> bool:
+    """Tell whether a record's run started from the weights that are there now, as far as these can be told."""
+    if record.parent is None or run.config.start.run is None:
+        return True
+    try:
+        parent = read_record(Path(run.config.start.run).expanduser())
+    except RecordError:
+        return True
+    return parent.model.get("weights_sha256") in (None, record.parent.get("weights_sha256"))
 
 
 def rows_of(record: Record) -> tuple[str, str]:

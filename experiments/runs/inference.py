@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_modules.labelled_text import TextDataModule
+from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
 from experiments.runs.naming import TFIDF
@@ -66,7 +67,9 @@ class TrainedModel:
             LOGGER.warning("%s is unchecked: no record names its SHA-256", checkpoint)
         prepare_process(config.threads)
         module = read_checkpoint(checkpoint)
-        data = TextDataModule.from_config(config.data)
+        own = folder / TOKENIZER_FILE  # of a run that started from another one
+        text = replace(config.data, tokenizer=str(own)) if own.is_file() else config.data
+        data = TextDataModule.from_config(text)
         check_same_text(folder, record, module, data)
         return cls(module.to(device()).eval(), data)
 

@@ -20,7 +20,7 @@ SCHEMA = 2
 SPLITS = ("validation", "train", "test", "test_last")
 FIELDS_OF_SCHEMA_1 = ("loss", "accuracy", "macro_precision", "macro_recall", "macro_f1")
 DETAILS_OF_SCHEMA_1 = ("per_class", "confusion")
-Status = Literal["trained", "collapsed", "diverged", "failed"]
+Status = Literal["trained", "collapsed", "diverged", "failed", "no_parent"]
 
 
 @dataclass(kw_only=True)
@@ -28,7 +28,8 @@ class Outcome:
     """How a run ended."""
 
     status: Status
-    """``trained``; ``collapsed``: no better than guessing; ``diverged``: not finite; ``failed``: ended by an error."""
+    """``trained``; ``collapsed``: no better than guessing; ``diverged``: not finite; ``failed``: ended by an error;
+    ``no_parent``: the run that it should start from is missing, or did not train."""
 
     step: int
     """Optimiser step at which it ended."""
@@ -70,7 +71,8 @@ class Record:
     """``slug, source, fingerprint, split_hash, rows {split: n}, classes [names], vocabulary_size`` and, in newer
     records, ``removed {reason: training rows}``."""
     model: dict[str, Any]
-    """``parameters, norms, skips, flops_per_token`` of the built model."""
+    """``parameters, norms, skips, flops_per_token`` of the built model and, in newer records, ``weights_sha256``, the
+    digest of the chosen weights."""
     environment: dict[str, Any]
     """``versions {package: version}, python, git_commit, git_dirty, device, precision, threads``. Records
     of an earlier version may say ``population``: how many runs were trained as one batched model."""
@@ -91,6 +93,9 @@ class Record:
     files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
     """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
     records from before it was kept, whose files are unchecked."""
+    parent: dict[str, Any] | None = field(default=None, metadata={"since": 2})
+    """The run that this one started from: ``run`` (grid, corpus, condition, cell and seed), ``config_hash``,
+    ``weights_sha256``. Records of runs without a start do not have it."""
     schema: int = SCHEMA
     """Layout that the record was read in, and is written back in."""
 

@@ -26,6 +26,7 @@ from experiments.planning.yaml_files import read_yaml, write_yaml
 from experiments.runs.conclude import close_run
 from experiments.runs.execute import peak_memory_mib
 from experiments.runs.finished import refuse_other_records
+from experiments.runs.parents import Parent, with_parent
 from experiments.runs.run_folder import (
     BEST,
     LAST,
@@ -58,7 +59,7 @@ def run_of(settings: dict[str, Any]) -> Run:
     Raises:
         ExperimentError: if it sets a flag of the trainer that all runs have in common.
     """
-    config = replace(run_config_of(settings), trainer_flags=other_flags(settings["trainer"]))
+    config = with_parent(replace(run_config_of(settings), trainer_flags=other_flags(settings["trainer"])))
     return Run(
         grid=checked_name("--name", settings["name"]),
         corpus=config.data.slug,
@@ -98,7 +99,7 @@ def changed_values(config: RunConfig) -> dict[str, Any]:
     """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
     usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
-    ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage"}
+    ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
     return {
         name: value
         for name, value in flatten(config.as_dict())
@@ -138,13 +139,15 @@ def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -
     write_yaml(folder / CONFIG_FILE, run.config.as_dict())
 
 
-def finish(run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any) -> None:
+def finish(
+    run: Run, folder: Path, trainer: Trainer, module: TaskModule, data: Any, parent: Parent | None = None
+) -> None:
     """Score a fitted model, leave what a run leaves, and say where it is. This process makes one run only."""
 
     def timing() -> dict[str, float | None]:
         return {"seconds": time.perf_counter() - STARTED, "peak_memory_mib": peak_memory_mib()}
 
-    record = close_run(run, folder, trainer, module, data, timing)
+    record = close_run(run, folder, trainer, module, data, timing, parent)
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):
         scores = [

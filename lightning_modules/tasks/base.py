@@ -33,6 +33,7 @@ from lightning_modules.training.processes import (
     rows_of_all,
     weighted_by_rows,
 )
+from lightning_modules.training.starting import WeightStart, WordStart
 
 SAME_FACTS = ("vocabulary_size", "class_names", "padding_id", "max_length", "tokenizer_sha256")
 """Facts on which the meaning of a network's weights rests."""
@@ -67,6 +68,8 @@ class TaskModule(LightningModule, ABC):
         network: the built network.
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
+        start: weights of an earlier network to start from, to be set before the network is built.
+        words: word vectors to start the embeddings from, likewise.
 
     Raises:
         ConfigurationError: a field is unknown to the scheme, out of range, or at odds with another.
@@ -81,6 +84,8 @@ class TaskModule(LightningModule, ABC):
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
         self._waiting: dict[str, Tensor] = {}
+        self.start: WeightStart | None = None
+        self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
     @classmethod
@@ -135,6 +140,10 @@ class TaskModule(LightningModule, ABC):
             head=self.build_head,
             causal=self.is_causal,
         )
+        if self.words is not None:
+            self.words.apply(self.network, self.config.seed)
+        if self.start is not None:
+            self.start.apply(self.network)
         if self._waiting:
             self.network.load_state_dict({name.removeprefix("network."): w for name, w in self._waiting.items()})
             self._waiting = {}
@@ -233,7 +242,7 @@ class TaskModule(LightningModule, ABC):
             torch.default_generator.manual_seed(seed)  # manual_seed takes a traceback for every absent device, 0.5 ms
         else:
             torch.manual_seed(seed)
-        if batch_idx == 0 and int(self.network.backbone.step) == 0:
+        if batch_idx == 0 and int(self.network.backbone.step) == 0 and self.start is None:
             self.network.prepare(*rows_of_all(batch["input_ids"], batch["attention_mask"], self.trainer.world_size))
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
@@ -377,7 +386,8 @@ class TaskModule(LightningModule, ABC):
         rate = float(self.hparams["learning_rate"])
         if rate != self.config.learning_rate:
             self.config = replace(self.config, learning_rate=rate)
-        optimizer = build_optimizer(self.config, self.network)
+        rates = None if self.start is None else self.start.rates(self.network)
+        optimizer = build_optimizer(self.config, self.network, rates)
         schedule = build_schedule(self.config, optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -16,19 +17,24 @@ EPSILON = 1e-8
 """ε of Adam and AdamW, PyTorch's own."""
 
 
-def parameter_groups(config: ModelConfig, module: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(
+    config: ModelConfig, module: nn.Module, rates: Mapping[int, float] | None = None
+) -> list[dict[str, Any]]:
     """Group the parameters by rate, ε and decay; groups that decay come first.
 
     The weights of ``nn.Linear`` decay. Norms, biases, embeddings, gains and what residuals hold themselves do not. The
-    recipes of a backbone below ``module`` multiply rate, ε and decay of single parameters. ε is Adam's.
+    recipes of a backbone below ``module`` multiply rate, ε and decay of single parameters. ε is Adam's. Frozen
+    parameters are in no group. ``rates`` are further factors on the rate, by the ``id`` of a parameter.
     """
     decaying = {id(part.weight) for part in module.modules() if isinstance(part, nn.Linear)}
     backbones = [part for part in module.modules() if isinstance(part, Backbone)]
     rules = [(backbone, recipe) for backbone in backbones for recipe in backbone.recipes]
     groups: dict[tuple[float, ...], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         values = {
-            "lr": config.learning_rate,
+            "lr": config.learning_rate * (rates or {}).get(id(parameter), 1.0),
             "eps": EPSILON,
             "weight_decay": config.weight_decay if id(parameter) in decaying else 0.0,
         }
@@ -41,12 +47,13 @@ def parameter_groups(config: ModelConfig, module: nn.Module) -> list[dict[str, A
     return sorted(groups.values(), key=lambda group: -group["weight_decay"])
 
 
-def build_optimizer(config: ModelConfig, module: nn.Module) -> Optimizer:
+def build_optimizer(config: ModelConfig, module: nn.Module, rates: Mapping[int, float] | None = None) -> Optimizer:
     """Build the configured optimiser over ``module``, a network or another that may hold a backbone.
 
-    Weight decay is decoupled for ``adamw`` (Loshchilov & Hutter 2017, arXiv:1711.05101) and an L2 penalty otherwise.
+    ``rates`` are factors on the rate by the ``id`` of a parameter. Weight decay is decoupled for ``adamw``
+    (Loshchilov & Hutter 2017, arXiv:1711.05101) and an L2 penalty otherwise.
     """
-    groups, rate = parameter_groups(config, module), config.learning_rate
+    groups, rate = parameter_groups(config, module, rates), config.learning_rate
     betas = (config.beta1, config.beta2)
     match config.optimizer:
         case "sgd":
