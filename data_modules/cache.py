@@ -89,11 +89,12 @@ def cached(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Pa
     in the log names it. Folders and files have the permissions that the umask gives, so that users can share a cache.
 
     Raises:
-        DataError: the cache cannot be written, or an entry is a link.
+        DataError: the cache cannot be written, or a part of it is a link.
     """
     entry = root / kind / key
-    if entry.is_symlink():
-        raise DataError(f"the cache entry {entry} is a link, which is not followed; remove it")
+    for place in (entry.parent, entry):  # the root may be a link: a person chose it
+        if place.is_symlink():
+            raise DataError(f"{place}, a part of the cache, is a link, which is not followed; remove it")
     if entry.is_dir() and (entry in _checked or damage(entry) is None):
         _checked.add(entry)
         return entry
@@ -118,13 +119,17 @@ def cached(root: Path, kind: str, key: str, build: Callable[[Path], None]) -> Pa
 def _lock_of(entry: Path) -> FileLock:
     """Return the lock of an entry, whose file has the permissions that the umask gives."""
     path = entry.parent / f".{entry.name}.lock"
-    path.touch()
+    flags = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)  # behind a link lies somebody else's file
+    os.close(os.open(path, flags, 0o666))
     return FileLock(path, mode=path.stat().st_mode & 0o777)
 
 
 def _build(entry: Path, build: Callable[[Path], None]) -> None:
     for leftover in entry.parent.glob(f".{entry.name}.tmp*"):  # of a killed build: whoever holds the lock may sweep
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_symlink():
+            leftover.unlink()  # the link alone
+        else:
+            shutil.rmtree(leftover, ignore_errors=True)
     temporary = entry.parent / f".{entry.name}.tmp{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     try:
@@ -154,8 +159,10 @@ def damage(entry: Path) -> str | None:
     try:
         kept = json.loads((entry / DIGESTS).read_text(encoding="utf-8"))
         found = _files_of(entry)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return f"{DIGESTS} cannot be read"
+    if any(path.is_symlink() for path in entry.rglob("*")):
+        return "it holds a link"
     if not isinstance(kept, dict) or kept.keys() != found.keys():
         return f"it does not hold the files that {DIGESTS} names"
     return next((name for name, path in found.items() if _sha256(path) != kept[name]), None)

@@ -11,16 +11,37 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from data_modules.errors import DataError, nearest, reject_unknown
+from data_modules.errors import DataError, check_numbers, nearest, reject_unknown
 
 EMBEDDED_CORPORA = ("docstrings", "listops", "prose")
 FILE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 PLAIN_TEXT = "text"
 """``data.corpus`` of running text in files without columns."""
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
+UNREAD_COMPRESSIONS = (".zst", ".zstd", ".lz4", ".sz", ".lz", ".z", ".7z", ".rar", ".br")
+"""Endings of compressed files that are refused by the name of their compression."""
 ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "gb18030", "big5", "shift_jis", "euc_kr", "koi8_r", "cp1251")
 """Encodings that a message proposes; Python knows more."""
 TRAINED_TOKENIZERS = ("word", "whitespace", "char", "wordpiece", "bpe")
+MOST = {
+    "num_workers": 1_000,
+    "max_length": 1_000_000,
+    "batch_size": 10_000_000,
+    "evaluation_batch_size": 10_000_000,
+    "vocabulary_size": 100_000_000,
+    "split_seed": 2**32 - 1,
+    "seed": 2**32 - 1,
+}
+"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+MOST_OF_LISTOPS = {
+    "train_rows": 10_000_000,
+    "evaluation_rows": 1_000_000,
+    "levels": 20,
+    "minimum_arguments": 100,
+    "maximum_arguments": 100,
+}
+LONGEST_EXPRESSION = 100_000
+"""Words of the longest expression that listops may draw."""
 TEXT_SETTINGS = (
     "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
     "encoding", "configuration", "revision", "docstrings", "listops", "prose", "more_text",
@@ -218,6 +239,7 @@ class DataConfig:
     """Options of the corpus ``prose``."""
 
     def __post_init__(self) -> None:
+        check_numbers("data.", self, MOST)
         reject_unknown("data.stage", self.stage, ("tune", "final"))
         reject_unknown("data.augmentation", self.augmentation, ("none", "delete_and_swap"))
         reject_unknown("data.docstrings.split_by", self.docstrings.split_by, ("file", "directory"))
@@ -242,11 +264,30 @@ class DataConfig:
         self.more_text = tuple(self.more_text)
         if self.corpus in self.more_text or len(set(self.more_text)) < len(self.more_text):
             raise DataError("data.more_text names a corpus twice, or data.corpus again")
+        self._check_listops()
         self._check_reading()
         if not 0 < self.mask_share < 1:
             raise DataError(f"data.mask_share is {self.mask_share}; it must lie between 0 and 1")
         if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
+
+    def _check_listops(self) -> None:
+        options = self.listops
+        check_numbers("data.listops.", options, MOST_OF_LISTOPS)
+        for name in MOST_OF_LISTOPS:
+            if getattr(options, name) < 1:
+                raise DataError(f"data.listops.{name} is {getattr(options, name)}; it must be at least 1")
+        if options.maximum_arguments < options.minimum_arguments:
+            raise DataError(
+                f"data.listops.maximum_arguments is {options.maximum_arguments}, "
+                f"less than data.listops.minimum_arguments, {options.minimum_arguments}"
+            )
+        longest = options.maximum_arguments**options.levels
+        if longest > LONGEST_EXPRESSION:
+            raise DataError(
+                f"data.listops.levels {options.levels} of data.listops.maximum_arguments {options.maximum_arguments} "
+                f"may give expressions of {longest:.0e} words; at most {LONGEST_EXPRESSION:,} are drawn"
+            )
 
     def _check_reading(self) -> None:
         try:
@@ -277,7 +318,8 @@ class DataConfig:
 
 def without_compression(name: str) -> str:
     """Return a file's name without an ending such as ``.gz``."""
-    ending = next((ending for ending in COMPRESSIONS if name.lower().endswith(ending)), "")
+    endings = (*COMPRESSIONS, *UNREAD_COMPRESSIONS)
+    ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]
 
 

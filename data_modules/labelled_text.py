@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +39,10 @@ class TextFacts:
     """Training batches in an epoch."""
     train_tokens: int
     """Real tokens of all training rows, at most ``max_length`` of each."""
+    tokenizer_sha256: str = ""
+    """SHA-256 of the tokenizer."""
+    text_sha256: str = ""
+    """Digest of the rows of all splits."""
 
 
 class TextDataModule(TextBase):
@@ -64,6 +69,8 @@ class TextDataModule(TextBase):
             train_rows=len(train),
             steps_per_epoch=-(-len(train) // self.config.batch_size),
             train_tokens=int(train.lengths.sum()),
+            tokenizer_sha256=hashlib.sha256(self.encoded.tokenizer.backend.to_str().encode()).hexdigest(),
+            text_sha256=self.corpus.split_hash,
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -95,8 +102,9 @@ class TextDataModule(TextBase):
         return self._evaluation_loader(self.split("test"), share=self.share())
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """Return the test batches in stage ``final``, the validation batches in stage ``tune``."""
-        return self.test_dataloader() if self.config.stage == "final" else self.val_dataloader()
+        """Return the test rows in stage ``final``, the validation rows in stage ``tune``, in their own order."""
+        split = self.split("test" if self.config.stage == "final" else "validation")
+        return self._evaluation_loader(split, share=self.share(), by_length=False)
 
     def _refuse_overfitting(self) -> None:
         """Refuse a flag of Lightning's trainer that would put single rows in place of batches."""
@@ -122,7 +130,7 @@ class TextDataModule(TextBase):
         yield from self._evaluation_loader(pack(self.encode_texts(texts), np.zeros(len(texts), dtype=np.int64)))
 
     def _evaluation_loader(
-        self, split: EncodedSplit, rows: np.ndarray | None = None, share: Share = ALONE
+        self, split: EncodedSplit, rows: np.ndarray | None = None, share: Share = ALONE, *, by_length: bool = True
     ) -> DataLoader[Batch]:
-        batches = BatchDataset(split, self.encoded.tokenizer.padding_id)
-        return self.loader(batches, EvaluationOrder(split.lengths, self.config.evaluation_batch_size, rows, share))
+        batches, size = BatchDataset(split, self.encoded.tokenizer.padding_id), self.config.evaluation_batch_size
+        return self.loader(batches, EvaluationOrder(split.lengths, size, rows, share, by_length=by_length))

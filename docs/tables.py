@@ -7,15 +7,9 @@ differs from what its comments ask for.
 
 import csv
 import functools
-import gzip
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from statistics import fmean
-
-import numpy as np
-from scipy import stats
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "results"
@@ -34,9 +28,9 @@ PARTS = {
     "both, Post-LN": ("post_ln", "plain_gain"),
     "both, Pre-LN": ("pre_ln", "plain_gain"),
     "Pre-LN instead of Post-LN": ("pre_ln", "post_ln"),
-    "six Pre-LN blocks over none": ("pre_ln", "bag_of_embeddings"),
+    "Pre-LN blocks over none": ("pre_ln", "bag_of_embeddings"),
 }
-NATURAL = ("docstrings", "ag_news", "sst5", "trec", "tweeteval_emotion", "thucnews10")
+ACROSS = "claims/across.csv"
 
 
 def ablation(folder: str) -> list[list[str]]:
@@ -82,25 +76,32 @@ def per_class(folder: str, variant: str) -> list[list[str]]:
 
 
 def parts(*names: str) -> list[list[str]]:
-    """Paired differences of test macro F1 with 95 % t-intervals over seeds, on each corpus."""
+    """Differences of test macro F1 with 95 % intervals over seeds and test rows, on each corpus."""
     head = ["what is added", "difference", *(linked(name, f"claims/{name}/report.md") for name in names)]
+    effects = effects_by_place()
     rows = [
-        [what, f"`{first}` − `{second}`", *(estimate(*over_seeds(name, first, second)) for name in names)]
+        [what, f"`{first}` − `{second}`", *(estimate(effects[what, name]) for name in names)]
         for what, (first, second) in PARTS.items()
     ]
     return [head, *rows]
 
 
 def pooled() -> list[list[str]]:
-    """The same differences pooled over the six natural corpora, and on listops."""
-    head = ["what is added", "difference", "six natural corpora, pooled", "listops, order decides"]
+    """The same differences pooled over the natural corpora, on a new one like them, and on listops."""
+    head = ["what is added", "difference", "six natural corpora, pooled", "word", "on a new corpus", "listops"]
+    effects = effects_by_place()
     rows = []
     for what, (first, second) in PARTS.items():
-        effects = [paired(corpus, first, second) for corpus in NATURAL]
-        pool = random_effects([fmean(pairs) for pairs in effects], [float(stats.sem(pairs)) for pairs in effects])
-        listops = over_seeds("listops", first, second)
-        rows.append([what, f"`{first}` − `{second}`", estimate(*pool), estimate(*listops)])
+        pool, new, listops = (effects[what, place] for place in ("pooled", "new corpus", "listops"))
+        rows.append(
+            [what, f"`{first}` − `{second}`", estimate(pool), pool["word"], span(new), estimate(listops)],
+        )
     return [head, *rows]
+
+
+def effects_by_place() -> dict[tuple[str, str], dict[str, str]]:
+    """The committed effects of the grid `claims`, by what is added and where it was measured."""
+    return {(row["added"], row["where"]): row for row in committed(ACROSS)}
 
 
 def depth(folder: str) -> list[list[str]]:
@@ -143,54 +144,6 @@ TABLES: dict[str, Callable[..., list[list[str]]]] = {
 }
 
 
-def random_effects(effects: Sequence[float], errors: Sequence[float]) -> tuple[float, float, float]:
-    """Pool effects with their standard errors: the mean and its 95 % interval.
-
-    DerSimonian and Laird's variance between corpora (1986), and Hartung and Knapp's interval (2001) with t quantiles
-    of k − 1 degrees. Their scale is kept at 1 or above, so that chance agreement of few corpora does not narrow it.
-    """
-    effect, variance = np.array(effects), np.array(errors) ** 2
-    weights = 1 / variance
-    degrees = len(effect) - 1
-    spread = float(np.sum(weights * (effect - np.average(effect, weights=weights)) ** 2))
-    between = max(0.0, (spread - degrees) / (weights.sum() - np.sum(weights**2) / weights.sum()))
-    weights = 1 / (variance + between)
-    mean = np.average(effect, weights=weights)
-    scale = max(1.0, np.sum(weights * (effect - mean) ** 2) / degrees)
-    half = stats.t.ppf(0.975, degrees) * np.sqrt(scale / weights.sum())
-    return float(mean), float(mean - half), float(mean + half)
-
-
-def over_seeds(corpus: str, first: str, second: str) -> tuple[float, float, float]:
-    """The mean of paired differences and its 95 % t-interval."""
-    pairs = paired(corpus, first, second)
-    low, high = stats.t.interval(0.95, len(pairs) - 1, fmean(pairs), stats.sem(pairs))
-    return fmean(pairs), float(low), float(high)
-
-
-def paired(corpus: str, first: str, second: str) -> list[float]:
-    """Differences of test macro F1 in the grid `claims`, one for each seed of both conditions."""
-    scores = final_scores(corpus)
-    return [score - scores[second, seed] for (condition, seed), score in scores.items() if condition == first]
-
-
-@functools.cache
-def final_scores(corpus: str) -> dict[tuple[str, int], float]:
-    """The test macro F1 of every final run of the grid `claims`, by condition and seed."""
-    with gzip.open(RESULTS / "claims" / corpus / "records.jsonl.gz", "rt", encoding="utf-8") as file:
-        records = [json.loads(line) for line in file]
-    return {
-        (record["condition"], record["seed"]): metrics_of(record)["macro_f1"]
-        for record in records
-        if record["stage"] == "final"
-    }
-
-
-def metrics_of(record: dict) -> dict[str, float]:
-    """The metrics of the test split in a record of either schema."""
-    return record["scores"]["test"]["metrics"] if "scores" in record else record["test"]
-
-
 @functools.cache
 def committed(name: str) -> list[dict[str, str]]:
     """The rows of a committed CSV file."""
@@ -215,9 +168,19 @@ def failures(row: dict[str, str], of: str) -> str:
     return f" ({failed}{of}{row['seeds']} failed)" if failed else ""
 
 
-def estimate(mean: float, low: float, high: float) -> str:
-    """An effect and its interval, with a true minus sign and no negative zero."""
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})".replace("-0.000", "0.000").replace("-", "−")
+def estimate(row: dict[str, str]) -> str:
+    """An effect and its interval."""
+    return f"{three_digits(row['mean'])} ({span(row)})"
+
+
+def span(row: dict[str, str]) -> str:
+    """The two ends of an interval."""
+    return f"{three_digits(row['low'])} to {three_digits(row['high'])}"
+
+
+def three_digits(value: str) -> str:
+    """A number with a true minus sign and no negative zero."""
+    return f"{float(value):.3f}".replace("-0.000", "0.000").replace("-", "−")
 
 
 def linked(text: str, target: str) -> str:

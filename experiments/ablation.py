@@ -1,14 +1,15 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|watch|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation plan|run|status|watch|report|across|publish|clean GRID [--seeds N] [--model.…]
     python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
 ``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
 what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
-``--all`` figures and further formats go there too. ``publish`` checks them and puts them in place of the committed
-ones, ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
+``--all`` figures and further formats go there too. ``across`` writes ``results/local/<grid>/across.md``: every effect
+by corpus, pooled, and for a new corpus. ``publish`` checks tables and puts them in place of the committed ones,
+``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 
-VERBS = ("answer", "plan", "run", "status", "watch", "report", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)
             case "run":
-                keep_committed, everything = parsed.get("keep_committed", False), parsed.get("all", False)
+                keep_committed = parsed.get("keep_committed", False)
                 price(grid, results, chosen_workers(parsed), console)
-                run(grid, results, chosen_engine(parsed), keep_committed, console, everything=everything)
+                run(grid, results, chosen_engine(parsed), keep_committed, console, **wanted(parsed))
             case "status":
                 status(grid, results, console)
             case "watch":
@@ -71,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
                 watch(grid, results, console)
             case "report":
-                report(grid, results, console, everything=parsed.get("all", False))
+                report(grid, results, console, **wanted(parsed))
+            case "across":
+                across(grid, results, console, everything=parsed.get("all", False))
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -96,10 +99,21 @@ def parse(arguments: Sequence[str]) -> Namespace:
         action="store_true",
         help="let `report`, `run`, `answer` draw every figure and write Markdown and LaTeX",
     )
+    parser.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="let `report` and `run` also write a copy of each table, NAME.spreadsheet.csv, that a spreadsheet opens "
+        "without running names as formulas",
+    )
     parser.add_argument("--results", type=str, help="folder of run folders and tables (default: results)")
     add_schemes_option(parser)
     add_sections(parser, without=frozenset({"variant", "stage"}))  # a grid decides these, run by run
     return parser.parse_args(list(arguments), defaults=False)
+
+
+def wanted(parsed: Namespace) -> dict[str, bool]:
+    """Return what a report is to write beside its usual files."""
+    return {"everything": parsed.get("all", False), "spreadsheets": parsed.get("spreadsheet", False)}
 
 
 def answer(parsed: Namespace, results: Path, console: Console) -> None:
@@ -163,10 +177,8 @@ def price(grid: Grid, results: Path, workers: int, console: Console) -> None:
     print_price(grid, results, workers, console)
 
 
-def run(
-    grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, *, everything: bool = False
-) -> None:
-    """Make the missing runs, then report; ``everything`` as for :func:`report`."""
+def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console: Console, **reported: bool) -> None:
+    """Make the missing runs, then report; ``reported`` as for :func:`report`."""
     from experiments.making.grid_runner import run_grid
 
     require_writable(results)
@@ -177,7 +189,7 @@ def run(
     curves = f"python -m experiments.ablation watch {grid.arguments}, or tensorboard --logdir {logs}"
     console.print(f"TensorBoard: {curves}", markup=False, highlight=False, soft_wrap=True)
     try:
-        report(grid, results, console, everything=everything)
+        report(grid, results, console, **reported)
     except ExperimentError as error:
         if not failed:
             raise
@@ -226,10 +238,12 @@ def status(grid: Grid, results: Path, console: Console) -> None:
     print_status(grid, results, console)
 
 
-def report(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
 
-    With ``everything`` figures and further formats are written too.
+    With ``everything`` figures and further formats are written too, with ``spreadsheets`` copies for spreadsheets.
 
     Only one command at a time does: another one would take the first one's half-written files for left-overs.
     """
@@ -239,16 +253,26 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 
     refuse_other_files(grid, results)
     with one_at_a_time(results):
-        report_grid(grid, results, console, everything=everything)
+        report_grid(grid, results, console, everything=everything, spreadsheets=spreadsheets)
+
+
+def across(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Write what the grid says over all its corpora: effects by corpus, pooled, and for a new corpus."""
+    from experiments.reporting.grid_report import across_grid
+    from experiments.runs.run_folder import one_at_a_time
+
+    with one_at_a_time(results):
+        across_grid(grid, results, console, everything=everything)
 
 
 def publish(grid: Grid, results: Path, console: Console) -> None:
-    """Check a person's own tables and put them in place of the committed ones."""
-    from experiments.reporting.grid_report import publish_grid
+    """Check a person's own tables and put them in place of the committed ones; likewise the page over all corpora."""
+    from experiments.reporting.grid_report import publish_across, publish_grid
     from experiments.runs.run_folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
+        publish_across(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

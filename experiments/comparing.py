@@ -5,6 +5,7 @@ Two runs, or two conditions seed by seed. Free of torch.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,8 @@ from numpy.typing import NDArray
 from experiments.errors import ExperimentError, RecordError
 from experiments.planning.saved_runs import existing_folder, is_run_folder, runs_below
 from experiments.reporting.frame import metrics_of
-from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.record import Record
-from experiments.runs.run_folder import RECORD_FILE, read_record
+from experiments.runs.run_folder import PREDICTIONS_FILE, RECORD_FILE, check_file, read_record
 from experiments.statistics.rows import (
     Answers,
     RowTest,
@@ -32,6 +32,8 @@ from experiments.statistics.rows import (
 )
 from experiments.statistics.seeds import PairedDifference, Spread, spread
 from experiments.tasks import Metric
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,17 @@ def read_run(folder: Path) -> ScoredRun:
         raise ExperimentError(f"{folder} has no {PREDICTIONS_FILE}{reason}")
     wanted = ["row", "group", "label", "predicted"]
     wanted += [f"probability_{index}" for index in range(len(record.data["classes"]))]
+    if not check_file(path, record):
+        LOGGER.warning("%s is unchecked: its record is older and names no SHA-256 of it", path)
     try:
         predictions = pd.read_parquet(path, columns=wanted)
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise RecordError(f"{path} is damaged ({str(error).splitlines()[0][:120]})") from None
-    return ScoredRun(folder, record, predictions.sort_values("row", ignore_index=True))
+    run = ScoredRun(folder, record, predictions.sort_values("row", ignore_index=True))
+    answers = predictions[["label", "predicted"]]
+    if not (answers.isin(range(len(record.data["classes"]))).all(axis=None) and np.isfinite(run.probabilities).all()):
+        raise RecordError(f"{path} is damaged: an answer is no class of the record, or a probability is not finite")
+    return run
 
 
 def pair_up(first: ComparedSide, second: ComparedSide) -> list[tuple[ScoredRun, ScoredRun]]:

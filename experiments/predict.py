@@ -6,9 +6,9 @@
     python -m experiments.predict RUN --text "The <mask> of a matrix"
 
 RUN is a run folder, such as ``results/runs/quick/docstrings/pre_ln/default/seed_0``. Texts on the command line are
-answered with a table; the rows of a file come back with the columns ``predicted`` and ``probability_<class>``, in the
-format that the output's ending names, or as CSV on standard output. A causal language model writes on after a prompt; a
-masked one proposes five words for the gap in a text.
+answered with a table. The rows of a file come back, other columns as they were, with the columns ``predicted`` and
+``probability_<class>``, in UTF-8 and the format that the output's ending names, or as CSV on standard output. A causal
+language model writes on after a prompt; a masked one proposes five words for the gap in a text.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from __future__ import annotations
 if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
     raise SystemExit("error: start it from the repository's folder with: python -m experiments.predict")
 
+import bz2
+import csv
+import gzip
+import json
+import lzma
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
@@ -32,6 +37,7 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.escaping import for_terminal, visible
 from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from experiments.planning.saved_runs import load_run_config, run_folder
+from experiments.runs.run_folder import write_atomically
 from experiments.tasks import LANGUAGE_TASKS
 
 if TYPE_CHECKING:  # they take seconds to import
@@ -53,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif parsed.text:
             answer_texts(folder, parsed.text)
         else:
-            answer_file(folder, Path(parsed.file).expanduser(), parsed.text_column, parsed.output, parsed.encoding)
+            output = None if parsed.output is None else Path(parsed.output).expanduser()
+            answer_file(
+                folder, Path(parsed.file).expanduser(), parsed.text_column, output, parsed.encoding, parsed.columns
+            )
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
@@ -79,6 +88,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
     parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
+    parser.add_argument(
+        "--columns", type=list[str], help="names of the columns of a csv or tsv file without a header, as [label,text]"
+    )
     parser.add_argument("--output", type=str, help="file to write (default: CSV on standard output)")
     add_schemes_option(parser)
     return parser.parse_args(list(arguments))
@@ -152,7 +164,14 @@ def answer_texts(folder: Path, texts: list[str]) -> None:
     Console().print(table)
 
 
-def answer_file(folder: Path, path: Path, text_column: str, output: str | None, encoding: str = "utf-8") -> None:
+def answer_file(
+    folder: Path,
+    path: Path,
+    text_column: str,
+    output: Path | None,
+    encoding: str = "utf-8",
+    columns: Sequence[str] | None = None,
+) -> None:
     """Write the rows of a file with their classes and probabilities.
 
     Raises:
@@ -161,14 +180,22 @@ def answer_file(folder: Path, path: Path, text_column: str, output: str | None, 
     from data_modules.sources.files import read_table
     from data_modules.sources.tables import require_columns
 
-    table = read_table(path, format_of(path), encoding)
+    file_format = format_of(path)
+    if columns is not None and file_format not in ("csv", "tsv"):
+        raise ExperimentError(f"--columns names the columns of csv and tsv files, and {path.name} is neither")
+    table = read_table(path, file_format, encoding, columns, halves=file_format == "jsonl")
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
-    answered = add_answers(table, load_and_answer(folder, texts_of(table[text_column])), path.name)
+    answers = load_and_answer(folder, texts_of(table[text_column]))
+    added = added_columns(answers, list(table.columns), path.name)
+    if output is not None and file_format == format_of(output) == "parquet":
+        written = parquet_with(path, added)
+    else:
+        written = table_bytes(with_columns(table, added), "csv" if output is None else format_of(output))
     if output is None:
-        answered.to_csv(sys.stdout, index=False, lineterminator="\n")
+        sys.stdout.write(written.decode())
         return
-    write_table(answered, Path(output).expanduser(), format_of(Path(output)))
-    print(f"wrote {len(answered)} rows to {output}")
+    write_atomically(output.resolve(), compressed(written, output.name))
+    print(f"wrote {len(table)} rows to {output}")
 
 
 def load_and_answer(folder: Path, texts: Sequence[str]) -> ClassAnswers:
@@ -184,43 +211,140 @@ def texts_of(column: pd.Series) -> list[str]:
     from pandas import isna
     from pandas.api.types import is_scalar
 
-    return ["" if is_scalar(cell) and isna(cell) else str(cell) for cell in column]
+    from data_modules.sources.tables import HALF_CHARACTER
+
+    cells = ["" if is_scalar(cell) and isna(cell) else str(cell) for cell in column]
+    return [HALF_CHARACTER.sub("", cell) for cell in cells]
 
 
-def add_answers(table: pd.DataFrame, answers: ClassAnswers, name: str) -> pd.DataFrame:
-    """Return a table with the columns ``predicted`` and ``probability_<class>`` added.
+def added_columns(answers: ClassAnswers, present: Sequence[Any], name: str) -> dict[str, Any]:
+    """Return the columns ``predicted`` and ``probability_<class>`` by name.
+
+    Args:
+        answers: of every row.
+        present: the columns that the rows have already.
+        name: what the rows are called in a message.
 
     Raises:
-        ExperimentError: if the table has such a column already; ``name`` is what it is called.
+        ExperimentError: where there is such a column already.
     """
-    import pandas as pd
-
     added: dict[str, Any] = {"predicted": answers.predicted}
     for index, class_name in enumerate(answers.class_names):
         added[f"probability_{class_name}"] = answers.probabilities[:, index]
-    taken = [column for column in added if column in table.columns]
+    taken = [column for column in added if column in present]
     if taken:
         raise ExperimentError(f"{name} has a column {taken[0]!r} already, which the answers would replace; rename it")
+    return added
+
+
+def with_columns(table: pd.DataFrame, added: dict[str, Any]) -> pd.DataFrame:
+    """Return a table with further columns."""
+    import pandas as pd
+
     return pd.concat([table, pd.DataFrame(added, index=table.index)], axis=1)
 
 
-def write_table(table: pd.DataFrame, path: Path, file_format: str) -> None:
-    """Write a table as CSV, TSV, JSONL or Parquet.
+def parquet_with(path: Path, added: dict[str, Any]) -> bytes:
+    """Return a Parquet file with further columns, the others with their own types, index columns of pandas included."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from data_modules.sources.opened import plain_file
+
+    with plain_file(path, None) as plain:
+        table = parquet.read_table(plain)
+    for name, values in added.items():
+        table = table.append_column(name, pa.array(values))
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(table, buffer)
+    return buffer.getvalue().to_pybytes()
+
+
+def table_bytes(table: pd.DataFrame, file_format: str) -> bytes:
+    """Return a table as CSV, TSV, JSONL or Parquet.
+
+    Quotation marks of a TSV file are text, unless a cell needs them to hold together.
 
     Raises:
-        ExperimentError: if the file cannot be written.
+        ExperimentError: Parquet has no place for columns of several types.
     """
+    match file_format:
+        case "parquet":
+            try:
+                return table.to_parquet(index=False)
+            except (ValueError, TypeError) as error:  # pyarrow's errors are among them
+                reason = str(error).splitlines()[0]
+                raise ExperimentError(f"these rows cannot be written as parquet ({reason}); write jsonl") from None
+        case "jsonl":
+            rows = zip(*(table[name] for name in table.columns), strict=True)
+            return "".join(f"{json_row(list(table.columns), row)}\n" for row in rows).encode()
+        case "tsv":
+            held = any(needs_marks(cell) for cell in cells_of(table))
+            quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if held else csv.QUOTE_NONE
+            written = table.to_csv(index=False, sep="\t", lineterminator="\n", quoting=quoting)
+            return written.encode(errors="backslashreplace")
+        case _:
+            return table.to_csv(index=False, lineterminator="\n").encode(errors="backslashreplace")
+
+
+def cells_of(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the texts of a table, column names among them."""
+    yield from map(str, table.columns)
+    for name in table.columns:
+        yield from (cell for cell in table[name] if isinstance(cell, str))
+
+
+def needs_marks(cell: str) -> bool:
+    """Tell whether a cell of a TSV file holds what separates cells."""
+    return any(separator in cell for separator in "\t\r\n")
+
+
+def json_row(names: Sequence[Any], values: Sequence[Any]) -> str:
+    """Return a row as JSON without the fields that it lacks; numbers keep every digit."""
+    row = {str(name): plain_value(value) for name, value in zip(names, values, strict=True) if not is_gap(value)}
+    text = json.dumps(row, ensure_ascii=False)
+    return text if text.isascii() or encodable(text) else json.dumps(row)  # half a character can be spelled out
+
+
+def is_gap(value: Any) -> bool:
+    """Tell whether a cell is what pandas puts where a row lacks a field."""
+    return isinstance(value, float) and value != value
+
+
+def encodable(text: str) -> bool:
+    """Tell whether a text is free of half characters, which UTF-8 cannot hold."""
     try:
-        match file_format:
-            case "parquet":
-                table.to_parquet(path, index=False)
-            case "jsonl":
-                table.to_json(path, orient="records", lines=True, force_ascii=False)
-            case _:
-                separator = "\t" if file_format == "tsv" else ","
-                table.to_csv(path, index=False, sep=separator, lineterminator="\n")
-    except OSError as error:
-        raise ExperimentError(f"{path} cannot be written: {error.strerror or error}") from None
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def plain_value(value: Any) -> Any:
+    """Return a cell as JSON can hold it: numbers and arrays of numpy as Python's own, dates as text."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain_value(item) for name, item in value.items()}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def compressed(content: bytes, name: str) -> bytes:
+    """Return what a file of this name holds: compressed where its ending says so.
+
+    Raises:
+        ExperimentError: for an ending that is not written.
+    """
+    ending = PurePath(name).suffix.lower()
+    if ending == ".zip":
+        raise ExperimentError(f"{name}: zip files are read and not written; write .gz, .bz2 or .xz")
+    known: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+    compress = known.get(ending)
+    return content if compress is None else compress(content)
 
 
 if __name__ == "__main__":

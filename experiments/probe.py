@@ -23,7 +23,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from experiments.errors import ExperimentError, readable_errors
-from experiments.paths import RESULTS, tables_folder
+from experiments.paths import RESULTS, below, tables_folder
 from experiments.planning.names import flatten, merge, reject_unknown
 from experiments.planning.parser import (
     StrictParser,
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             profiles, cell = probe_variants(variants, parsed, steps, console)
         name = path_safe("+".join(dict.fromkeys(profile.name for profile in profiles)))
         corpus_folder = tables_folder(Path(parsed.get("results", RESULTS)), "probe", profiles[0].corpus)
-        write(profiles, corpus_folder / name / cell, console)
+        write(profiles, below(corpus_folder, name, cell), console)
 
 
 def parse(arguments: Sequence[str]) -> Namespace:

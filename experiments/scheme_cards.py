@@ -206,7 +206,7 @@ def page() -> str:
     columns = ("variant", "one sublayer", "family", "year", "norms", "skips", "added parameters", "mixes", "status")
     rows = [
         (
-            f"[`{name}`](#{name})",
+            f"`{name}`",
             variant.formula,
             family(variant),
             str(variant.year or ""),
@@ -222,8 +222,11 @@ def page() -> str:
     lines += markdown_table(columns, rows)
     for name, variant in VARIANTS.items():
         lines += ["", f"## {name}", "", f"**{variant.title}.** {variant.source}.", ""]
-        lines += ["```text", diagram(variant), "```", ""]
-        lines += [f"- {what}: {text}" for what, text in card_lines(variant)]
+        how = "\n".join(f"{field.replace('_', ' ')}: {text}" for field, text in differences(variant))
+        parent = f"from {variant.parent}:\n" if variant.parent else ""
+        lines += ["```text", diagram(variant), "", f"{parent}{how}", "```"]
+        told = [f"- {what}: {text}" for what, text in card_lines(variant)]
+        lines += ["", *told] if told else []
     lines += ["", "## Open", "", "These are published, and what could be read does not say how to build them.", ""]
     lines += markdown_table(("scheme", "source", "missing"), [(s.title, s.source, s.why) for s in OPEN_SCHEMES])
     return "\n".join([*lines, ""])
@@ -231,8 +234,6 @@ def page() -> str:
 
 def card_lines(variant: Variant) -> Iterator[tuple[str, str]]:
     """Yield what a card of the page says below its diagram."""
-    how = ". ".join(f"{field.replace('_', ' ')}: {text}" for field, text in differences(variant))
-    yield "built" + (f" from `{variant.parent}`" if variant.parent else ""), how
     if variant.options:
         yield "options", ", ".join(f"`{name}` ({spelled(value)})" for name, value in variant.options.items())
     told = {"unverified": "unverified", "differs": "not as published", "pitfalls": "pitfalls", "tune": "tune"}

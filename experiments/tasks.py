@@ -92,6 +92,9 @@ class TaskSpec:
     callbacks: tuple[Any, ...] = ()
     """Callbacks that only this task has, such as a picture of its errors; classes, likewise."""
 
+    delta: float = 0.01
+    """Smallest difference in the primary metric that matters, unless a grid says otherwise."""
+
     useful_within: float = 0.05
     """How near a tuning trial must come to the best one, in the primary metric, to count as useful."""
 
@@ -246,6 +249,8 @@ CAUSAL_LM = TaskSpec(
         UNKNOWN_SHARE,
     ),
     primary="perplexity",
+    delta=1.0,
+    useful_within=5.0,
     module="lightning_modules.tasks.causal_lm:CausalLanguageModel",
     data="data_modules.token_stream:TokenStream",
     collapse="experiments.runs.outcome:language_collapse",
@@ -269,6 +274,8 @@ MASKED_LM = TaskSpec(
         UNKNOWN_SHARE,
     ),
     primary="pseudo_perplexity",
+    delta=1.0,
+    useful_within=5.0,
     module="lightning_modules.tasks.masked_lm:MaskedLanguageModel",
     data="data_modules.token_stream:MaskedStream",
     collapse="experiments.runs.outcome:language_collapse",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -27,6 +28,7 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS
 from experiments.planning.parser import (
     PRECISION_HELP,
+    SECTIONS,
     add_schemes_option,
     allow_imports,
     explain,
@@ -34,6 +36,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 from experiments.planning.run_config import ProbesConfig, StartConfig
+from experiments.planning.saved_runs import section
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
 from lightning_modules.schemes.variants import SCHEME_SHA256
@@ -108,22 +111,38 @@ class TrainCLI(LightningCLI):
             find_checkpoint,
             read_checkpoint,
             refuse_other_model,
+            refuse_other_run,
             refuse_weights_only,
             run_of,
         )
 
-        path = find_checkpoint(given, run_of(settings.as_dict()).folder(Path(settings["results"])))
+        run = run_of(settings.as_dict())
+        path = find_checkpoint(given, run.folder(Path(settings["results"])))
         checkpoint = read_checkpoint(path)
         saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in settings.model}
         if subcommand == "fit":
             refuse_weights_only(path, checkpoint)
             settings.model.scheme_sha256 = settings.model.scheme_sha256 or SCHEME_SHA256.get(settings.model.variant)
             refuse_other_model(path, saved, settings.model)
+            refuse_other_run(path, checkpoint, run.config)
             self.resumed_step = checkpoint["global_step"]
         else:
             for name in saved.keys() - {"seed"}:
                 settings.model[name] = saved[name]
         settings["ckpt_path"] = str(path)
+
+    def _set_seed(self) -> None:
+        """Check the seed before Lightning takes it, which for ``true`` draws one that no record would show.
+
+        Raises:
+            ExperimentError: no generator of numbers takes it.
+        """
+        from experiments.planning.run_config import MOST
+        from experiments.planning.yaml_files import whole_number
+
+        seed = self.config[self.subcommand]["seed_everything"]
+        whole_number("seed_everything", 0 if seed is False else seed, least=0, most=MOST["seed"])
+        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Set threads before any tensor is made, and the precision if it is to be measured."""
@@ -162,6 +181,7 @@ class TrainCLI(LightningCLI):
             build_bare_trainer,
             build_trainer,
             probing_callbacks,
+            refuse_callbacks,
             resumable_checkpoint,
             step_budget,
         )
@@ -176,6 +196,8 @@ class TrainCLI(LightningCLI):
             print(f"word vectors: found {len(self.model.words.ids)} of {self.datamodule.facts.vocabulary_size} tokens")
         trainer = self._get(self.config_init, "trainer").as_dict()
         own = trainer.pop("callbacks", None) or []
+        own = own if isinstance(own, list) else [own]
+        refuse_callbacks(own)
         flags = {"enable_progress_bar": True} | {name: value for name, value in trainer.items() if value is not None}
         if self.subcommand != "fit":
             return build_bare_trainer(flags, own)
@@ -223,6 +245,8 @@ class TrainCLI(LightningCLI):
                     "\ninterrupted; the same command with --ckpt_path last goes on from the last epoch", file=sys.stderr
                 )
                 raise SystemExit(130) from None
+            except MisconfigurationException as error:
+                raise ExperimentError(f"Lightning cannot train so: {' '.join(str(error).split())}") from error
             finally:
                 prepend_curves(self.folder)
             self.datamodule.trainer = None  # from here on this process reads all rows
@@ -240,8 +264,11 @@ def task_of(arguments: Sequence[str]) -> TaskSpec:
     for option, value in pairwise(words):
         if option == "--task":
             name = value
-        elif option == "--config" and Path(value).is_file():
-            name = str(read_yaml(Path(value)).get("task", name))
+        elif option in ("-c", "--config") and Path(value).is_file():
+            content = read_yaml(Path(value))
+            for part in SECTIONS:
+                section(content, part)  # Lightning would pass over one that holds no names
+            name = str(content.get("task", name))
     return task_named(name)
 
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.errors import ConfigurationError, check_numbers, reject_unknown
 from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant, refuse_causal
 
 Activation = Literal["relu", "gelu", "swiglu"]
@@ -130,6 +130,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         self._check_variant()
+        check_numbers("model.", self, MOST)
         for name, choices in CHOICES.items():
             reject_unknown(f"model.{name}", getattr(self, name), choices)
         if self.layers < 0:
@@ -154,6 +155,13 @@ class ModelConfig:
             raise ConfigurationError(
                 f"model.embedding_std is {self.embedding_std}; it must be positive, or null for the "
                 "spread that model.initialisation comes with"
+            )
+        hidden = 4 * self.width if self.feed_forward_width is None else self.feed_forward_width
+        weights = self.layers * self.width * (4 * self.width + 2 * hidden)
+        if weights > MOST_WEIGHTS:
+            raise ConfigurationError(
+                f"model.layers {self.layers} of model.width {self.width} have about {weights:.0e} weights; more than "
+                f"{MOST_WEIGHTS:.0e} are not built"
             )
         if self.feed_forward_width is not None and self.feed_forward_width < 1:
             raise ConfigurationError(
@@ -222,6 +230,18 @@ OPTIMIZER_FIELDS: dict[str, tuple[str, ...]] = {
     "adamw": ("beta1", "beta2"),
 }
 """Fields that an optimiser reads beside those that all do; others are ignored (``optimization.build_optimizer``)."""
+
+MOST = {
+    "layers": 10_000,
+    "width": 100_000,
+    "heads": 100_000,
+    "feed_forward_width": 1_000_000,
+    "schedule_epochs": 1_000_000,
+    "seed": 2**32 - 1,
+}
+"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+MOST_WEIGHTS = 10**11
+"""Weights of the blocks past which a setting is a slip: 400 gigabytes."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "activation": get_args(Activation),

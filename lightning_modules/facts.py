@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -27,6 +28,12 @@ class TaskFacts:
 
     steps_per_epoch: int
     """Training batches of an epoch."""
+
+    tokenizer_sha256: str = ""
+    """SHA-256 of the tokenizer, which gives the token ids their meaning; empty if unknown."""
+
+    text_sha256: str = ""
+    """Digest of the rows of all splits; empty if unknown."""
 
     end_id: int | None = None
     """Index of the token that ends a document, which some tokenizers pad with too; none if documents have no end."""
@@ -57,3 +64,18 @@ class TaskFacts:
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as a dict of plain values."""
         return asdict(self)
+
+
+def steps_in_epoch(batches: int, limit: float | None = None, accumulated: int | None = None) -> int:
+    """Return the optimiser steps of an epoch, as Lightning counts them.
+
+    Args:
+        batches: training batches of an epoch.
+        limit: ``limit_train_batches`` of the trainer, a number of batches or a share of them.
+        accumulated: ``accumulate_grad_batches`` of the trainer.
+    """
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    return math.ceil(batches / (accumulated or 1))

@@ -16,6 +16,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRIVATE = [
     ("lightning.pytorch.cli", "LightningCLI._parse_ckpt_path", ["self"], "experiments/train.py"),
+    ("lightning.pytorch.cli", "LightningCLI._set_seed", ["self"], "experiments/train.py"),
     ("lightning.pytorch.cli", "LightningCLI._get", ["self", "config", "key", "default"], "experiments/train.py"),
     (
         "lightning.pytorch.strategies.launchers.multiprocessing",

@@ -116,13 +116,14 @@ class BatchOrder(WholeBatches):
 
 
 class EvaluationOrder(WholeBatches):
-    """Yields the given rows in batches, shortest first, which wastes least on padding; the same order every time.
+    """Yields the given rows in batches, the same order every time: shortest first, which wastes least on padding.
 
     Args:
         lengths: (N,) tokens of each row of the split.
         batch_size: rows in a batch; the last one may be smaller.
         rows: row indices to yield; all by default.
         share: the part of every batch that this process takes; no row is in two parts.
+        by_length: whether the shortest rows come first; otherwise rows come in the order given.
 
     Raises:
         DataError: there are fewer rows than processes.
@@ -134,10 +135,12 @@ class EvaluationOrder(WholeBatches):
         batch_size: int,
         rows: NDArray[np.int64] | None = None,
         share: Share = ALONE,
+        *,
+        by_length: bool = True,
     ) -> None:
         super().__init__()
         rows = np.arange(len(lengths)) if rows is None else rows
-        order = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
+        order = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")] if by_length else rows
         self.batches = [share.of(batch) for batch in share.batches(order, batch_size)]
 
     def __len__(self) -> int:

@@ -27,11 +27,19 @@ UNNAMED_INDEX = "__index_level_"
 
 
 def read_table(
-    path: Path, file_format: str, encoding: str = "utf-8", names: Sequence[str] | None = None
+    path: Path,
+    file_format: str,
+    encoding: str = "utf-8",
+    names: Sequence[str] | None = None,
+    *,
+    halves: bool = False,
 ) -> pd.DataFrame:
-    """Read a file as :func:`read_pieces` does, as one table, which any format can hold: without half characters."""
+    """Read a file as :func:`read_pieces` does, as one table, which any format can hold.
+
+    Only JSON can spell half a character; these go, unless ``halves`` are wanted.
+    """
     table = pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
-    if file_format == "jsonl":
+    if file_format == "jsonl" and not halves:
         table = table.map(lambda cell: HALF_CHARACTER.sub("", cell) if isinstance(cell, str) else cell)
     return table
 

@@ -101,20 +101,12 @@ def source(options: ListOpsOptions) -> Source:
     """Return the corpus as a source.
 
     Raises:
-        DataError: an option is out of range or an operator is not known.
+        DataError: an operator is not known, or there is none.
     """
     for operator in options.operators:
         reject_unknown("data.listops.operators", operator, OPERATORS)
-    for name in ("train_rows", "evaluation_rows", "levels", "minimum_arguments"):
-        if getattr(options, name) < 1:
-            raise DataError(f"data.listops.{name} is {getattr(options, name)}; it must be at least 1")
     if not options.operators:
         raise DataError(f"data.listops.operators is empty; choose from: {', '.join(OPERATORS)}")
-    if options.maximum_arguments < options.minimum_arguments:
-        raise DataError(
-            f"data.listops.maximum_arguments is {options.maximum_arguments}, "
-            f"less than data.listops.minimum_arguments, {options.minimum_arguments}"
-        )
     return Source(
         slug="listops",
         description="embedded",

@@ -37,7 +37,17 @@ OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"PK\x03\x04": _zip_member,
 }
 """How a compressed file opens, by its first bytes."""
-ZSTANDARD = b"\x28\xb5\x2f\xfd"
+UNREAD = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xff\x06\x00\x00sNaPpY": "snappy",
+    b"LZIP\x01": "lzip",
+    b"\x1f\x9d": "compress (.Z)",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip",
+    b"Rar!\x1a\x07": "RAR",
+}
+"""Compressions that are not read, by the first bytes of their files."""
+TAR_MARK, TAR_PLACE = b"ustar", 257
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -52,16 +62,13 @@ def plain_file(path: Path, encoding: str | None) -> Iterator[Path]:
     Raises:
         DataError: it cannot be decompressed or decoded.
     """
-    with path.open("rb") as file:
-        start = file.read(6)
+    start = _start(path)
     opener = next((opener for mark, opener in OPENERS.items() if start.startswith(mark)), None)
-    if start.startswith(ZSTANDARD):
-        raise DataError(f"{path.name} is compressed by zstd, which is not read here; decompress it first")
     with tempfile.TemporaryDirectory() as folder:
         if opener is not None:
             _decompress(path, opener, Path(folder) / "plain")
             path = _renamed(Path(folder) / "plain", path.name)
-            start = path.read_bytes()[:6] if path.stat().st_size < BLOCK else b""
+            start = _start(path)
         if encoding is not None and not is_utf8(encoding):
             decoded = Path(folder) / "decoded"
             decoded.mkdir()
@@ -70,6 +77,24 @@ def plain_file(path: Path, encoding: str | None) -> Iterator[Path]:
         elif encoding is not None and start.startswith(UTF_16_MARKS):
             raise DataError(f"{path.name} is not UTF-8 text; it looks like UTF-16: set data.encoding to utf-16")
         yield path
+
+
+def _start(path: Path) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises:
+        DataError: they are those of a compression or an archive that is not read.
+    """
+    with path.open("rb") as file:
+        start = file.read(TAR_PLACE + len(TAR_MARK))
+    found = next((name for mark, name in UNREAD.items() if start.startswith(mark)), None)
+    if path.suffix.lower() == ".br":
+        found = "brotli"  # whose files have no mark
+    if found is not None:
+        raise DataError(f"{path.name} is compressed by {found}, which is not read here; decompress it first")
+    if start[TAR_PLACE:] == TAR_MARK:
+        raise DataError(f"{path.name} holds a tar archive; unpack it, and name its file or its folder")
+    return start
 
 
 def is_utf8(encoding: str) -> bool:

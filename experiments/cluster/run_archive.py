@@ -6,6 +6,7 @@ the run that was asked for. ``config.yaml`` is none of them: it names folders of
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import zipfile
@@ -18,7 +19,7 @@ from experiments.planning.saved_runs import CONFIG_FILE
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.merging import run_key
 from experiments.runs.record import Record
-from experiments.runs.run_folder import RECORD_FILE, remove_earlier_attempt, write_record
+from experiments.runs.run_folder import NAMED, RECORD_FILE, remove_earlier_attempt, write_record
 
 KNOWN = re.compile(
     rf"metrics\.csv|hparams\.yaml|predictions\.parquet|timing\.csv|best\.ckpt|{re.escape(FAILURE_FILE)}"
@@ -50,6 +51,7 @@ def unpack_run(archive: bytes, run: Run, results: Path, fingerprint: str) -> Rec
     """
     files = read_archive(archive)
     record = checked_record(files.pop(RECORD_FILE, b""), run, fingerprint)
+    refuse_other_contents(files, record)
     folder = run.folder(results)
     with explained(folder):
         remove_earlier_attempt(folder)
@@ -95,3 +97,17 @@ def checked_record(content: bytes, run: Run, fingerprint: str) -> Record:
     if record.outcome.status != "failed" and record.data.get("fingerprint") != fingerprint:
         raise ArchiveError("the run was made on another text")
     return record
+
+
+def refuse_other_contents(files: dict[str, bytes], record: Record) -> None:
+    """Refuse predictions or a checkpoint of other bytes than the record names, or that it does not name.
+
+    Raises:
+        ArchiveError: naming the file. A run that an error stopped names none.
+    """
+    found = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name in NAMED}
+    if record.outcome.status == "failed":
+        return
+    for name in NAMED:
+        if found.get(name) != record.files.get(name):
+            raise ArchiveError(f"its {name} is not the one that its record names")

@@ -16,6 +16,7 @@ from experiments.errors import ExperimentError
 from experiments.making.messages import Event
 from experiments.making.pool import Pool
 from experiments.planning.names import reject_unknown
+from experiments.planning.run_config import checked
 from experiments.planning.runs import Run
 from experiments.runs.provenance import usable_cores
 
@@ -109,6 +110,7 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         reject_unknown("--engine", self.engine, ENGINES)
+        checked("--", self, dict.fromkeys(("workers", "max_retries", "cpus_per_run", "gpus_per_run"), 10_000))
         if self.workers is not None and self.workers < 1:
             raise ExperimentError(f"--workers is {self.workers}; it must be at least 1")
         if self.cpus_per_run <= 0:

@@ -19,7 +19,7 @@ from experiments.making.messages import Failed, Finished, Skipped
 from experiments.planning.runs import Run
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record
-from experiments.runs.run_folder import UNSEEN, Busy, Mark, locked, read_record, write_record
+from experiments.runs.run_folder import UNSEEN, Busy, Mark, locked, read_record, write_atomically, write_record
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.schemes.files import SchemeFile, load_scheme_file
@@ -49,7 +49,7 @@ def write_failure(run: Run, results: Path, reason: str, details: str = "") -> No
     with suppress(RecordError, OSError, ExperimentError, Busy), locked(folder):
         if is_finished(run, folder):
             return
-        (folder / FAILURE_FILE).write_text(details or reason, encoding="utf-8")
+        write_atomically(folder / FAILURE_FILE, (details or reason).encode(errors="replace"))
         write_record(folder, record)
 
 

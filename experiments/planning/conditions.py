@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from typing import Any
 
 from experiments.errors import ExperimentError
@@ -18,6 +19,8 @@ from experiments.runs.canonical import canonical_json
 from experiments.tasks import CLASSIFICATION, task_named
 from lightning_modules.schemes.variants import VARIANTS
 
+MOST_CELLS = 10_000
+"""Most combinations of swept values."""
 CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
 
 
@@ -111,6 +114,9 @@ def sweep_cells(sweep: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[
         else [overrides[name]]
         for name in sweep
     }
+    cells = prod(len(values) for values in checked.values())
+    if cells > MOST_CELLS:
+        raise ExperimentError(f"sweep has {cells:,} combinations; at most {MOST_CELLS:,} are made")
     return [dict(zip(checked, values, strict=True)) for values in product(*checked.values())]
 
 

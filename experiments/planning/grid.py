@@ -25,7 +25,7 @@ from experiments.planning.names import flatten, merge, nest, reject_unknown
 from experiments.planning.parser import SECTIONS, validated_sections
 from experiments.planning.refusals import refuse_tuned
 from experiments.planning.tuning import Tuning
-from experiments.planning.yaml_files import mapping_of, read_yaml, whole_number
+from experiments.planning.yaml_files import mapping_of, positive, read_yaml, whole_number
 from experiments.runs.naming import path_safe, short_names, spell
 from experiments.tasks import CLASSIFICATION, task_named
 
@@ -37,11 +37,14 @@ KEYS = (
     "baselines",
     "sweep",
     "seeds",
+    "delta",
     "threads",
     "tuning",
     "corpora",
     *SECTIONS,
 )
+MOST_RUNS = 200_000
+"""Most runs of a grid on one corpus."""
 REPLACED = ("seeds", "conditions", "sweep")
 CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
 """What a grid may set for one corpus; what :data:`REPLACED` names takes the place of the grid's own."""
@@ -72,6 +75,8 @@ class Grid:
     all_conditions: tuple[Condition, ...]
     """Those of the file, whichever were asked for: a report is of all that is recorded."""
     seeds: tuple[int, ...]
+    delta: float = 0.01
+    """Smallest difference in the primary metric that matters, stated before the runs."""
     tuning: Tuning | None = None
 
     @property
@@ -105,7 +110,8 @@ class Grid:
         for key in content:
             reject_unknown(f"{path.name}: key", key, KEYS)
         overrides = overrides or {}
-        usual = nest(task_named(str(content.get("task", CLASSIFICATION.name))).defaults)
+        task = task_named(str(content.get("task", CLASSIFICATION.name)))
+        usual = nest(task.defaults)
         base = {section: merge(usual.get(section, {}), mapping_of(content, section)) for section in SECTIONS}
         corpus = validated_sections({"data": merge(base, overrides)["data"]})["data"].slug
         special = mapping_of(mapping_of(content, "corpora"), corpus, "corpora.")
@@ -122,6 +128,11 @@ class Grid:
                 raise ExperimentError(f"{path.name} has no condition {wanted!r}; it has {', '.join(there)}")
         kept = kept_cells([condition for condition in built if not only or condition.name in only], cells or {})
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
+        final_seeds = whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds)
+        tuning_seeds = len(tuning.seeds) if tuning else 0
+        runs = sum(len(condition.trials) * tuning_seeds + final_seeds for condition in built)
+        if runs > MOST_RUNS:
+            raise ExperimentError(f"{path.name} has {runs:,} runs; at most {MOST_RUNS:,} are planned")
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
             name=checked_name("grid file", path.stem) + label(overrides),
@@ -132,7 +143,8 @@ class Grid:
             note=" ".join(str(special.get("note", "")).split()),
             conditions=kept,
             all_conditions=tuple(built),
-            seeds=tuple(range(whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds))),
+            seeds=tuple(range(final_seeds)),
+            delta=positive("delta", content.get("delta", task.delta)),
             tuning=tuning,
         )
 

@@ -16,13 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 
 from data_modules.config import DataConfig
-from data_modules.errors import nearest
+from data_modules.errors import nearest, shortened
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.planning.run_config import ProbesConfig, StartConfig, TrainerConfig
+from experiments.planning.yaml_files import LARGEST_FILE, TooLarge, refuse_bombs
 from lightning_modules.config import ModelConfig
 from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
 
@@ -34,6 +36,8 @@ SECTIONS: dict[str, type] = {
     "start": StartConfig,
 }
 
+LONGEST_MESSAGE = 1_000
+"""Characters of a mistake's explanation: a value of an option may be of any length."""
 ALLOW_IMPORT, SCHEMES = "--allow-import", "--schemes"
 IMPORTABLE = ("lightning.pytorch", "lightning_modules", "data_modules")
 """What a value may name as a class. A grid, a configuration or a run folder is data: a class path in it is an import,
@@ -43,6 +47,24 @@ set_parsing_settings(
     docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=list(IMPORTABLE)
 )
 
+
+def load_bounded(value: str) -> Any:
+    """Read YAML as jsonargparse does, files of ``--config`` and values of options alike, within bounds.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or its values would fill memory (:func:`refuse_bombs`).
+    """
+    if len(value) > LARGEST_FILE:
+        raise TooLarge(f"it is longer than {LARGEST_FILE:,} characters")
+    refuse_bombs(value)
+    try:
+        return _load_yaml(value)
+    except (ValueError, RecursionError) as error:
+        raise TooLarge(str(error)) from None
+
+
+_load_yaml = get_loader("yaml")
+set_loader("yaml", load_bounded, exceptions=(yaml.YAMLError,))
 
 PRECISION_HELP = "choose trainer.precision by the device and a measurement of seconds, made once and then remembered"
 
@@ -123,7 +145,7 @@ def allow_imports(arguments: Sequence[str]) -> list[str]:
 
 def explain(message: str, options: list[str]) -> str:
     """``message`` on one line, with the nearest option if it names an unknown one."""
-    message = " ".join(message.split())
+    message = shortened(" ".join(message.split()), LONGEST_MESSAGE)
     denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
     if denied:
         return (
@@ -183,6 +205,8 @@ def validated_section(name: str, values: Mapping[str, Any]) -> Any:
     key = repr((name, values))
     if key not in _validated:
         parser = section_parser(name)
+        if isinstance(values.get("precision"), int):  # Lightning's 32 is a name
+            values = {**values, "precision": str(values["precision"])}
         try:
             parsed = parser.parse_object({name: values})
         except ArgumentError as error:

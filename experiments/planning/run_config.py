@@ -17,10 +17,29 @@ from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
+from lightning_modules.errors import ConfigurationError, check_numbers
+from lightning_modules.facts import steps_in_epoch
 from lightning_modules.schemes.variants import refuse_causal
 
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "64-true")
+SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
+"""Lightning's older names of precisions, and what Lightning means by them."""
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
+
+MOST = {"max_epochs": 10_000_000, "devices": 100_000, "rows": 1_000_000, "threads": 10_000, "seed": 2**32 - 1}
+"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+
+
+def checked(prefix: str, config: Any, most: Mapping[str, int]) -> None:
+    """Check the numbers of a section of experiments as those of the model are.
+
+    Raises:
+        ExperimentError: naming the field.
+    """
+    try:
+        check_numbers(prefix, config, most)
+    except ConfigurationError as error:
+        raise ExperimentError(str(error)) from None
 
 
 @dataclass(kw_only=True)
@@ -58,6 +77,8 @@ class TrainerConfig:
     """Also score the fixed sample of training rows at every validation; no number of the training depends on it."""
 
     def __post_init__(self) -> None:
+        checked("trainer.", self, MOST)
+        self.precision = SPELLINGS.get(str(self.precision), self.precision)
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
@@ -71,6 +92,14 @@ class TrainerConfig:
             )
         if not 0 < self.val_check_interval <= 1:
             raise ExperimentError(f"trainer.val_check_interval is {self.val_check_interval}; it must lie in (0, 1]")
+        if self.gradient_clip_val is not None and self.gradient_clip_val < 0:
+            raise ExperimentError(
+                f"trainer.gradient_clip_val is {self.gradient_clip_val}; it must be above 0; 0 and null "
+                "switch clipping off"
+            )
+        for name in ("devices", "log_every_n_steps"):
+            if getattr(self, name) < 1:
+                raise ExperimentError(f"trainer.{name} is {getattr(self, name)}; it must be at least 1")
 
 
 @dataclass(kw_only=True)
@@ -84,6 +113,7 @@ class ProbesConfig:
     """Training rows to measure on, always the same."""
 
     def __post_init__(self) -> None:
+        checked("probes.", self, MOST)
         if self.every_n_steps < 0:
             raise ExperimentError(f"probes.every_n_steps is {self.every_n_steps}; it cannot be negative (0 is off)")
         if self.rows < 1:
@@ -170,6 +200,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         task_named(self.task)
+        checked("", self, MOST)
+        if self.threads < 1:
+            raise ExperimentError(f"threads is {self.threads}; it must be at least 1")
+        if self.seed < 0:
+            raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
         if self.task == CAUSAL_LM.name:
             refuse_causal(self.model.scheme)
         if self.model.compile and self.probes.every_n_steps:
@@ -271,7 +306,7 @@ def newer_defaults(config: Any) -> list[str]:
 
 
 def default_of(entry: Field[Any]) -> Any:
-    """Return a field's default, made anew where it is not a plain value."""
+    """Return the default of a field, be it a value or made anew; ``MISSING`` where it has none."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
@@ -291,10 +326,12 @@ def planned_steps(trainer: Mapping[str, Any], facts: Any) -> int:
     """
     if trainer.get("max_steps") is not None:
         return int(trainer["max_steps"])
-    steps_per_epoch = math.ceil(facts.steps_per_epoch / trainer.get("accumulate_grad_batches", 1))
+    accumulated = trainer.get("accumulate_grad_batches")
     if trainer.get("max_tokens") is not None:
-        return math.ceil(trainer["max_tokens"] * steps_per_epoch / facts.train_tokens)
-    return int(trainer["max_epochs"]) * steps_per_epoch
+        steps = steps_in_epoch(facts.steps_per_epoch, accumulated=accumulated)
+        return math.ceil(trainer["max_tokens"] * steps / facts.train_tokens)
+    steps = steps_in_epoch(facts.steps_per_epoch, trainer.get("limit_train_batches"), accumulated)
+    return int(trainer["max_epochs"]) * steps
 
 
 def replaced(config: Any, values: Mapping[str, Any]) -> Any:

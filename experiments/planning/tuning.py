@@ -15,6 +15,8 @@ from experiments.planning.widening import is_ladder
 from experiments.planning.yaml_files import mapping_of, values_of, whole_number
 from lightning_modules.schemes.variants import VARIANTS
 
+MOST_TRIALS = 10_000
+"""Most listed trials of a condition."""
 FIRST_TUNING_SEED = 1000
 """Tuning has seeds of its own, so that no final run was looked at while choosing."""
 KEYS = ("seeds", "pilot", "around", "spaces", "widen", "extend", "confirm", "carry")
@@ -96,6 +98,8 @@ class Tuning:
         budget = prod(map(len, self.spaces["default"].values()))
         for name, space in self.spaces.items():
             listed = prod(map(len, space.values()))
+            if listed * len(self.around) > MOST_TRIALS:
+                raise ExperimentError(f"tuning.spaces.{name} has {listed:,} trials; at most {MOST_TRIALS:,} are made")
             if listed != budget:
                 raise ExperimentError(
                     f"tuning.spaces.{name} has {listed} trials and default has {budget}; "

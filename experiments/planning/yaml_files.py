@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
+from data_modules.errors import shortened, spelled
 from experiments.errors import ExperimentError
+from experiments.runs.run_folder import write_atomically
 
 
 class NumberLoader(yaml.SafeLoader):
@@ -21,6 +23,59 @@ NumberLoader.add_implicit_resolver(
 )
 
 
+LARGEST_FILE = 1_000_000
+"""Bytes of the largest file of settings."""
+DEEPEST, MOST_VALUES, LONGEST_NUMBER = 50, 100_000, 400
+"""Bounds on settings: levels of nesting, values once aliases are replaced by what they name, digits of a number."""
+UNSUSPICIOUS_LENGTH = 50
+"""Characters of a text that cannot be too deep or too large, but for aliases."""
+
+
+class TooLarge(yaml.YAMLError):
+    """YAML or JSON whose values would fill memory, or are nested beyond reason."""
+
+
+def refuse_bombs(text: str) -> None:
+    """Refuse YAML, or JSON, whose values are nested too deeply, are too many, or are numbers of too many digits.
+
+    A few aliases of aliases name billions of values ("billion laughs"). They are counted without being built.
+
+    Raises:
+        TooLarge: naming the line and what is too large.
+        yaml.YAMLError: it is no YAML.
+    """
+    if len(text) <= UNSUSPICIOUS_LENGTH and "*" not in text:
+        return
+    anchors: dict[str, int] = {}
+    counts = [0]  # values within each open list or mapping
+    names: list[str | None] = []
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if isinstance(event, yaml.CollectionStartEvent):
+            counts.append(1)
+            names.append(event.anchor)
+            if len(counts) > DEEPEST:
+                raise TooLarge(f"line {line}: its values are nested more than {DEEPEST} deep")
+            continue
+        size = 0
+        if isinstance(event, yaml.ScalarEvent):
+            size = 1
+            if event.implicit[0] and len(event.value) > LONGEST_NUMBER and event.value[:2].strip("+-").isdigit():
+                raise TooLarge(f"line {line}: a number has {len(event.value):,} digits")
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in anchors:
+                raise TooLarge(f"line {line}: *{event.anchor} names what it is part of, or nothing")
+            size = anchors[event.anchor]
+        elif isinstance(event, yaml.CollectionEndEvent):
+            size = counts.pop()
+        name = names.pop() if isinstance(event, yaml.CollectionEndEvent) else getattr(event, "anchor", None)
+        if name and not isinstance(event, yaml.AliasEvent):
+            anchors[name] = size
+        counts[-1] += size
+        if counts[-1] > MOST_VALUES:
+            raise TooLarge(f"line {line}: it names more than {MOST_VALUES:,} values")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
@@ -28,19 +83,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ExperimentError: if the file cannot be read, is no YAML, or holds no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=NumberLoader)
+        if path.stat().st_size > LARGEST_FILE:
+            raise ExperimentError(f"{path} is larger than {LARGEST_FILE:,} bytes; is it a file of settings?")
+        text = path.read_text(encoding="utf-8")
+        refuse_bombs(text)
+        content = yaml.load(text, Loader=NumberLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
-        raise ExperimentError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        raise ExperimentError(f"{path} is no valid YAML: {shortened(' '.join(str(error).split()), 400)}") from None
+    except (ValueError, RecursionError) as error:  # an impossible date, a key that cannot be one
+        if isinstance(error, ExperimentError):
+            raise
+        raise ExperimentError(f"{path} is no valid YAML: {shortened(' '.join(str(error).split()), 400)}") from None
     if not isinstance(content, dict):
         raise ExperimentError(f"{path} must hold a mapping of names to values")
     return content
 
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
-    """Write a mapping as YAML, in its own order."""
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Write a mapping as YAML, in its own order; a link in its place is replaced and not followed.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    write_atomically(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
 
 
 def mapping_of(content: Mapping[str, Any], key: str, where: str = "") -> dict[str, Any]:
@@ -69,12 +136,25 @@ def values_of(content: Mapping[str, Any], key: str, where: str = "", *, optional
     return list(value)
 
 
-def whole_number(name: str, value: Any, *, least: int = 1) -> int:
+def whole_number(name: str, value: Any, *, least: int = 1, most: int = 10_000) -> int:
     """Return a number of things, checked.
 
     Raises:
-        ExperimentError: if it is not a whole number of at least ``least``.
+        ExperimentError: if it is not a whole number of at least ``least`` and at most ``most``.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ExperimentError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        shown = spelled(value) if isinstance(value, int) else shortened(repr(value))
+        bounds = f"at most {most:,}" if isinstance(value, int) and value > most else f"at least {least}"
+        raise ExperimentError(f"{name} is {shown}; it must be a whole number of {bounds}")
     return value
+
+
+def positive(name: str, value: Any) -> float:
+    """Return a number above 0, checked.
+
+    Raises:
+        ExperimentError: if it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ExperimentError(f"{name} is {value!r}; it must be a number above 0, such as 0.01")
+    return float(value)

@@ -10,16 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markup import escape
 
 from experiments.errors import ExperimentError, RecordError
-from experiments.paths import own_tables_folder, runs_folder, tables_folder
+from experiments.escaping import for_spreadsheet
+from experiments.paths import below, own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
 from experiments.reporting.style import Picture, save_picture
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
+from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
+from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
 
@@ -32,15 +35,19 @@ LARGEST = 2 * 2**20
 """Bytes of the largest file that is published: version control keeps every version for ever."""
 
 
-def report_grid(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+def report_grid(
+    grid: Grid, results: Path, console: Console, *, everything: bool = False, spreadsheets: bool = False
+) -> None:
     """Rewrite a person's own tables from local and committed records, and print the result table.
+
+    ``everything`` and ``spreadsheets`` are those of :func:`write_report`.
 
     Raises:
         ExperimentError: no run is finished; tuning trials that are alone are kept for ``--keep_committed``.
     """
     evidence, description = gathered(grid, results, console), describe(grid)
     folder = own_tables_folder(results, grid.name, grid.corpus)
-    written = write_report(evidence, folder, description, everything=everything)
+    written = write_report(evidence, folder, description, everything=everything, spreadsheets=spreadsheets)
     print_result(evidence, description, written, console)
 
 
@@ -76,15 +83,10 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     Raises:
         ExperimentError: there are no tables of one's own, scores and predictions disagree, or a file is too large.
     """
-    from experiments.runs.predictions import disagreements
-
     own, published = (place(results, grid.name, grid.corpus) for place in (own_tables_folder, tables_folder))
     evidence = Evidence.gather(results / "no runs", own)
     if not evidence.finals:
         raise ExperimentError(f"{own} holds no finished run; `report` writes tables there, `publish` copies them")
-    problems = disagreements(evidence.finals, evidence.predictions)
-    if problems:
-        raise ExperimentError(f"nothing is published: {problems[0]} ({len(problems)} such run(s))")
     shown = {path.name for path in published.glob("figures/*")}
     with TemporaryDirectory(dir=results) as folder:
         made = write_report(evidence, Path(folder) / "tables", describe(grid), figures=shown)
@@ -102,6 +104,54 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     )
 
 
+def across_grid(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Write what the grid says over all its corpora, local and committed ones, into a person's own tables.
+
+    Raises:
+        ExperimentError: no run is finished on any corpus.
+    """
+    from experiments.reporting.across import write_across
+
+    evidence = {}
+    for corpus in corpora_of(grid, results):
+        places = (place(results, grid.name, corpus) for place in (runs_folder, tables_folder, own_tables_folder))
+        runs, published, own = places
+        found = Evidence.gather(runs, published, own_folder=own)
+        for note in found.notes:
+            console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
+        if found.finals:
+            evidence[corpus] = found
+    folder = below(results, "local", grid.name)
+    written = write_across(evidence, folder, describe(grid), everything=everything)
+    console.print(f"wrote {written[0]} from {', '.join(evidence)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def publish_across(grid: Grid, results: Path, console: Console) -> None:
+    """Rewrite the committed page over all corpora from the committed tables.
+
+    It is there where a person asked for it once: where it is published, or among their own tables.
+    """
+    from experiments.reporting.across import PAGE, write_across
+
+    folder = below(results, grid.name)
+    if not any((place / PAGE).is_file() for place in (folder, below(results, "local", grid.name))):
+        return
+    evidence = {
+        corpus: found
+        for corpus in corpora_of(grid, results)
+        if (found := Evidence.gather(results / "no runs", tables_folder(results, grid.name, corpus))).finals
+    }
+    written = write_across(evidence, folder, describe(grid))
+    console.print(f"published {written[0]}", markup=False, highlight=False, soft_wrap=True)
+
+
+def corpora_of(grid: Grid, results: Path) -> list[str]:
+    """Return the corpora that have runs or tables of a grid, sorted."""
+    roots = [below(results, *parts, grid.name) for parts in (("runs",), (), ("local",))]
+    found = {path.name for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir()}
+    return sorted(found - {"figures"})
+
+
 def describe(grid: Grid) -> Description:
     """Return what the report says of the grid apart from its runs."""
     conditions = grid.all_conditions
@@ -115,6 +165,7 @@ def describe(grid: Grid) -> Description:
         listed_trials={condition.name: condition.trials for condition in conditions} if grid.is_widened else {},
         planned=tuple((condition.name, condition.swept) for condition in conditions),
         seeds=grid.seeds,
+        delta=grid.delta,
     )
 
 
@@ -124,12 +175,14 @@ def write_report(
     description: Description,
     *,
     everything: bool = False,
+    spreadsheets: bool = False,
     figures: Collection[str] = (),
 ) -> list[Path]:
     """Rewrite a results folder and return what was written, ``report.md`` first.
 
     Without ``everything`` these are the evidence, the tables as CSV and ``report.md``; with it also every figure, which
     ``report.md`` then shows, and the tables as Markdown and LaTeX. ``figures`` names those to draw for other pages.
+    With ``spreadsheets`` each table has a copy, ``<table>.spreadsheet.csv``, in which no cell is run as a formula.
 
     Every file is replaced atomically and what is left over from an earlier report is removed last, so that committed
     evidence is never lost half-way.
@@ -142,15 +195,15 @@ def write_report(
     if not rows:
         raise RecordError(f"there is no finished final run to report in {folder}")
     _refuse_foreign(folder)
-    tables = [summary_table(rows), effects_table(rows)]
+    tables = [summary_table(rows), effects_table(rows, description.delta)]
     if "per_class" in rows[0].task.parts:
         tables.append(per_class_table(rows))
     if evidence.trials:
-        tables.append(tuning_table(evidence, description))
+        tables += [tuning_table(evidence, description), survival_table(evidence, description)]
     tables = [table for table in tables if len(table.frame)]
     written = evidence.save(folder)
     for table in tables:
-        written += _write_table(folder, table, everything)
+        written += _write_table(folder, table, everything, spreadsheets)
     pictures: dict[str, Picture] = {}
     if everything or figures:
         from experiments.reporting.figures import draw_pictures
@@ -168,8 +221,10 @@ def write_report(
     return written
 
 
-def _write_table(folder: Path, table: ReportTable, everything: bool) -> list[Path]:
+def _write_table(folder: Path, table: ReportTable, everything: bool, spreadsheets: bool) -> list[Path]:
     contents = {f"{table.name}.csv": to_csv(table.data)}
+    if spreadsheets:
+        contents[f"{table.name}.spreadsheet.csv"] = to_csv(table.data, for_spreadsheet)
     if everything:
         contents[f"{table.name}.md"] = f"{table.caption}\n\n{to_markdown(table.reading)}"
         contents[f"{table.name}.tex"] = to_latex(table.reading, table.name, table.caption)

@@ -76,8 +76,8 @@ LOOKS = {
     "rows_100_augmented": Look(PALETTE[0], "P", LINES[1]),
     "bag_of_embeddings": Look(GREY, "h", LINES[2]),
     "tfidf_logistic_regression": Look("#000000", "|", LINES[3]),
-    "unigram": Look("#000000", "_", LINES[4]),
-    "trigram": Look("#000000", "x", LINES[1]),
+    "unigram": Look(GREY, "_", LINES[1]),
+    "trigram": Look("#000000", "_", LINES[4]),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
@@ -12,6 +13,10 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from data_modules.errors import nearest
 from experiments.errors import RecordError
+
+LONG_NUMBER = re.compile(r"\d{20}")
+DEEPEST, WIDEST_INTEGER = 50, 64
+"""Levels of nesting, and bits of a whole number, that a record may have."""
 
 
 def canonical_json(value: Any) -> str:
@@ -57,10 +62,18 @@ def parse_json(text: str) -> Any:
         raise RecordError(f"it is not complete JSON ({error.msg} at line {error.lineno})") from None
     except RecursionError:
         raise RecordError("its values are nested too deeply") from None
+    except RecordError:
+        raise
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise RecordError("it holds a number of thousands of digits") from None
     try:
         json.dumps(value, allow_nan=False)  # the quickest search there is for 1e999, which reads as infinity
+    except RecursionError:
+        raise RecordError("its values are nested too deeply") from None
     except ValueError:
         raise RecordError(f"{_first_non_finite(value)} is not a finite number") from None
+    if LONG_NUMBER.search(text) and (place := _first_non_finite(value)) is not None:
+        raise RecordError(f"{place} is not a finite number")
     return value
 
 
@@ -142,14 +155,23 @@ def _refuse_constant(name: str) -> NoReturn:
     raise RecordError(f"it holds {name}, which is not a finite number")
 
 
-def _first_non_finite(value: Any, place: str = "") -> str | None:
-    """The place of the first number that is not finite; ``None`` if all are finite."""
+def _first_non_finite(value: Any, place: str = "", depth: int = 0) -> str | None:
+    """The place of the first number that is not finite, or too large to count anything; ``None`` if all are finite.
+
+    Raises:
+        RecordError: the values are nested more than ``DEEPEST`` deep.
+    """
     if isinstance(value, float):
         return None if math.isfinite(value) else place
+    if isinstance(value, int):
+        return None if value.bit_length() <= WIDEST_INTEGER else place
+    if depth > DEEPEST:
+        raise RecordError("its values are nested too deeply")
     if isinstance(value, Mapping):
         items = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
     elif isinstance(value, list | tuple):
         items = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
     else:
         return None
-    return next((found for name, item in items if (found := _first_non_finite(item, name)) is not None), None)
+    found = (_first_non_finite(item, name, depth + 1) for name, item in items)
+    return next((spoilt for spoilt in found if spoilt is not None), None)

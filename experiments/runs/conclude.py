@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,10 +21,9 @@ from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.parents import Parent, weights_digest
-from experiments.runs.predictions import PREDICTIONS_FILE
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
-from experiments.runs.run_folder import write_record
+from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atomically, write_record
 from experiments.runs.timings import TIMING_FILE
 from experiments.runs.training import find
 from experiments.tasks import TaskSpec, task_named
@@ -154,6 +154,10 @@ def conclude(run: Run, ending: Ending, module: TaskModule, data: Any) -> Conclud
         if saved["global_step"] != steps:
             module.load_state_dict(saved["state_dict"])
             chosen = evaluated(module, data, tuple(last))
+    spoilt = not_finite(chosen | {"last test": last["test"]} if is_final else chosen)
+    if spoilt:  # where train and validation rows had a finite loss
+        outcome = Outcome(status="diverged", step=steps, reason=f"{spoilt} with the chosen or the last weights.")
+        return Concluded(record=make_record(run, ending, module, data, progress, outcome))
     record = make_record(run, ending, module, data, progress, outcome)
     record.model["weights_sha256"] = weights_digest(module.network.state_dict())  # of the chosen weights
     task = task_named(run.config.task)
@@ -283,12 +287,14 @@ def leave(folder: Path, run: Run, concluded: Concluded, timing: Timing) -> None:
         "device": concluded.record.environment["device"],
         **{name: "" if value is None else f"{value:.3f}" for name, value in timing.items()},
     }
-    with (folder / TIMING_FILE).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        writer.writeheader()
-        writer.writerow(row)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, row, lineterminator="\n")
+    writer.writeheader()
+    writer.writerow(row)
+    write_atomically(folder / TIMING_FILE, text.getvalue().encode())
     if concluded.predictions is not None:
         write_predictions(folder, concluded.predictions, concluded.groups)
+    concluded.record.files = left_files(folder)
     write_record(folder, concluded.record)
 
 
@@ -296,6 +302,5 @@ def write_predictions(folder: Path, predictions: Any, groups: list[str] | None) 
     """Write a line for each predicted row: ``row, group`` and what the task answers (``Predictions.columns``)."""
     group = [None] * len(predictions.rows) if groups is None else groups
     table = pd.DataFrame({"row": predictions.rows, "group": group, **predictions.columns()})
-    table.astype({"group": "string"}).sort_values("row").to_parquet(
-        folder / PREDICTIONS_FILE, index=False, compression="zstd"
-    )
+    table = table.astype({"group": "string"}).sort_values("row")
+    write_atomically(folder / PREDICTIONS_FILE, table.to_parquet(index=False, compression="zstd"))

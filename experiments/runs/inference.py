@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +18,14 @@ from experiments.errors import ExperimentError
 from experiments.planning.saved_runs import CONFIG_FILE, load_run_config
 from experiments.runs.naming import TFIDF
 from experiments.runs.record import Record
-from experiments.runs.run_folder import RECORD_FILE, read_record
-from experiments.runs.training import BEST, prepare_process
+from experiments.runs.run_folder import BEST, RECORD_FILE, check_file, read_record
+from experiments.runs.training import prepare_process
 from experiments.tasks import task_named
-from lightning_modules.errors import ConfigurationError
+from lightning_modules.errors import ConfigurationError, SpoiltWeights
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.evaluation import predict
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,15 +54,17 @@ class TrainedModel:
         """Load a run folder, on a GPU if the machine has one.
 
         Raises:
-            ExperimentError: the run left no network or is of another task, its checkpoint is damaged, or its corpus has
-            changed.
-            ConfigurationError, DataError: if configuration or corpus cannot be read.
+            ExperimentError: the run left no network or is of another task, its checkpoint is damaged or is not the one
+            that the record names, or its corpus has changed.
+            ConfigurationError, DataError: where configuration or corpus cannot be read.
         """
         config = load_run_config(folder)
         if not issubclass(task_named(config.task).load("module"), TextClassifier):
             raise ExperimentError(f"{folder} is of the task {config.task}, and only a classifier answers texts")
         record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
         checkpoint = checkpoint_of(folder, record)
+        if not check_file(checkpoint, record, train_again(folder)):
+            LOGGER.warning("%s is unchecked: no record names its SHA-256", checkpoint)
         prepare_process(config.threads)
         module = read_checkpoint(checkpoint)
         own = folder / TOKENIZER_FILE  # of a run that started from another one
@@ -69,10 +74,21 @@ class TrainedModel:
         return cls(module.to(device()).eval(), data)
 
     def answer(self, texts: Sequence[str]) -> ClassAnswers:
-        """Return the class probabilities of texts, which are cleaned and tokenised as the corpus was."""
+        """Return the class probabilities of texts, which are cleaned and tokenised as the corpus was.
+
+        Raises:
+            ExperimentError: the network's numbers overflow, so that there is no answer.
+        """
         predictions = predict(self.module, self.data.text_batches(texts))
         order = np.argsort(predictions.rows)
-        return ClassAnswers(self.data.facts.class_names, predictions.probabilities[order])
+        probabilities = predictions.probabilities[order]
+        spoilt = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+        if len(spoilt):
+            raise ExperimentError(
+                f"the network has no answer for {len(spoilt)} of {len(texts)} texts, the first of them text "
+                f"{spoilt[0] + 1}: its numbers are not finite"
+            )
+        return ClassAnswers(self.data.facts.class_names, probabilities)
 
 
 def device() -> torch.device:
@@ -108,10 +124,12 @@ def read_checkpoint(path: Path) -> TextClassifier:
     """Return the classifier in a checkpoint, of which nothing but tensors and plain values is unpickled.
 
     Raises:
-        ExperimentError: if the file is truncated or holds something else.
+        ExperimentError: where the file is truncated or holds something else, or a weight is not finite.
     """
     try:
         return TextClassifier.load_from_checkpoint(path)
+    except SpoiltWeights as error:
+        raise ExperimentError(f"{error}; {train_again(path.parent)}") from None
     except ConfigurationError:
         raise ExperimentError(
             f"{path} is damaged or is no checkpoint of a classifier; {train_again(path.parent)}"

@@ -14,8 +14,8 @@ from pyarrow import parquet
 from experiments.errors import REMEDY, RecordError
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
+from experiments.runs.run_folder import PREDICTIONS_FILE, check_file
 
-PREDICTIONS_FILE = "predictions.parquet"
 IDENTITY = ("row", "group", "label")
 
 
@@ -30,15 +30,19 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: if a file is damaged, or two runs give one row different labels.
+        RecordError: if a file is damaged or is not the one that a record names, two runs give one row different labels,
+            or a recorded confusion matrix is not that of the predictions.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     of_tables: dict[Path, list[str]] = {}
-    frames, notes = [], []
+    frames, notes, unchecked = [], [], 0
     answered = [record for record in finals if record.test is not None and "confusion" in record.test.details]
-    for name in map(run_name, answered):
+    for record in answered:
+        name = run_name(record)
         folder = origins[name]
         if folder not in wide:
+            path = folder / PREDICTIONS_FILE
+            unchecked += path.exists() and not check_file(path, record)
             run = _read(folder / PREDICTIONS_FILE, ["predicted"])
             if run is not None:
                 frames.append(run.rename(columns={"predicted": name}))
@@ -51,7 +55,13 @@ def gather_predictions(
         table = wide[folder]
         assert table is not None
         frames.append(table[[*IDENTITY, *names]].dropna(subset=names, how="all"))
-    return _widen(frames), notes
+    if unchecked:
+        notes.append(f"{unchecked} file(s) of predictions are unchecked: older records name no SHA-256 of them")
+    predictions = _widen(frames)
+    problems = disagreements(answered, predictions)
+    if problems:
+        raise RecordError(problems[0] + (f" ({len(problems)} such runs)" if len(problems) > 1 else ""))
+    return predictions, notes
 
 
 def predictions_bytes(predictions: pd.DataFrame) -> bytes:
@@ -71,11 +81,16 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
     problems = []
     for record in finals:
         name = run_name(record)
-        if record.test is None or name not in predictions.columns:
+        if record.test is None or "confusion" not in record.test.details or name not in predictions.columns:
             continue
         scored = predictions[predictions[name].notna()]
-        confusion = np.zeros((len(record.test.details["confusion"]),) * 2, dtype=int)
-        np.add.at(confusion, (scored["label"].to_numpy(int), scored[name].to_numpy(int)), 1)
+        classes = len(record.test.details["confusion"])
+        pairs = scored[["label", name]].to_numpy(int)
+        if pairs.size and not 0 <= pairs.min() <= pairs.max() < classes:
+            problems.append(f"{name}: its predictions name a class that is none of the {classes} of its record")
+            continue
+        confusion = np.zeros((classes, classes), dtype=int)
+        np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
         if confusion.tolist() != record.test.details["confusion"]:
             problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
     return problems

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from experiments.errors import RecordError
+from experiments.planning.run_config import newer_defaults
 from experiments.runs.canonical import canonical_json, decode, parse_json
 from experiments.tasks import CLASSIFICATION, TASKS
 from lightning_modules.schemes.variants import VARIANTS
@@ -89,7 +90,10 @@ class Record:
     """By split. ``validation``, ``train`` (a fixed sample of training rows) and, for final runs, ``test`` score the
     chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
     """
-    parent: dict[str, Any] | None = None
+    files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
+    """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
+    records from before it was kept, whose files are unchecked."""
+    parent: dict[str, Any] | None = field(default=None, metadata={"since": 2})
     """The run that this one started from: ``run`` (grid, corpus, condition, cell and seed), ``config_hash``,
     ``weights_sha256``. Records of runs without a start do not have it."""
     schema: int = SCHEMA
@@ -127,8 +131,7 @@ class Record:
         """
         outcome, scores = vars(self.outcome), {split: vars(scores) for split, scores in self.scores.items()}
         value = vars(self) | {"outcome": outcome, "scores": scores}  # what asdict() gives, without copying curves
-        if self.parent is None:
-            del value["parent"]
+        value = {name: item for name, item in value.items() if name not in newer_defaults(self)}
         if self.schema == 1:
             return canonical_json(lowered(value))
         return canonical_json(value | {"digest": digest_of(value)})

@@ -21,22 +21,34 @@ from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
-from experiments.planning.saved_runs import CONFIG_FILE, run_config_of
-from experiments.planning.yaml_files import write_yaml
+from experiments.planning.saved_runs import CONFIG_FILE, run_config_of, section
+from experiments.planning.yaml_files import read_yaml, write_yaml
 from experiments.runs.conclude import close_run
 from experiments.runs.execute import peak_memory_mib
 from experiments.runs.finished import refuse_other_records
 from experiments.runs.parents import Parent, with_parent
-from experiments.runs.run_folder import RECORD_FILE, Busy, locked, read_record, remove_earlier_attempt, write_atomically
-from experiments.runs.training import BEST, FIXED_FLAGS, LAST
+from experiments.runs.run_folder import (
+    BEST,
+    LAST,
+    RECORD_FILE,
+    Busy,
+    check_file,
+    locked,
+    read_record,
+    remove_earlier_attempt,
+    write_atomically,
+)
+from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
-from lightning_modules.tasks.base import TaskModule
+from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
+from lightning_modules.tasks.base import TaskModule, refuse_spoilt
 
 STARTED = time.perf_counter()
 CURVES_FILE = "metrics.csv"
 EARLIER_FILE = "metrics.earlier.csv"
 """Curves from before a run went on, while it trains."""
 NAMED = {"last": LAST, "best": BEST}
+BUDGETS = frozenset({"trainer.max_epochs", "trainer.max_steps", "trainer.max_tokens"})
 DISPLAY_FLAGS = {"enable_progress_bar", "profiler"}
 """Flags of Lightning's ``Trainer`` that decide no number."""
 
@@ -74,6 +86,12 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
     }
     for name in sorted(FIXED_FLAGS & given.keys()):
         raise ExperimentError(f"trainer.{name} is the same in all runs and cannot be set")
+    for name in sorted(REFUSED_FLAGS.keys() & given.keys()):
+        raise ExperimentError(f"trainer.{name} is refused: {REFUSED_FLAGS[name]}")
+    for name in ("limit_train_batches", "accumulate_grad_batches", "check_val_every_n_epoch"):
+        value = given.get(name, 1)
+        if not 0 < value <= LARGEST:
+            raise ExperimentError(f"trainer.{name} is {spelled(value)}; it must be above 0 and at most {LARGEST:,}")
     return given
 
 
@@ -161,14 +179,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of ``experiments.train`` or of a grid.
 
     Raises:
-        ExperimentError: if it is truncated or is no checkpoint of a classifier.
+        ExperimentError: where it is truncated or is no checkpoint of a classifier, is not the one that the record in
+            its folder names, or holds numbers that are not finite.
     """
+    record = None
+    with suppress(RecordError):  # none there while a run is unfinished
+        record = read_record(path.parent)
+    check_file(path, record)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything, depending on where a file was cut
         raise ExperimentError(f"{path} is damaged or is no checkpoint ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters", "global_step"} <= content.keys():
         raise ExperimentError(f"{path} is no checkpoint of a classifier")
+    try:
+        refuse_spoilt(content)
+    except SpoiltWeights as error:
+        raise ExperimentError(f"{path}: {error}") from None
     return content
 
 
@@ -182,6 +209,36 @@ def refuse_other_model(path: Path, saved: Mapping[str, Any], wanted: Mapping[str
         if name in wanted and wanted[name] != value:
             raise ExperimentError(
                 f"{path} was trained with model.{name} {value}, and this command asks for {wanted[name]}; "
+                "to go on, repeat its settings (--config <its folder>/config.yaml)"
+            )
+
+
+def refuse_other_run(path: Path, content: Mapping[str, Any], config: RunConfig) -> None:
+    """Refuse to train on with other settings than those in the checkpoint's folder, or to a budget that is spent.
+
+    A run that changed its settings half-way would leave the record of a run that never was. Where the schedule has a
+    length of its own (``model.schedule_epochs``), a run may go on to a larger budget.
+
+    Raises:
+        ExperimentError: naming the first setting that differs.
+    """
+    epochs, steps = content.get("epoch", 0) + 1, content["global_step"]
+    trainer = config.trainer
+    budget = trainer.max_steps if trainer.max_tokens is None else None
+    if budget is not None and steps > budget:
+        raise ExperimentError(f"{path} has {steps} steps, and trainer.max_steps is {budget}")
+    if budget is None and trainer.max_tokens is None and epochs > trainer.max_epochs:
+        raise ExperimentError(f"{path} has {epochs} epochs, and trainer.max_epochs is {trainer.max_epochs}")
+    if not (path.parent / CONFIG_FILE).is_file():
+        return
+    content = read_yaml(path.parent / CONFIG_FILE)
+    before = replace(run_config_of(content), trainer_flags=other_flags(dict(section(content, "trainer"))))
+    free = BUDGETS if config.model.schedule_epochs is not None else frozenset()
+    was, asked = (dict(flatten(each.identity())) | {"seed_everything": each.seed} for each in (before, config))
+    for name in sorted(was.keys() | asked.keys()):
+        if name not in free and was.get(name) != asked.get(name):
+            raise ExperimentError(
+                f"{path} was trained with {name} {was.get(name)}, and this command asks for {asked.get(name)}; "
                 "to go on, repeat its settings (--config <its folder>/config.yaml)"
             )
 

@@ -18,12 +18,14 @@ from experiments.errors import REMEDY, RecordError
 from experiments.runs.merging import merge_records, run_key, without_paths
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record
-from experiments.runs.run_folder import RECORD_FILE, read_record, write_atomically
+from experiments.runs.run_folder import PREDICTIONS_FILE, RECORD_FILE, read_record, write_atomically
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 RECORDS_FILE = "records.jsonl.gz"
+LARGEST_RECORDS = 500_000_000
+"""Bytes of all records of a table, decompressed; the largest committed file has five million."""
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Evidence:
         Raises:
             RecordError: if a file cannot be written.
         """
-        from experiments.runs.predictions import PREDICTIONS_FILE, predictions_bytes
+        from experiments.runs.predictions import predictions_bytes
         from experiments.runs.timings import TIMING_FILE, timings_bytes
 
         lines = "".join(f"{record.to_json()}\n" for record in self.records)
@@ -145,10 +147,13 @@ def read_committed(folder: Path) -> list[Record]:
     if not path.exists():
         return []
     try:
-        content = path.read_bytes()
-        if not content:
+        if not path.stat().st_size:
             raise EOFError("it is empty")  # gzip would take it for no records
-        lines = gzip.decompress(content).decode().split("\n")[:-1]  # texts may hold other line separators
+        with gzip.open(path) as file:
+            text = file.read(LARGEST_RECORDS + 1)
+        if len(text) > LARGEST_RECORDS:
+            raise EOFError(f"it holds more than {LARGEST_RECORDS:,} bytes")
+        lines = text.decode().split("\n")[:-1]  # texts may hold other line separators
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged ({error}); {REMEDY}") from None
     return [Record.from_json(line, origin=f"{path}, line {number},") for number, line in enumerate(lines, start=1)]

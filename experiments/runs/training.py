@@ -20,7 +20,8 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, St
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
 from experiments.errors import ExperimentError
-from experiments.planning.run_config import ProbesConfig, RunConfig, steps_of
+from experiments.planning.run_config import SPELLINGS, ProbesConfig, RunConfig, steps_of
+from experiments.runs.run_folder import BEST, LAST
 from experiments.tasks import CLASSIFICATION, TaskSpec, resolved
 from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
@@ -31,12 +32,43 @@ from lightning_modules.training.callbacks.step_budget import StepBudget
 from lightning_modules.training.callbacks.throughput import Throughput
 from lightning_modules.training.processes import FullyShardedStrategy
 
-BEST, LAST = "best.ckpt", "last.ckpt"
 FIXED_FLAGS = frozenset(
     {"logger", "default_root_dir", "deterministic", "enable_checkpointing", "enable_model_summary"}
     | {"num_sanity_val_steps", "barebones", "use_distributed_sampler"}
 )
 """Flags of the trainer that every run sets alike."""
+WORKING_FLAGS = frozenset(
+    {"accelerator", "strategy", "devices", "precision", "callbacks", "max_epochs", "max_steps", "limit_train_batches"}
+    | {"val_check_interval", "check_val_every_n_epoch", "log_every_n_steps", "accumulate_grad_batches"}
+    | {"gradient_clip_val", "gradient_clip_algorithm", "inference_mode", "detect_anomaly"}
+    | {"reload_dataloaders_every_n_epochs", "enable_progress_bar", "profiler"}
+)
+"""Flags of Lightning's ``Trainer`` that do what Lightning says."""
+_WHOLE_SPLITS = "scores are of whole splits; cut the data instead"
+REFUSED_FLAGS = {
+    "num_nodes": "a run is trained on one machine; several share the runs of a grid by --engine ray",
+    "fast_dev_run": "it would leave the record of a run that was none; use trainer.max_steps 1",
+    "min_epochs": "nothing ends a run early but its budget, or a loss that is not finite",
+    "min_steps": "nothing ends a run early but its budget, or a loss that is not finite",
+    "max_time": "how long a run is may not depend on the clock; use trainer.max_steps or trainer.max_tokens",
+    "limit_val_batches": _WHOLE_SPLITS,
+    "limit_test_batches": _WHOLE_SPLITS,
+    "limit_predict_batches": "experiments.predict answers texts",
+    "overfit_batches": "it puts single rows in place of batches; use data.max_train_rows for a few training rows",
+    "benchmark": "it chooses kernels by the clock, so that no run could be repeated",
+    "plugins": "they change what no record would show; precision and strategy have flags of their own",
+    "sync_batchnorm": "it replaces PyTorch's own BatchNorm, which no scheme is made of",
+    "enable_autolog_hparams": "checkpoints always carry the settings",
+    "model_registry": "run folders are where models are kept",
+}
+"""Flags of Lightning's ``Trainer`` that no run takes, and why."""
+REFUSED_CALLBACKS = {
+    "LearningRateFinder": "the record would name another rate than the run took; give it with model.learning_rate",
+    "BatchSizeFinder": "the record would name another batch size; give it with data.batch_size",
+    "GradientAccumulationScheduler": "the schedule's length could not be known; use trainer.accumulate_grad_batches",
+    "Timer": "how long a run is may not depend on the clock; use trainer.max_steps or trainer.max_tokens",
+}
+"""Callbacks of Lightning that no run takes, and why."""
 OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens"})
 """Settings of a run's trainer that callbacks of ours heed, and Lightning does not."""
 FULLY_SHARDED = "fsdp2"
@@ -124,7 +156,26 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ExperimentError(f"Lightning's trainer cannot be built: {reason[0].rstrip('.')}") from error
     refuse_unfit(trainer.strategy)
+    wanted = str(given.get("precision") or trainer.precision)
+    if SPELLINGS.get(wanted, wanted) != trainer.precision:
+        raise ExperimentError(
+            f"trainer.precision is {wanted}, and this device computes in {trainer.precision} instead; name that"
+        )
     return trainer
+
+
+def refuse_callbacks(callbacks: Iterable[Callback]) -> None:
+    """Refuse callbacks with which a record would say something else than what was trained.
+
+    Raises:
+        ExperimentError: naming the first, and what to do instead.
+    """
+    for callback in callbacks:
+        for kind in type(callback).__mro__:
+            if kind.__name__ in REFUSED_CALLBACKS:
+                raise ExperimentError(
+                    f"trainer.callbacks: {type(callback).__name__} is refused: {REFUSED_CALLBACKS[kind.__name__]}"
+                )
 
 
 def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:

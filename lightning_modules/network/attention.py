@@ -80,10 +80,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor) -> Tenso
     The kernel wants one precision, and an op may have raised that of queries or keys: the highest of the three is
     taken.
     On the CPU the kernel's bfloat16 backward is many times slower than its float32 one. So there attention alone
-    leaves autocast; the context manager does nothing to other devices.
+    leaves autocast; the context manager does nothing to other devices. Without autocast the result has the precision
+    that came in, as where all weights are bfloat16.
     """
-    dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
+    dtype = came = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
+    within_autocast = torch.is_autocast_enabled("cpu")
     if query.device.type == "cpu":
         dtype = torch.promote_types(dtype, torch.float32)
     with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(query.to(dtype), key.to(dtype), value.to(dtype), attn_mask=key_mask)
+        mixed = F.scaled_dot_product_attention(query.to(dtype), key.to(dtype), value.to(dtype), attn_mask=key_mask)
+    return mixed if within_autocast else mixed.to(came)

@@ -168,7 +168,7 @@ def build_backbone(
         backbone = make_backbone(config, vocabulary_size=vocabulary_size, max_length=max_length, padding_id=padding_id)
         initialise_backbone(backbone, config)
         apply_recipes(backbone, NO_HEAD)
-    return backbone
+    return backbone.to(torch.get_default_dtype())
 
 
 def make_backbone(
@@ -204,16 +204,20 @@ def apply_recipes(backbone: Backbone, head: nn.Module) -> None:
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Draw weights on the CPU from ``seed``, and leave PyTorch's global generator as it was.
+    """Draw weights on the CPU from ``seed`` in float32, and leave PyTorch's global generator as it was.
 
+    A trainer may have set another default precision, in which other numbers would be drawn.
     Under ``torch.device("meta")`` only shapes are made, for counting.
     """
     generator = torch.default_generator
     state = generator.get_state()
     generator.manual_seed(seed)
+    precision = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     on_meta = torch.get_default_device().type == "meta"
     try:
         with torch.device("meta" if on_meta else "cpu"):
             yield
     finally:
+        torch.set_default_dtype(precision)
         generator.set_state(state)

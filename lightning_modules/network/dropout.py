@@ -26,12 +26,13 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` of any shape to the same shape; half-precision input is promoted to float32 on the CPU."""
+        """Map ``x`` of any shape to the same shape; on the CPU, autocast's half precision is promoted to float32."""
         if not self.training or self.probability == 0:
             return x
         shape = self.mask_shape(x.shape)
         if x.device.type == "cpu":
-            return x * scaled_mask(shape, self.probability)
+            dropped = x * scaled_mask(shape, self.probability)
+            return dropped if torch.is_autocast_enabled("cpu") else dropped.to(x.dtype)
         return (
             F.dropout(x, self.probability) if shape == x.shape else x * F.dropout(x.new_ones(shape), self.probability)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
@@ -47,7 +48,8 @@ class Network(nn.Module):
         self.causal = causal
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the head's output, logits ``(B, K)`` of a classifier, of ids and mask ``(B, T)`` (True: real)."""
+        """Return the head's output, logits ``(B, K)`` of a classifier, of ids and mask ``(B, T)`` (1: a real token)."""
+        attention_mask = attention_mask.bool()  # others give numbers
         x = self.backbone(input_ids, attention_mask, causal=self.causal)
         return self.logits(self.head(x, attention_mask))
 
@@ -137,4 +139,4 @@ def build_network(
         if isinstance(network.head, LanguageHead) and config.language_head == "tied":
             network.head.tie(backbone.embeddings.table)
         apply_recipes(backbone, network.head)
-    return network
+    return network.to(torch.get_default_dtype())

@@ -233,6 +233,7 @@ register(
         formula="GRU(x, ReLU(F(LN(x)))), update gate biased by -2",
         source="Parisotto et al. 2019, arXiv:1910.06764, equations 8 to 12",
         residual=use("gru_gate", bias=2.0),
+        unverified="the ReLU and b = 2, which libraries have and which were not read in the paper",
         pitfalls="It doubles the block: compare with a wider network. x-transformers' gate has no bias b.",
         tune="bias",
     )

@@ -259,6 +259,7 @@ register(
         formula="x + F(N(x)), N(x) = γ ⊙ x/RMS(first p·D features)",
         source="Zhang & Sennrich 2019, arXiv:1910.07467, section 4",
         norm=use("partial_rms_norm", share=0.0625),
+        unverified="p = 6.25 %; the formula is the authors' code",
         pitfalls="At small widths p = 6.25 % measures few features: 4 of 64.",
         tune="share",
     )
@@ -270,7 +271,7 @@ register(
         formula="x + F(N(x)), N(x) = γ ⊙ x/√((Σx² + (Σx)²)/(D + 1))",
         source="Jiang et al. 2023, arXiv:2305.14858, section 4.3",
         norm="centred_rms_norm",
-        differs="The stream of width D stands for D + 1 features of mean zero; embeddings are not re-centred.",
+        differs="The stream of width D means D + 1 features of mean zero. Embeddings are not re-centred.",
     )
 )
 register(

@@ -138,7 +138,8 @@ register(
             f"{Role.FEED_FORWARD}.{INNER}": NORM,
             f"{Role.FEED_FORWARD}.{SKIP}": "gain",
         },
-        pitfalls="fairseq's code puts the head gains after the output projection; the paper puts them before it.",
+        unverified="the place of the head gains in the paper: before the output projection, as here",
+        pitfalls="fairseq's code puts the head gains after the output projection.",
     )
 )
 HYBRID = register(
@@ -226,7 +227,7 @@ register(
         formula="softmax(g·q̂·k̂ᵀ)·v, q̂ = q/‖q‖, k̂ = k/‖k‖, g = 10",
         source="Henry et al. 2020, arXiv:2010.04245, equation 4",
         sites=PRE_LN.sites | {QUERY: ("l2_norm", use("learned_logit_scale", scale=10.0)), KEY: "l2_norm"},
-        differs="The paper starts g at log2(T² - T) for rows of T tokens; x-transformers at 10.",
+        unverified="the paper's start of g, which depends on the length of rows; 10 is x-transformers'",
         tune="scale",
     )
 )

@@ -253,6 +253,7 @@ register(
         formula="x + F(LN(x))/√L, and LN before the head",
         source="Hayou et al. 2021, arXiv:2010.12859; Noci et al. 2022, arXiv:2206.03126, section 4",
         sites=PRE_LN.sites | {OUTPUT: "over_root_of_blocks"},
+        unverified="the papers were not read; the weight is theirs as others cite it",
     )
 )
 register(
@@ -320,7 +321,7 @@ register(
         formula="W·x + F(x)",
         source=f"He et al. 2015, arXiv:1512.03385, equation 2 (option C); the residual block of {ARTICLE}",
         sites={SKIP: "projection"},
-        differs="Stream and branch have one width here, so the projection stands everywhere.",
+        differs="Stream and branch have one width here, so every skip has the projection.",
         pitfalls="The skip is no identity any more: with depth it fades or grows.",
     )
 )

@@ -258,6 +258,7 @@ register(
         source="Luo & Mesgarani 2019, arXiv:1809.07454, equations 15 to 17",
         norm="global_norm",
         mixes=frozenset({TIME}),
+        unverified="the paper was not read; the formula is as libraries for speech have it",
     )
 )
 register(

@@ -250,8 +250,8 @@ register(
         source="Huang et al. 2020 (ICML), section 3.2, and the authors' code",
         recipes=("t_fixup",),
         unverified="the constants of an encoder alone: they were derived for an encoder with a decoder",
-        differs="fairseq multiplies embeddings by √D and adds sinusoids; here positions are learned and nothing is "
-        "multiplied, so inputs are √D times as small.",
+        differs="fairseq multiplies embeddings by √D and adds sinusoids. Here nothing is multiplied, so inputs are √D "
+        "times as small.",
         pitfalls="It is meant for training without warm-up.",
         tune="the warm-up, down to none",
     )

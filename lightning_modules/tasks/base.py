@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NoReturn, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,11 +17,12 @@ from torch.optim import Optimizer
 from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError
-from lightning_modules.facts import TaskFacts
+from lightning_modules.errors import ConfigurationError, SpoiltWeights, shortened
+from lightning_modules.facts import TaskFacts, steps_in_epoch
 from lightning_modules.network.dropout import batch_seed
 from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
+from lightning_modules.schemes.variants import ROWS
 from lightning_modules.training.compilers import missing_compiler
 from lightning_modules.training.metrics import alone
 from lightning_modules.training.optimization import build_optimizer, build_schedule
@@ -35,6 +35,8 @@ from lightning_modules.training.processes import (
 )
 from lightning_modules.training.starting import WeightStart, WordStart
 
+SAME_FACTS = ("vocabulary_size", "class_names", "padding_id", "max_length", "tokenizer_sha256")
+"""Facts on which the meaning of a network's weights rests."""
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
 
@@ -81,6 +83,7 @@ class TaskModule(LightningModule, ABC):
         self.facts: TaskFacts | None = None
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
+        self._waiting: dict[str, Tensor] = {}
         self.start: WeightStart | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
@@ -141,6 +144,9 @@ class TaskModule(LightningModule, ABC):
             self.words.apply(self.network, self.config.seed)
         if self.start is not None:
             self.start.apply(self.network)
+        if self._waiting:
+            self.network.load_state_dict({name.removeprefix("network."): w for name, w in self._waiting.items()})
+            self._waiting = {}
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
 
@@ -153,6 +159,16 @@ class TaskModule(LightningModule, ABC):
             self.build(datamodule.facts)
             if self.device_mesh is not None:
                 self._shard()
+        if self.trainer.precision == "16-true":
+            raise ConfigurationError(
+                "trainer.precision is 16-true, in which Adam's ε and small gradients are zero; choose bf16-true or "
+                "16-mixed"
+            )
+        if self.trainer.world_size > 1 and ROWS in self.config.scheme.mixes:
+            raise ConfigurationError(
+                f"variant {self.config.variant} computes with all rows of a batch, and each of several devices sees a "
+                "part; train it on one device"
+            )
         if self.config.compile and self.trainer.state.fn == TrainerFn.FITTING:
             self._compile()
 
@@ -234,6 +250,52 @@ class TaskModule(LightningModule, ABC):
         super().optimizer_step(*arguments, **named)
         self.network.after_step()
 
+    def on_train_start(self) -> None:
+        """Refuse loaders with another number of batches than the facts say, on which the schedule's length rests."""
+        expected = steps_in_epoch(self._facts().steps_per_epoch, self._limit)
+        found = self.trainer.num_training_batches
+        if found != expected:
+            raise ConfigurationError(
+                f"the training loader has {found} batches an epoch and the facts of the text say {expected}, so the "
+                "schedule would have another length; build the task with facts whose steps_per_epoch is that of the "
+                "loader"
+            )
+
+    @property
+    def _limit(self) -> float | None:
+        """The trainer's ``limit_train_batches``, which a connector sets without declaring it."""
+        return cast(Any, self.trainer).limit_train_batches
+
+    def _is_fitting(self) -> bool:
+        try:
+            return self.trainer.state.fn == TrainerFn.FITTING
+        except RuntimeError:  # there is no trainer
+            return False
+
+    def _facts(self) -> TaskFacts:
+        assert self.facts is not None, "configure_model() builds the network"
+        return self.facts
+
+    def on_predict_start(self) -> None:
+        """Refuse several devices: each would return a part of the answers, in an order of its own.
+
+        Raises:
+            ConfigurationError: there are several.
+        """
+        if self.trainer.world_size > 1:
+            raise ConfigurationError("each of several devices would return a part of the answers; predict on one")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """What the network answers for a batch, rows in the order of the split.
+
+        Raises:
+            SpoiltWeights: an answer is not finite.
+        """
+        outputs = self(batch)
+        if not bool(outputs.isfinite().all()):
+            raise SpoiltWeights(f"the network's answer to batch {batch_idx} is not finite")
+        return outputs
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
         loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
@@ -283,13 +345,29 @@ class TaskModule(LightningModule, ABC):
         if batch is None:
             raise ValueError("there is nothing to evaluate: the data loader is empty")
 
+    def to_onnx(self, *arguments: Any, **named: Any) -> NoReturn:
+        """Say what to export instead: a task takes batches, and ONNX takes tensors.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("export module.network, which takes input_ids and attention_mask, with torch.onnx")
+
     def configure_gradient_clipping(
         self,
         optimizer: Optimizer,
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measure the gradient once, then clip it where the trainer asks for that."""
+        """Measure the gradient once, then clip it where the trainer asks for that.
+
+        Raises:
+            ConfigurationError: the bound is negative, which would turn the gradient round, or no number.
+        """
+        if gradient_clip_val is not None and not 0 <= gradient_clip_val < float("inf"):
+            raise ConfigurationError(
+                f"trainer.gradient_clip_val is {gradient_clip_val}; it must be above 0; 0 and null switch clipping off"
+            )
         updated = (parameter for group in optimizer.param_groups for parameter in group["params"])
         parameters = [parameter for parameter in updated if parameter.grad is not None]  # walking modules costs more
         self.gradient_norm = gradient_norm(parameters)
@@ -301,7 +379,13 @@ class TaskModule(LightningModule, ABC):
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build the optimiser and its schedule, whose length is configuration and not what is left to do."""
+        """Build the optimiser and its schedule, whose length is configuration and not what is left to do.
+
+        Lightning's tuner writes the rate that it finds to ``hparams``, which checkpoints carry; it is the rate taken.
+        """
+        rate = float(self.hparams["learning_rate"])
+        if rate != self.config.learning_rate:
+            self.config = replace(self.config, learning_rate=rate)
         rates = None if self.start is None else self.start.rates(self.network)
         optimizer = build_optimizer(self.config, self.network, rates)
         schedule = build_schedule(self.config, optimizer, self.total_steps)
@@ -317,8 +401,8 @@ class TaskModule(LightningModule, ABC):
         Raises:
             ConfigurationError: none of them is set.
         """
-        assert self.facts is not None, "configure_model() builds the network before the optimiser"
-        steps_per_epoch = math.ceil(self.facts.steps_per_epoch / self.trainer.accumulate_grad_batches)
+        accumulated = self.trainer.accumulate_grad_batches
+        steps_per_epoch = steps_in_epoch(self._facts().steps_per_epoch, self._limit, accumulated)
         if self.config.schedule_epochs:
             return self.config.schedule_epochs * steps_per_epoch
         if self.step_budget is not None:
@@ -329,10 +413,51 @@ class TaskModule(LightningModule, ABC):
             return self.trainer.max_steps
         raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take up weights, now or, where the network is not built yet, when it is.
+
+        Processes that Lightning spawned or forked build the network and send its weights to the first process, whose
+        module has none: Lightning would pass over all of them without a word.
+        """
+        if self.facts is None:
+            self._waiting = {name: value for name, value in state_dict.items() if name.startswith("network.")}
+            return super().load_state_dict({}, strict=False)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the facts, so that the checkpoint can be loaded without data."""
+        """Add the facts, so that the checkpoint can be loaded without data, and the length of the schedule."""
         if self.facts is not None:
             checkpoint["facts"] = self.facts.as_dict()
+        if self._is_fitting():
+            checkpoint["schedule_steps"] = self.total_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse what a trainer cannot go on from, or evaluate, rightly (``ckpt_path``).
+
+        Raises:
+            SpoiltWeights: a number is not finite.
+            ConfigurationError: it was made with another tokenizer or other classes or, where training goes on, on
+                another text or with a schedule of another length.
+        """
+        refuse_spoilt(checkpoint)
+        if self.facts is None:
+            return
+        goes_on = self._is_fitting()
+        found, saved = self.facts.as_dict(), checkpoint.get("facts") or {}
+        for name in found if goes_on else SAME_FACTS:
+            before, now = saved.get(name), found[name]
+            before = tuple(before) if isinstance(before, list) else before
+            if before and now and before != now:
+                raise ConfigurationError(
+                    f"the checkpoint was made on another text: its {name} was {shortened(str(before))} and is now "
+                    f"{shortened(str(now))}"
+                )
+        steps = checkpoint.get("schedule_steps")
+        if goes_on and steps is not None and steps != self.total_steps:
+            raise ConfigurationError(
+                f"the checkpoint's schedule spans {steps} steps and this fit's {self.total_steps}; set "
+                "model.schedule_epochs alike in both, or train anew"
+            )
 
     @classmethod
     def load_from_checkpoint(
@@ -356,20 +481,51 @@ class TaskModule(LightningModule, ABC):
 
         Raises:
             ConfigurationError: the file is damaged or is no checkpoint of this task, or ``hparams_file`` is given.
+            SpoiltWeights: a weight is not finite.
         """
         if hparams_file is not None:
             raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
         try:
             checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
             weights = checkpoint["state_dict"]
+            refuse_spoilt(checkpoint)
             module = cls(**{**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY], **settings})
             module.build(TaskFacts(**checkpoint["facts"]))
             module.load_state_dict(weights, strict=strict is not False)
             module.to(next(iter(weights.values())).device)
         except FileNotFoundError:
             raise
+        except SpoiltWeights as error:
+            raise SpoiltWeights(f"{checkpoint_path}: {error}") from None
         except Exception as error:
             raise ConfigurationError(
                 f"{checkpoint_path} is not a readable checkpoint of a {cls.__name__}: {error}"
             ) from error
         return module.eval()
+
+
+def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
+    """Refuse weights, or states of an optimiser, that are not finite.
+
+    Args:
+        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``.
+
+    Raises:
+        SpoiltWeights: naming the first tensor.
+    """
+    for part in ("state_dict", "optimizer_states"):
+        name = _first_spoilt(checkpoint.get(part), part)
+        if name is not None:
+            raise SpoiltWeights(f"{name} holds numbers that are not finite, so the network would answer nonsense")
+
+
+def _first_spoilt(value: Any, place: str) -> str | None:
+    """Return the name of the first tensor with a number that is not finite; none where all are finite."""
+    if isinstance(value, Tensor):
+        return None if not value.is_floating_point() or bool(value.isfinite().all()) else place
+    named: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        named = value.items()
+    elif isinstance(value, list | tuple):
+        named = enumerate(value)
+    return next((found for name, item in named if (found := _first_spoilt(item, f"{place}.{name}"))), None)

@@ -146,11 +146,53 @@ def test_an_entry_is_used_where_the_cache_cannot_be_written(entry: Path, tmp_pat
         (tmp_path / "kind").chmod(0o755)
 
 
-def test_a_link_in_place_of_an_entry_is_refused(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (tmp_path / "kind").mkdir()
-    (tmp_path / "kind" / "key").symlink_to(elsewhere)
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder of somebody else's, which a link in the cache leads to."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "thesis").write_text("forty pages")
+    return folder
+
+
+def untouched(folder: Path) -> bool:
+    return {path.name: path.read_text() for path in folder.iterdir()} == {"thesis": "forty pages"}
+
+
+@pytest.mark.parametrize("place", ["kind", "kind/key"])
+def test_a_link_in_place_of_a_part_of_the_cache_is_refused(place: str, elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).symlink_to(elsewhere)
     with pytest.raises(DataError, match="is a link"):
         cached(tmp_path, "kind", "key", build_two_files)
-    assert elsewhere.is_dir()
+    assert untouched(elsewhere)
+
+
+def test_the_root_of_the_cache_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    entry = cached(cache_root(str(tmp_path / "cache")), "kind", "key", build_two_files)
+    assert (tmp_path / "disk" / "kind" / "key" / "facts").is_file() and entry.is_dir()
+
+
+def test_a_link_in_place_of_a_lock_makes_no_file_elsewhere(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / ".key.lock").symlink_to(elsewhere / "new")
+    with pytest.raises(DataError, match="cannot be written"):
+        cached(tmp_path, "kind", "key", build_two_files)
+    assert untouched(elsewhere)
+
+
+def test_a_link_among_left_overs_is_removed_alone(elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / ".key.tmp123").symlink_to(elsewhere)
+    cached(tmp_path, "kind", "key", build_two_files)
+    assert untouched(elsewhere) and not (tmp_path / "kind" / ".key.tmp123").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["facts", "inner"])
+def test_an_entry_with_a_link_in_it_is_built_anew(name: str, entry: Path, elsewhere: Path, tmp_path: Path) -> None:
+    moved = (entry / name).rename(tmp_path / f"moved {name}")
+    (entry / name).symlink_to(moved)
+    assert cached(tmp_path, "kind", "key", build_two_files) == entry
+    assert not (entry / name).is_symlink() and moved.exists()

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 from experiments.reporting.frame import Description, Row, make_rows
 from experiments.runs.naming import run_name
 from experiments.runs.record import Outcome, Record, Scores
-from experiments.runs.run_folder import write_record
+from experiments.runs.run_folder import left_files, read_record, write_record
 from experiments.runs.store import Evidence
 
 CLASSES = ["torch", "numpy", "pandas"]
@@ -202,7 +202,7 @@ def make_records() -> list[Record]:
 def write_run(runs_folder: Path, record: Record) -> Path:
     """Write a run folder as the runner leaves it."""
     folder = runs_folder / run_name(record)
-    write_record(folder, record)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "timing.csv").write_text(f"seconds,tokens_per_second\n{10 + record.seed}.5,1000\n")
     if record.test is not None:
         predicted = predict(SKILL[record.condition], record.seed)
@@ -216,7 +216,14 @@ def write_run(runs_folder: Path, record: Record) -> Path:
             }
         )
         frame.to_parquet(folder / "predictions.parquet")
+    write_record(folder, replace(record, files=left_files(folder)))
     return folder
+
+
+def write_predictions(folder: Path, frame: pd.DataFrame) -> None:
+    """Put other predictions into a run folder, as its own run would have left them."""
+    frame.to_parquet(folder / "predictions.parquet")
+    write_record(folder, replace(read_record(folder), files=left_files(folder)))
 
 
 def write_runs(runs_folder: Path, records: list[Record] | None = None) -> Path:

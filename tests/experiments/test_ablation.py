@@ -192,6 +192,26 @@ def test_a_report_goes_to_a_folder_of_ones_own_and_publish_puts_it_in_place_of_t
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "local", "runs", "smoke"]
 
 
+def test_a_copy_for_spreadsheets_runs_no_name_as_a_formula_and_goes_when_it_is_not_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = make_record("pre_ln", 0)
+    for scores in record.scores.values():
+        for entry in scores.details["per_class"]:
+            entry["class"] = {"torch": "=1+1", "numpy": "-2"}.get(entry["class"], entry["class"])
+    own, _ = own_and_published(tmp_path, record)
+    ablation.main(["report", "smoke", "--results", str(tmp_path), "--spreadsheet"])
+    exact, copy = (pd.read_csv(own / f"per_class{ending}.csv", dtype=str) for ending in ("", ".spreadsheet"))
+    assert exact["class"].tolist() == ["=1+1", "-2", "pandas"]
+    assert copy["class"].tolist() == ["'=1+1", "-2", "pandas"]
+    pd.testing.assert_frame_equal(exact.drop(columns="class"), copy.drop(columns="class"))
+    assert {path.name.replace(".spreadsheet", "") for path in own.glob("*.spreadsheet.csv")} == {
+        path.name for path in own.glob("*.csv") if path.name != "timing.csv" and ".spreadsheet" not in path.name
+    }
+    ablation.main(["report", "smoke", "--results", str(tmp_path)])
+    assert not list(own.glob("*.spreadsheet.csv"))
+
+
 def test_what_is_not_there_or_contradicts_itself_is_not_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

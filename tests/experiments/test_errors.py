@@ -1,5 +1,6 @@
 """Endings of a program: one line and a status, also for Ctrl-C at an awkward moment."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,12 @@ def test_a_message_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit), readable_errors():
         raise ExperimentError("class \x1b]0;title\x07 is not known")
     assert capsys.readouterr().err == "error: class \\x1b]0;title\\x07 is not known\n"
+
+
+def test_an_interrupt_while_a_verb_is_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "jsonargparse").mkdir()
+    (tmp_path / "jsonargparse" / "__init__.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "experiments.predict", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
+    assert (done.returncode, done.stderr) == (130, "\ninterrupted before anything began\n")

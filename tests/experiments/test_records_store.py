@@ -11,7 +11,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic_records import CLASSES, LABELS, ROWS, make_record, make_records, predict, write_run, write_runs
+from synthetic_records import (
+    CLASSES,
+    LABELS,
+    ROWS,
+    make_record,
+    make_records,
+    predict,
+    write_predictions,
+    write_run,
+    write_runs,
+)
 
 from experiments.errors import RecordError
 from experiments.runs.merging import merge_records
@@ -65,8 +75,8 @@ def test_predictions_are_one_column_per_final_run_that_has_scores(tmp_path: Path
 def test_predictions_are_joined_by_row_whatever_the_order_of_a_file(tmp_path: Path) -> None:
     runs = write_runs(tmp_path / "runs", [make_record("post_ln", seed) for seed in (0, 1)])
     before = Evidence.gather(runs, tmp_path / "none").predictions
-    path = next(runs.glob("*/*/seed_1")) / "predictions.parquet"
-    pd.read_parquet(path).iloc[::-1].to_parquet(path)
+    folder = next(runs.glob("*/*/seed_1"))
+    write_predictions(folder, pd.read_parquet(folder / "predictions.parquet").iloc[::-1])
     pd.testing.assert_frame_equal(Evidence.gather(runs, tmp_path / "none").predictions, before)
 
 
@@ -203,7 +213,7 @@ def test_runs_that_scored_different_rows_are_refused(tmp_path: Path) -> None:
     folder = write_run(tmp_path, make_record("post_ln", 1))
     frame = pd.read_parquet(folder / "predictions.parquet")
     frame.loc[7, "label"] = 2
-    frame.to_parquet(folder / "predictions.parquet")
+    write_predictions(folder, frame)
     with pytest.raises(RecordError, match="disagree on the label or group of test row 7"):
         Evidence.gather(tmp_path, tmp_path / "none")
 

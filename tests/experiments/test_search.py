@@ -172,3 +172,12 @@ def test_a_part_of_a_grid_keeps_its_name_and_leaves_the_report_whole(tmp_path: P
         Grid.load(str(tmp_path / "searched.yaml"), cells={"model.layers": 3})
     with pytest.raises(ExperimentError, match=r"'model\.widht' is not known"):
         Grid.load(str(tmp_path / "searched.yaml"), cells={"model.widht": 3})
+
+
+def test_a_grid_states_the_difference_that_matters_and_else_its_task_does(tmp_path: Path) -> None:
+    tuning = {"spaces": {"default": {RATE: LADDER}}}
+    assert load(tmp_path, tuning).delta == 0.01
+    assert load(tmp_path, tuning, delta=0.05).delta == 0.05
+    for wrong in (0, -1, "much", True):
+        with pytest.raises(ExperimentError, match=r"delta is .*; it must be a number above 0"):
+            load(tmp_path, tuning, delta=wrong)

@@ -240,3 +240,21 @@ def test_the_confusion_matrix_picture_fits_a_gallery_whatever_the_number_of_clas
         np.eye(classes, dtype=np.int64) * 9, [f"class {index}" for index in range(classes)], "Validation, after step 9"
     )
     assert 200 < image.shape[1] <= 600, "TensorBoard shrinks a wider one until its type cannot be read"
+
+
+@pytest.mark.parametrize(
+    "names", [["$", "$$", "$x_1^2$"], ["a\x1b[31m", "b", "c"], ["新闻", "体育", "财经"], ["x" * 99, "b", "c"]]
+)
+def test_the_confusion_picture_of_any_class_names_can_be_drawn(names, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    inner = Axes.set_yticks
+    monkeypatch.setattr(Axes, "set_yticks", lambda axes, *a, **k: drawn.append((axes, k)) or inner(axes, *a, **k))
+    draw_confusion_matrix(np.eye(3, dtype=int), names, "title")  # raises on what matplotlib cannot parse
+    ((axes, _),) = drawn
+    labels = axes.get_yticklabels()
+    assert not any(label.get_parse_math() for label in [*labels, *axes.get_xticklabels()])
+    shown = [label.get_text() for label in labels]
+    expected = {"$": names, "a": [r"a\x1b[31m", "b", "c"], "新": ["0", "1", "2"], "x": ["x" * 29 + "…", "b", "c"]}
+    assert shown == expected[names[0][0]]

@@ -27,7 +27,7 @@ from lightning_modules.errors import ConfigurationError
         ({"dropout": 1.0}, "model.dropout"),
         ({"warmup_fraction": -0.1}, "model.warmup_fraction"),
         ({"learning_rate": 0.0}, "model.learning_rate"),
-        ({"learning_rate": float("inf")}, "model.learning_rate is inf; it must be positive and finite"),
+        ({"learning_rate": float("inf")}, "model.learning_rate is inf; it must be finite and at most"),
         ({"weight_decay": -1.0}, "model.weight_decay"),
         ({"weight_decay": float("nan")}, "model.weight_decay is nan"),
         ({"seed": -1}, "model.seed"),

@@ -18,6 +18,8 @@ from lightning_modules.training.processes import total_counts
 
 MOST_COUNTED, MOST_NUMBERED = 5, 14
 """Most classes with counts, and with any numbers, in the cells of the picture."""
+LONGEST_NAME = 30
+"""Characters of a class name that the picture shows."""
 PICTURES = 10
 """Most pictures of a fit: as many as TensorBoard shows of a tag. Drawing took 17 % of a run with 80 validations."""
 
@@ -69,6 +71,9 @@ class ConfusionMatrixPicture(Callback):
             logger.experiment.add_image(
                 "validation/confusion_matrix", image, global_step=trainer.global_step, dataformats="HWC"
             )
+            if shown_names(pl_module.class_names) != list(pl_module.class_names):  # the key to what the picture shows
+                key = [f"{index}: {shown(name)}" for index, name in enumerate(pl_module.class_names)]
+                logger.experiment.add_text("validation/classes", "    " + "\n    ".join(key), trainer.global_step)
 
     def _is_due(self, trainer: Trainer, module: LightningModule) -> bool:
         """Tell whether a validation is to be drawn: the first in each tenth of the fit's steps that are done."""
@@ -77,6 +82,23 @@ class ConfusionMatrixPicture(Callback):
             return True
         before, self._tenths = self._tenths, int(trainer.global_step * PICTURES / steps)
         return self._tenths > before
+
+
+def shown(name: str) -> str:
+    r"""Spell out characters that act instead of being seen, such as ``\x1b``."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)
+
+
+def shown_names(class_names: Sequence[str]) -> list[str]:
+    """Return class names as a picture can show them: their numbers where the font lacks a character of any of them."""
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    glyphs = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    names = [shown(name) for name in class_names]
+    if all(ord(character) in glyphs for name in names for character in name):
+        return [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names]
+    return [str(index) for index in range(len(names))]
 
 
 def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str], title: str) -> NDArray[np.uint8]:
@@ -96,8 +118,9 @@ def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str],
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(classes), class_names, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(classes), class_names)
+    names: Any = {"labels": shown_names(class_names), "parse_math": False}  # a dollar is a dollar
+    axes.set_xticks(range(classes), **names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), **names)
     axes.tick_params(labelsize=11)
     axes.set_xlabel("predicted class, % of the true", fontsize=11)
     axes.set_ylabel("true class", fontsize=11)
