@@ -1,14 +1,15 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|watch|report|publish|clean GRID [--seeds N] [--model.… --data.…]
+    python -m experiments.ablation plan|run|status|watch|report|across|publish|clean GRID [--seeds N] [--model.…]
     python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
 ``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
 ``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
 what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
-``--all`` figures and further formats go there too. ``publish`` checks them and puts them in place of the committed
-ones, ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
+``--all`` figures and further formats go there too. ``across`` writes ``results/local/<grid>/across.md``: every effect
+by corpus, pooled, and for a new corpus. ``publish`` checks tables and puts them in place of the committed ones,
+``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 
-VERBS = ("answer", "plan", "run", "status", "watch", "report", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 watch(grid, results, console)
             case "report":
                 report(grid, results, console, everything=parsed.get("all", False))
+            case "across":
+                across(grid, results, console, everything=parsed.get("all", False))
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -238,13 +241,23 @@ def report(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
         report_grid(grid, results, console, everything=everything)
 
 
+def across(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Write what the grid says over all its corpora: effects by corpus, pooled, and for a new corpus."""
+    from experiments.reporting.grid_report import across_grid
+    from experiments.runs.run_folder import one_at_a_time
+
+    with one_at_a_time(results):
+        across_grid(grid, results, console, everything=everything)
+
+
 def publish(grid: Grid, results: Path, console: Console) -> None:
-    """Check a person's own tables and put them in place of the committed ones."""
-    from experiments.reporting.grid_report import publish_grid
+    """Check a person's own tables and put them in place of the committed ones; likewise the page over all corpora."""
+    from experiments.reporting.grid_report import publish_across, publish_grid
     from experiments.runs.run_folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
+        publish_across(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

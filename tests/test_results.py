@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from experiments.ablation import report
+from experiments.ablation import across, report
 from experiments.claims import judge_all_claims
 from experiments.evidence.claim import load_claims
 from experiments.evidence.tables import write_tables
@@ -43,6 +43,20 @@ def test_tables_are_rebuilt_from_committed_records(folder: Path, tmp_path: Path)
     before, after = contents(folder), contents(own_tables_folder(tmp_path, grid.name, grid.corpus))
     assert {name for name in before if not name.endswith(".png")} == set(after)
     assert [name for name in after if before[name] != after[name]] == []
+
+
+@pytest.mark.parametrize("page", sorted(RESULTS.glob("*/across.md")), ids=lambda page: page.parent.name)
+def test_pages_over_all_corpora_are_rebuilt_from_committed_records(page: Path, tmp_path: Path) -> None:
+    for folder in FOLDERS:
+        if folder.parent == page.parent:
+            copy = tmp_path / folder.parent.name / folder.name
+            copy.mkdir(parents=True)
+            for name in sorted(EVIDENCE):
+                (copy / name).write_bytes((folder / name).read_bytes())
+    across(Grid.load(page.parent.name), tmp_path, Console(quiet=True))
+    for name in ("across.md", "across.csv"):
+        made = tmp_path / "local" / page.parent.name / name
+        assert made.read_bytes() == (page.parent / name).read_bytes()
 
 
 def corpus_flag(slug: str) -> str:

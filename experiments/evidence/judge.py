@@ -117,6 +117,8 @@ def judge_member(member: MeasuredPart, adjusted: Adjusted) -> JudgedPart:
     if member.pairs >= FEWEST_SEEDS:
         interval = interval_of(member, adjusted)
         detectable = detectable_effect(member, adjusted.level)
+        if member.p_value is None:
+            return JudgedPart(member, adjusted, interval, detectable, Verdict("inconclusive", "no_spread"))
     verdict = judge_interval(interval, member.part.delta, pairs=member.pairs, doubts=member.arms.doubts)
     if verdict.name == "refuted" and is_equivalent(member, adjusted.strictest):
         verdict = Verdict("refuted", "equivalent")

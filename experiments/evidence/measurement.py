@@ -87,11 +87,17 @@ class MeasuredPart:
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided p-value, not adjusted; None where runs are missing or too few pairs to judge have values."""
+        """Two-sided p-value, not adjusted.
+
+        None where runs are missing, too few pairs to judge have values, or all differ equally and no spread is known.
+        """
         if not self.is_complete or self.pairs < FEWEST_SEEDS:
             return None
         outcomes, p_value = self.arms.outcomes, intersection_union_p_value(self.components)
-        return p_value if outcomes is None or p_value is None else max(p_value, outcomes.p_value)
+        if outcomes is None:
+            return p_value
+        # Shares that differ equally in every seed have no t-test, and their runs still have an exact one.
+        return outcomes.p_value if p_value is None else max(p_value, outcomes.p_value)
 
     @property
     def sign_flip_p_value(self) -> float | None:
@@ -137,7 +143,8 @@ def compare(part: Part, treatment: Values, control: Values) -> PairedArms:
             return PairedArms(treatment, control, (compared.ratios,), doubts=doubts)
         case "outcomes":
             seeds = sorted(treatment.keys() & control.keys())
-            outcomes = PairedOutcomes(*(_outcomes(arm, seeds) for arm in (second, first)))
+            sides = [_outcomes(arm, seeds) for arm in (second, first)]
+            outcomes = PairedOutcomes(*sides) if any(sides) else None
     larger, smaller = _components(first), _components(second)
     names = tuple(name for name in larger if name in smaller)
     differences = tuple(paired_difference(larger[name], smaller[name]) for name in names)

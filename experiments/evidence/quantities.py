@@ -103,7 +103,7 @@ def arrival(record: Record, unit: str, target: float) -> Time:
     if crossed is None:
         return Time(float(budget(record, unit)), reached=False)
     place, share = crossed
-    time = points[place][0]
+    time = max(points[place][0], 1.0)  # a look before the first step is no time to take the logarithm of
     if place == 0:
         return Time(time, reached=True, at_first_look=True)
     earlier = points[place - 1][0]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-
 from experiments.escaping import for_markdown
 from experiments.paths import own_tables_folder
 from experiments.planning.grid import Grid
@@ -17,12 +15,10 @@ from experiments.reporting.frame import Description, Row, make_rows
 from experiments.reporting.grid_report import ANSWER_FILE, write_report
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
 from experiments.reporting.tables import article_table
-from experiments.runs.naming import TFIDF, run_name
+from experiments.runs.naming import TFIDF
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import Evidence
-from experiments.statistics.components import MeanEstimate, ResampledSplit, SeedScores
-from experiments.statistics.rows import macro_f1
-from experiments.statistics.words import BOTH_DEAD, DELTA, Endings, said_of, word_power
+from experiments.statistics.words import BOTH_DEAD, DELTA, said_of, word_power
 
 BUDGET = "trainer.max_steps"
 LOSSES = (
@@ -39,10 +35,9 @@ BAG = "bag_of_embeddings"
 
 @dataclass(frozen=True)
 class Findings:
-    """The rows of an answer, by condition and budget, and how sure their scores are."""
+    """The rows of an answer, by condition and budget."""
 
     rows: Mapping[tuple[str, int], Row]
-    scores: Mapping[tuple[str, int], SeedScores]
     others: Mapping[str, Row]
     """Conditions without a budget of their own: baselines."""
 
@@ -95,36 +90,10 @@ def compose_answer(evidence: Evidence, grid: Grid, description: Description) -> 
 
 
 def find(evidence: Evidence, description: Description) -> Findings:
-    """Sort the rows by block and budget, and score each of them on the same resampled test rows."""
+    """Sort the rows by block and budget."""
     rows = make_rows(evidence, description)
     blocks = {(row.condition, int(row.swept[BUDGET])): row for row in rows if BUDGET in row.swept}
-    others = {row.condition: row for row in rows if BUDGET not in row.swept}
-    split = resampled(evidence)
-    return Findings(blocks, {key: seed_scores(row, evidence, split) for key, row in blocks.items()}, others)
-
-
-def resampled(evidence: Evidence) -> ResampledSplit | None:
-    """Return the test split with its groups; None where no run left predictions."""
-    frame = evidence.predictions
-    if not len(frame):
-        return None
-    groups = None if frame["group"].isna().any() else frame["group"]
-    return ResampledSplit(frame["label"].to_numpy(np.int64), groups)
-
-
-def seed_scores(row: Row, evidence: Evidence, split: ResampledSplit | None) -> SeedScores:
-    """Return a row's scores by seed, with what they are on resampled test rows."""
-    scores = row.scores_by_seed()
-    if split is None:
-        return SeedScores(scores, {})
-    names = {record.seed: run_name(record) for record in row.records if record.seed in scores}
-    answers = {
-        seed: evidence.predictions[name].fillna(-1).to_numpy(np.int64)
-        for seed, name in names.items()
-        if name in evidence.predictions.columns
-    }
-    replicas = split.score(answers, macro_f1).replicas
-    return SeedScores(scores, replicas, split.units, split.unit)
+    return Findings(blocks, {row.condition: row for row in rows if BUDGET not in row.swept})
 
 
 def best_block(found: Findings) -> Row:
@@ -142,10 +111,9 @@ def best_block(found: Findings) -> Row:
 def verdict(found: Findings, best: Row) -> Iterator[str]:
     """Yield which block to take, which others do as well, and whether a network is needed at all."""
     steps = int(best.swept[BUDGET])
-    score = found.scores[best.condition, steps].mean()
     yield (
         f"**{for_markdown(best.title)}** does best on validation after {steps:,} steps. "
-        f"On the test split it has {metric_title(found)} {with_interval(score, best)}."
+        f"On the test split it has {metric_title(found)} {with_interval(best)}."
     )
     alike: list[str] = []
     worse: list[str] = []
@@ -157,7 +125,7 @@ def verdict(found: Findings, best: Row) -> Iterator[str]:
     if alike:
         yield f"This run does not tell it apart from {for_markdown(joined(alike))}."
     if worse:
-        yield f"Behind it are {for_markdown(joined(worse))}: they score less, or some of their runs failed."
+        yield f"Behind it: {for_markdown(joined(worse))}. Each scores less, or some of its runs failed."
     for baseline in (found.others[name] for name in (BAG, TFIDF) if name in found.others):
         if baseline.score.mean is not None:
             lead = (best.score.mean or 0.0) - baseline.score.mean
@@ -193,7 +161,7 @@ def loss(found: Findings, whole: str, without: str, steps: int) -> str:
     if (whole, steps) not in found.rows or (without, steps) not in found.rows:
         return EMPTY
     word = said(found, without, whole, steps)
-    effect = found.scores[without, steps].minus(found.scores[whole, steps])
+    effect = found.rows[without, steps].effect(found.rows[whole, steps])
     if effect is None or word == BOTH_DEAD:
         return word
     # The word of what is left is turned into that of the part that went.
@@ -205,15 +173,9 @@ def loss(found: Findings, whole: str, without: str, steps: int) -> str:
 
 def said(found: Findings, first: str, second: str, steps: int) -> str:
     """Return the word for one block minus another at one budget."""
-    effect = found.scores[first, steps].minus(found.scores[second, steps])
-    endings = [ended(found.rows[name, steps]) for name in (first, second)]
-    higher = found.rows[first, steps].task.primary_metric.higher_is_better
-    return said_of(effect, DELTA, *endings, higher_is_better=higher)
-
-
-def ended(row: Row) -> Endings:
-    """Return how many of a row's runs trained."""
-    return Endings(row.count("trained"), len(row.records))
+    row, other = found.rows[first, steps], found.rows[second, steps]
+    higher = row.task.primary_metric.higher_is_better
+    return said_of(row.effect(other), DELTA, row.endings, other.endings, higher_is_better=higher)
 
 
 def scores_table(found: Findings) -> TextTable:
@@ -224,7 +186,7 @@ def scores_table(found: Findings) -> TextTable:
         for steps in found.budgets:
             row = found.rows.get((condition, steps))
             cells += [EMPTY, EMPTY] if row is None else [
-                with_interval(found.scores[condition, steps].mean(), row),
+                with_interval(row),
                 f"{row.count('trained')} of {len(row.records)}",
             ]  # fmt: skip
         lines.append([title(found, condition), *cells])
@@ -236,11 +198,11 @@ def scores_table(found: Findings) -> TextTable:
 
 def certainty(evidence: Evidence, found: Findings, grid: Grid) -> Iterator[str]:
     """Yield what the numbers cover, what they could have shown, and what was not affordable."""
-    some = next((scores.mean() for scores in found.scores.values() if scores.mean() is not None), None)
-    covered = some.covers if some else "nothing, since one seed has no interval"
+    estimates = [estimate for row in found.rows.values() if (estimate := row.estimate(row.task.primary)) is not None]
+    covered = estimates[0].covers if estimates else "nothing, since one seed has no interval"
     yield f"Intervals cover {covered}. This is one corpus, and another may differ."
     effects = [
-        found.scores[without, steps].minus(found.scores[whole, steps])
+        found.rows[without, steps].effect(found.rows[whole, steps])
         for _, whole, without in LOSSES
         for steps in found.budgets
         if {(whole, steps), (without, steps)} <= found.rows.keys()
@@ -258,7 +220,7 @@ def certainty(evidence: Evidence, found: Findings, grid: Grid) -> Iterator[str]:
         few, most = min(trials.values()), max(trials.values())
         count = str(few) if few == most else f"{few} to {most}"
         yield f"Each block had {count} tuning trials on validation rows alone."
-    rising = [after(row) for row in found.rows.values() if still_rising(row)]
+    rising = [after(row) for row in found.rows.values() if 2 * row.still_rising > len(row.records)]
     if rising:
         yield f"Still rising at the last step, so more steps may help: {for_markdown(joined(rising, 6))}."
     if grid.purpose:
@@ -266,24 +228,12 @@ def certainty(evidence: Evidence, found: Findings, grid: Grid) -> Iterator[str]:
     yield "The same command with `--all` draws every figure."
 
 
-def still_rising(row: Row) -> bool:
-    """Tell whether most of a row's trained runs are best at their last step."""
-    ends = [
-        record.progress.get("best_step") == record.progress.get("steps")
-        for record in row.records
-        if record.outcome.status == "trained"
-    ]
-    return bool(ends) and sum(ends) > len(ends) / 2
-
-
-def with_interval(estimate: MeanEstimate | None, row: Row) -> str:
-    """Return a mean with its 95 % interval; a single run has none."""
-    if estimate is None:
-        return rounded(row.score.mean)
-    ends, (least, most) = estimate.interval(), row.task.primary_metric.bounds
-    return rounded(estimate.mean) + (
-        f" ({rounded(max(least, ends[0]))} to {rounded(min(most, ends[1]))})" if ends else ""
-    )
+def with_interval(row: Row) -> str:
+    """Return a test score with its 95 % interval, as far as scores can lie; a single run has none."""
+    score, (least, most) = row.score, row.task.primary_metric.bounds
+    if score.low is None or score.high is None:
+        return rounded(score.mean)
+    return f"{rounded(score.mean)} ({rounded(max(least, score.low))} to {rounded(min(most, score.high))})"
 
 
 def after(row: Row) -> str:

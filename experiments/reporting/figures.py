@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reporting.curves import first_steps, gradient_band, spoken_bands, swept_numbers
-from experiments.reporting.frame import Description, Row
+from experiments.reporting.frame import Description, Row, covered
 from experiments.reporting.panels import confusion_figure, learning_figure, loss_figure
 from experiments.reporting.probed import PROBED_FIGURES
 from experiments.reporting.render import spoken_name, spoken_setting
@@ -56,7 +56,7 @@ def draw_pictures(rows: Sequence[Row], evidence: Evidence, description: Descript
 
 
 def overview_figure(rows: Sequence[Row]) -> Picture:
-    """Draw the primary test metric by condition: every seed as a point, the mean with its 95 % t-interval below."""
+    """Draw the primary test metric by condition: every seed as a point, the mean with its 95 % interval below."""
     metric = rows[0].task.primary_metric
     figure = Figure(figsize=(6.8, 1.1 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -78,7 +78,8 @@ def overview_figure(rows: Sequence[Row]) -> Picture:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{metric.title} on the test split")
     several = any(row.score.count > 1 for row in rows)
-    marks = "Dots: seeds. Diamonds and bars: mean and 95 % t-interval." if several else "Diamonds: one seed each."
+    bars = f"Diamonds and bars: mean and 95 % interval over {covered(rows)}."
+    marks = f"Dots: seeds. {bars}" if several else "Diamonds: one seed each."
     about = f"Test {metric.title} of every seed, with the mean and its interval."
     return Picture(figure, leader(rows)[0].removesuffix("."), f"{about} {marks}")
 

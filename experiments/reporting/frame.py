@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from experiments.reporting.render import spoken_setting
+from experiments.reporting.split import ScoredSplit
 from experiments.runs.canonical import canonical_json
 from experiments.runs.naming import TFIDF, WITHOUT_NETWORK, order_conditions, sort_key
 from experiments.runs.record import Record, Scores, Status
 from experiments.runs.store import Evidence
 from experiments.statistics.censoring import median_steps
-from experiments.statistics.seeds import Spread, paired_difference, spread
+from experiments.statistics.components import SEEDS_ONLY, MeanEstimate, SeedScores
+from experiments.statistics.outcomes import TrainedShare, trained_share
+from experiments.statistics.seeds import FEWEST_PAIRS, Spread, paired_difference, spread
+from experiments.statistics.words import DELTA, Endings
 from experiments.tasks import TRIGRAM, UNIGRAM, Metric, TaskSpec, task_named
 from lightning_modules.schemes.variants import VARIANTS
 
@@ -50,6 +55,8 @@ class Description:
     """Condition and swept values of every row that the grid plans; empty if that is not known."""
     seeds: Sequence[int] = ()
     """Seeds that it plans for every row of a network."""
+    delta: float = DELTA
+    """Smallest difference in the primary metric that matters."""
 
     def title_of(self, condition: str) -> str:
         """Return a condition's name for people."""
@@ -89,6 +96,8 @@ class Row:
     """Their lines of :func:`runs_frame`, in the same order."""
     target: float | None
     """Primary metric on validation that ``steps_to_target`` asks for; None without a TF-IDF baseline."""
+    split: ScoredSplit
+    """The answers behind the test scores."""
 
     @property
     def label(self) -> str:
@@ -106,17 +115,59 @@ class Row:
         return self.test(self.task.primary)
 
     def test(self, metric: str) -> Spread:
-        """Return the spread of a test metric over the runs that have it."""
-        return spread(self.runs[f"test_{metric}"].dropna().tolist())
+        """Return mean and standard deviation over the runs that have a test metric, and the interval of the mean.
 
-    def scores_by_seed(self) -> dict[int, float]:
-        """Return the primary metric on the test split by seed, for the runs that have it."""
-        found = self.runs.set_index("seed")[f"test_{self.task.primary}"].dropna()
+        The interval is of seeds and test rows: see :mod:`experiments.statistics.components`.
+        """
+        found = spread(self.runs[f"test_{metric}"].dropna().tolist())
+        return _with_ends(found, self.estimate(metric))
+
+    def estimate(self, metric: str) -> MeanEstimate | None:
+        """Return the mean of a test metric with both components of its variance; None for fewer than two runs."""
+        return self.seed_scores(metric).mean()
+
+    def seed_scores(self, metric: str) -> SeedScores:
+        """Return a test metric by seed, with what it would be on resampled test rows."""
+        if metric not in self._seed_scores:
+            scores = self.scores_by_seed(metric)
+            self._seed_scores[metric] = self.split.seed_scores(self.records, metric, scores)
+        return self._seed_scores[metric]
+
+    def scores_by_seed(self, metric: str | None = None) -> dict[int, float]:
+        """Return a test metric by seed, the primary one by default, for the runs that have it."""
+        found = self.runs.set_index("seed")[f"test_{metric or self.task.primary}"].dropna()
         return {int(str(seed)): float(score) for seed, score in found.items()}
 
     def minus(self, other: Row) -> Spread:
-        """Return the spread of this row minus another in the primary metric, over the seeds that both have."""
-        return paired_difference(self.scores_by_seed(), other.scores_by_seed()).spread()
+        """Return the spread of this row minus another in the primary metric, over the seeds that both have.
+
+        The interval is of seeds and test rows.
+        """
+        found = paired_difference(self.scores_by_seed(), other.scores_by_seed()).spread()
+        return _with_ends(found, self.effect(other))
+
+    def effect(self, other: Row) -> MeanEstimate | None:
+        """Return this row minus another in the primary metric; None where they share fewer than two seeds."""
+        found = self.seed_scores(self.task.primary).minus(other.seed_scores(self.task.primary))
+        shared = self.scores_by_seed().keys() & other.scores_by_seed().keys()
+        return found if len(shared) >= FEWEST_PAIRS else None
+
+    @property
+    def endings(self) -> Endings:
+        """How many of the runs trained."""
+        return Endings(self.count("trained"), len(self.records))
+
+    @property
+    def still_rising(self) -> int:
+        """Number of runs whose best checkpoint is the one of their last step: a longer budget might help them."""
+        ends = [(record.progress.get("best_step"), record.progress.get("steps")) for record in self.records]
+        return sum(bool(best) and best == last for best, last in ends)
+
+    @property
+    def trained(self) -> TrainedShare:
+        """The share of runs that trained, and the median score of those that did."""
+        scores = [record.score("test", self.task.primary) for record in self.records]
+        return trained_share([record.outcome.status == "trained" for record in self.records], scores)
 
     @property
     def scored(self) -> list[Scores]:
@@ -149,6 +200,10 @@ class Row:
         """Return an entry of ``model`` that all runs of the row share, such as ``parameters``."""
         return next((record.model[name] for record in self.records if name in record.model), None)
 
+    @cached_property
+    def _seed_scores(self) -> dict[str, SeedScores]:
+        return {}
+
     def applies_to(self, swept: Mapping[str, Any]) -> bool:
         """Tell whether this row's swept values are all in ``swept``: always, where it has none."""
         return is_part(self.swept, swept)
@@ -170,7 +225,7 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
             record.seed,
         ),
     )
-    frame = runs_frame(finals, metrics_of(finals))
+    frame, split = runs_frame(finals, metrics_of(finals)), ScoredSplit(evidence)
     groups: dict[tuple[str, str], list[int]] = {}
     for place, record in enumerate(finals):
         groups.setdefault((record.condition, canonical_json(record.swept)), []).append(place)
@@ -182,9 +237,31 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
             records=tuple(finals[place] for place in places),
             runs=frame.iloc[places],
             target=target_of(finals, finals[places[0]].swept),
+            split=split,
         )
         for (condition, _), places in groups.items()
     ]
+
+
+def covered(rows: Sequence[Row]) -> str:
+    """Return what the intervals of these rows speak of, such as ``seeds and test files``.
+
+    Where some rows lack the answers, it says what theirs speak of: ``seeds and test rows (without answers: seeds
+    only)``.
+    """
+    estimates = [row.estimate(row.task.primary) for row in rows]
+    found = sorted({estimate.covers for estimate in estimates if estimate} or {SEEDS_ONLY})
+    if len(found) == 1 or SEEDS_ONLY not in found:
+        return " or ".join(found)
+    return f"{' or '.join(name for name in found if name != SEEDS_ONLY)} (without recorded answers: {SEEDS_ONLY})"
+
+
+def _with_ends(found: Spread, estimate: MeanEstimate | None) -> Spread:
+    """Return a spread with the ends of an estimate's interval; without ends where nothing varies."""
+    if found.low is None or estimate is None:
+        return found
+    low, high = estimate.interval() or (None, None)
+    return replace(found, low=low, high=high)
 
 
 def metrics_of(records: Sequence[Record]) -> list[Metric]:

@@ -10,16 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
+from rich.markup import escape
 
 from experiments.errors import ExperimentError, RecordError
-from experiments.paths import own_tables_folder, runs_folder, tables_folder
+from experiments.paths import below, own_tables_folder, runs_folder, tables_folder
 from experiments.planning.grid import Grid
 from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
 from experiments.reporting.style import Picture, save_picture
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
+from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
+from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed
 
@@ -102,6 +104,54 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     )
 
 
+def across_grid(grid: Grid, results: Path, console: Console, *, everything: bool = False) -> None:
+    """Write what the grid says over all its corpora, local and committed ones, into a person's own tables.
+
+    Raises:
+        ExperimentError: no run is finished on any corpus.
+    """
+    from experiments.reporting.across import write_across
+
+    evidence = {}
+    for corpus in corpora_of(grid, results):
+        places = (place(results, grid.name, corpus) for place in (runs_folder, tables_folder, own_tables_folder))
+        runs, published, own = places
+        found = Evidence.gather(runs, published, own_folder=own)
+        for note in found.notes:
+            console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True)
+        if found.finals:
+            evidence[corpus] = found
+    folder = below(results, "local", grid.name)
+    written = write_across(evidence, folder, describe(grid), everything=everything)
+    console.print(f"wrote {written[0]} from {', '.join(evidence)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def publish_across(grid: Grid, results: Path, console: Console) -> None:
+    """Rewrite the committed page over all corpora from the committed tables.
+
+    It is there where a person asked for it once: where it is published, or among their own tables.
+    """
+    from experiments.reporting.across import PAGE, write_across
+
+    folder = below(results, grid.name)
+    if not any((place / PAGE).is_file() for place in (folder, below(results, "local", grid.name))):
+        return
+    evidence = {
+        corpus: found
+        for corpus in corpora_of(grid, results)
+        if (found := Evidence.gather(results / "no runs", tables_folder(results, grid.name, corpus))).finals
+    }
+    written = write_across(evidence, folder, describe(grid))
+    console.print(f"published {written[0]}", markup=False, highlight=False, soft_wrap=True)
+
+
+def corpora_of(grid: Grid, results: Path) -> list[str]:
+    """Return the corpora that have runs or tables of a grid, sorted."""
+    roots = [below(results, *parts, grid.name) for parts in (("runs",), (), ("local",))]
+    found = {path.name for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir()}
+    return sorted(found - {"figures"})
+
+
 def describe(grid: Grid) -> Description:
     """Return what the report says of the grid apart from its runs."""
     conditions = grid.all_conditions
@@ -142,11 +192,11 @@ def write_report(
     if not rows:
         raise RecordError(f"there is no finished final run to report in {folder}")
     _refuse_foreign(folder)
-    tables = [summary_table(rows), effects_table(rows)]
+    tables = [summary_table(rows), effects_table(rows, description.delta)]
     if "per_class" in rows[0].task.parts:
         tables.append(per_class_table(rows))
     if evidence.trials:
-        tables.append(tuning_table(evidence, description))
+        tables += [tuning_table(evidence, description), survival_table(evidence, description)]
     tables = [table for table in tables if len(table.frame)]
     written = evidence.save(folder)
     for table in tables:

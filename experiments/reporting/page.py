@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from experiments.escaping import as_markdown_code, for_markdown
-from experiments.reporting.frame import Description, Row
+from experiments.reporting.frame import Description, Row, covered
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, to_markdown
 from experiments.reporting.sentences import budget, findings, trial_outcomes, unfinished
 from experiments.reporting.style import Picture
-from experiments.reporting.tables import ReportTable, article_table, chosen_edges, is_further
+from experiments.reporting.tables import ReportTable, article_table
+from experiments.reporting.tuned import chosen_edges, is_further
 from experiments.runs.canonical import canonical_json
 from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, sort_key, spell
 from experiments.runs.record import Record, Status
@@ -60,6 +61,9 @@ def compose(
     ]
     if "effects" in parts:
         sections += ["## What each change does", parts["effects"].caption, to_markdown(parts["effects"].reading)]
+    if "survival" in parts:
+        sections += ["## Which values training survives", parts["survival"].caption]
+        sections.append(to_markdown(parts["survival"].reading))
     sections.append("## Figures")
     for name, picture in pictures.items():
         title = for_markdown(picture.title)
@@ -168,7 +172,7 @@ def protocol_section(evidence: Evidence, rows: Sequence[Row], description: Descr
             f"- {plural(len(seeds), 'seed')} ({_numbers(seeds)}), {pairing}.",
             f"- Epochs: {_numbers(epochs)}. The checkpoint with the best {_primary(rows)} on validation is scored on "
             "the test split, once. Tuning trials never read that split.",
-            "- An interval is the 95 % t-interval of the mean over seeds; one run has none.",
+            f"- An interval is the 95 % interval of the mean over {covered(trained)}; one run has none.",
             *_tuning_lines(evidence, rows, description),
             *choices,
         ]

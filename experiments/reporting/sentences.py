@@ -29,6 +29,8 @@ from experiments.runs.gradient_ratio import DECADES, log_gradient_ratios
 from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, spell
 from experiments.runs.record import Record, Status
 from experiments.runs.store import Evidence
+from experiments.statistics.components import SEEDS_ONLY
+from experiments.statistics.seeds import FEWEST_PAIRS
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed")
 MOST_NAMED = 2
@@ -59,15 +61,15 @@ def leader(rows: Sequence[Row]) -> list[str]:
     if others:
         found.append(f"Next comes {others[0].label}: {_with_interval(others[0])}.")
         lead = best.minus(others[0])
-        if lead.low is None or lead.high is None:
+        if lead.count < FEWEST_PAIRS:
             return [*found, "They share fewer than two seeds, so their difference has no interval."]
-        zero = (
-            "it excludes zero" if lead.low > 0 or lead.high < 0 else "it includes zero, so the two are not told apart"
-        )
-        found.append(
-            f"Paired by seed they differ by {rounded(lead.mean)}, 95 % interval {interval(lead)}: {zero} "
-            f"({lead.count} seeds)."
-        )
+        if lead.low is None or lead.high is None:
+            return [*found, "Their difference never varies, so it has no interval."]
+        estimate = best.effect(others[0])
+        over = estimate.covers if estimate else SEEDS_ONLY
+        found.append(f"They differ by {rounded(lead.mean)}, 95 % interval {interval(lead)}: {over}, paired.")
+        zero = "excludes zero" if lead.low > 0 or lead.high < 0 else "includes zero, so the two are not told apart"
+        found.append(f"That interval {zero} ({lead.count} seeds).")
     return found
 
 

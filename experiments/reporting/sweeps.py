@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.reporting.curves import Band, SweptCurve, SweptPanel, panels_along, seed_band, spoken_bands
-from experiments.reporting.frame import Row
+from experiments.reporting.frame import Row, covered
 from experiments.reporting.panels import PANEL_COLUMNS, draw_band, label_outer, make_panels
 from experiments.reporting.render import rounded, spoken_name, spoken_setting
 from experiments.reporting.sentences import failure_title, ratio_title, sweep_sentences
@@ -101,7 +101,7 @@ MOST_END_LABELS = 12
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
-    """Draw the mean primary test metric along a swept number with its 95 % t-interval; baselines as lines.
+    """Draw the mean primary test metric along a swept number with its 95 % interval; baselines as lines.
 
     One panel names its curves where they end, and where most of them crowd near the best a second one shows that part.
     """
@@ -132,7 +132,8 @@ def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
         _label(figure, grid, spoken_name(name))
     intervals = any(row.score.low is not None for _, curve in curves for row in curve.rows)
     title, said = sweep_sentences(name, panels)
-    marks = "Points: mean over seeds; bars: 95 % t-interval, side by side." if intervals else "Points: one seed."
+    bars = f"Points: mean over seeds; bars, side by side: 95 % interval over {covered(rows)}."
+    marks = bars if intervals else "Points: one seed."
     lines = ["Lines without markers: baselines."] if any(panel.lines for panel in panels) else []
     notes = [f"Mean test {metric.title} along a swept value.", *said, marks, *lines]
     return Picture(figure, title, " ".join([*notes, *(["The upper panel is enlarged."] if zoom else [])]))

@@ -8,49 +8,46 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.planning.widening import is_at_edge, values_tried
-from experiments.reporting.frame import Description, Row, metrics_of, swept_names
+from experiments.reporting.frame import Row, covered, metrics_of, swept_names
 from experiments.reporting.render import EMPTY, TextTable, interval, mean_and_sd, number, rounded
-from experiments.runs.naming import BASELINES, TFIDF, cell_name, order_conditions, short_names, sort_key, spell
-from experiments.runs.record import Record, Status
-from experiments.runs.store import Evidence
+from experiments.runs.naming import BASELINES, TFIDF, short_names, spell
+from experiments.runs.record import Status
 from experiments.statistics.seeds import Spread, spread
-from experiments.tasks import task_named
+from experiments.statistics.words import BOTH_DEAD, DELTA, POWER_AT, holds_in_family, said_of, word_power
 from lightning_modules.schemes.variants import VARIANTS, ancestors
 
 OUTCOMES: tuple[Status, ...] = ("trained", "collapsed", "diverged")
 COUNTS = ("norms", "skips", "parameters")
 CLASS_MEASURES = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f1": "F1"}
 """Measures of one class and their titles."""
-BOTH_COLLAPSED = "both collapsed"
 
 SUMMARY_CAPTION = (
     "Test scores of the checkpoint that was best on validation: mean ± standard deviation over seeds. The interval is "
-    "the 95 % t-interval of the mean {primary}. Collapsed runs count in the means; diverged runs have no score and are "
-    "counted in their column. {target}"
+    "the 95 % interval of the mean {primary} over {covers}. Collapsed runs count in the means; diverged runs have no "
+    "score and are counted in their column. Still rising: runs whose best checkpoint is their last, so that more steps "
+    "might help. {target}"
     "Generalisation gap: {primary} on a fixed sample of training rows minus {primary} on validation."
 )
 TARGET_CAPTION = (
     "Steps to target: median optimiser steps until validation {primary} reached 90 % of the TF-IDF baseline's. They "
     "are read at validations, and empty if more than half of the seeds never reached it. "
 )
+TRAINED_CAPTION = (
+    "Share trained: with its exact 95 % interval (Clopper and Pearson). Median of trained: of the runs that trained "
+    "alone, since a mean over trained and failed runs is the score of neither."
+)
 PER_CLASS_CAPTION = (
     "Test scores per class, mean ± standard deviation over seeds. Accuracy is one-vs-rest, (TP + TN) / N. It counts "
     "the true negatives of all other classes and so flatters rare classes."
 )
-TUNING_CAPTION = (
-    "Every tuning trial, by {primary} on validation; the test split was not read. Edge: the chosen value is the "
-    "smallest or largest that was tried (of numbers above 0). A better one may lie beyond."
-)
-FURTHER_CAPTION = (
-    "Further: every variant got the same number of trials beyond the listed ones. Each lies beyond its best value "
-    "where that lay at an edge, else between it and a neighbour."
-)
 EFFECTS_CAPTION = (
     "Difference in test {primary} between a variant and the nearest one it was derived from. A variant that takes one "
-    "part from others is compared with these too. Differences are paired by seed: mean with its 95 % t-interval over "
-    "the seeds that both have scores for. The intervals are not adjusted for their number. Where all runs of both "
-    "collapsed, their difference says nothing."
+    "part from others is compared with these too. Differences are paired by test rows and by seed: mean with its 95 % "
+    "interval over {covers}. The word is for a difference of δ = {delta:g} that matters. It helps or harms where the "
+    "interval excludes 0 and does not lie inside ±δ. There is no difference that matters where the 90 % interval lies "
+    "inside ±δ. A star: Holm's procedure at 5 % over all differences of this table sets it apart from 0. Power: the "
+    "chance of helps or harms if the true difference is 2δ. Where runs of a side failed, their counts take the word's "
+    "place. Where none trained on both sides, the difference says nothing."
 )
 
 
@@ -110,27 +107,51 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
     for row in rows:
         line: dict[str, Any] = {"variant": row.condition, "title": row.title, **swept.of(row.swept)}
         line |= {name: _spelled(row.fact(name)) for name in COUNTS} | {"seeds": len(row.records)}
-        line |= {status: row.count(status) for status in OUTCOMES}
+        line |= {status: row.count(status) for status in OUTCOMES} | _failures(row)
         for metric in metrics:
             line |= _parts(metric.name, row.test(metric.name))
+        line |= {"interval_over": estimate.covers if (estimate := row.estimate(task.primary)) else ""}
         line |= {"steps_to_target": _spelled(row.steps_to_target), **_parts("generalisation_gap", row.gap)}
         lines.append(line | {"steps": line["steps_to_target"] or EMPTY})
     parts = [f"{metric.name}{suffix}" for metric in metrics for suffix in ("", "_sd", "_ci_low", "_ci_high")]
     middle, title = [*COUNTS, "seeds", *OUTCOMES], task.primary_metric.title
     has_target = TFIDF in task.baselines
+    trained = ["share_trained_low", "share_trained_high", "median_of_trained", "still_rising"]
+    marks = {"rising": "still rising"} if any(row.still_rising for row in rows) else {}
+    if any(row.failures for row in rows):
+        marks |= {"share": "share trained", "median_of_trained": "median of trained"}
+    target = TARGET_CAPTION.format(primary=title) if has_target else ""
+    caption = SUMMARY_CAPTION.format(primary=title, covers=covered(rows), target=target)
     titles = {task.primary: task.primary_metric.title, f"{task.primary}_ci": "95 % interval"}
     titles |= {metric.name: metric.title for metric in metrics if metric.name != task.primary}
     return ReportTable(
         "summary",
-        SUMMARY_CAPTION.format(primary=title, target=TARGET_CAPTION.format(primary=title) if has_target else ""),
+        caption + (f" {TRAINED_CAPTION}" if "share" in marks else ""),
         pd.DataFrame(lines),
-        swept.between(["variant"], [*middle, *parts, *["steps_to_target"] * has_target, "generalisation_gap"]),
+        swept.between(
+            ["variant"],
+            [*middle, *trained, *parts, "interval_over", *["steps_to_target"] * has_target, "generalisation_gap"],
+        ),
         {
-            **{"title": "variant", **swept.titles, **{name: name for name in middle}, **titles},
+            **{"title": "variant", **swept.titles, **{name: name for name in middle}, **marks, **titles},
             **({"steps": "steps to target"} if has_target else {}),
             "generalisation_gap": "generalisation gap",
         },
     )
+
+
+def _failures(row: Row) -> dict[str, Any]:
+    """Return what says how many runs trained, how those did, and which might have gone on to learn."""
+    found, rising = row.trained, row.still_rising
+    shown = f"{found.trained / found.runs:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    return {
+        "share": shown,
+        "share_trained_low": found.low,
+        "share_trained_high": found.high,
+        "median_of_trained": found.median,
+        "still_rising": rising,
+        "rising": f"{rising} of {found.runs}" if rising else EMPTY,
+    }
 
 
 def per_class_table(rows: Sequence[Row]) -> ReportTable:
@@ -173,28 +194,41 @@ def class_lines(row: Row) -> list[dict[str, Any]]:
     return lines
 
 
-def effects_table(rows: Sequence[Row]) -> ReportTable:
-    """Return the paired difference between every variant and those it was derived from at the same swept values."""
+def effects_table(rows: Sequence[Row], delta: float = DELTA) -> ReportTable:
+    """Return the paired difference between every variant and those it was derived from at the same swept values.
+
+    Args:
+        rows: of a report.
+        delta: smallest difference in the primary metric that matters.
+    """
     swept, metric = SweptColumns(swept_names(rows)), rows[0].task.primary_metric
     name = f"{metric.name}_difference"
     lines = []
     pairs = [(row, origin) for row in rows for origin in origins_of(row, rows)]
-    for row, origin in pairs:
+    effects = [row.effect(origin) for row, origin in pairs]
+    for (row, origin), estimate, holds in zip(pairs, effects, holds_in_family(effects), strict=True):
         effect = row.minus(origin)
-        learnt_nothing = all(side.count("collapsed") == len(side.records) for side in (row, origin))
+        said = said_of(estimate, delta, row.endings, origin.endings, higher_is_better=metric.higher_is_better)
+        power, learnt_nothing = word_power(estimate, delta), said == BOTH_DEAD
         line: dict[str, Any] = {
             "variant": row.condition,
             "title": f"{row.title} − {origin.title}",
             **swept.of(row.swept),
         }
         line |= {"parent": origin.condition, "paired_seeds": effect.count, **_parts(name, effect)}
-        line |= {"shown": BOTH_COLLAPSED if learnt_nothing else mean_and_sd(effect)}
-        lines.append(line | {"interval": EMPTY if learnt_nothing else interval(effect)})
+        line |= {"shown": BOTH_DEAD if learnt_nothing else mean_and_sd(effect), "word": said}
+        line |= {"interval": EMPTY if learnt_nothing else interval(effect), "holds": "yes" if holds else "no"}
+        line |= {f"power_{times}": power.helps[times] if power else None for times in POWER_AT}
+        line |= {"power_none": power.no_difference if power else None, "power": rounded(line["power_2"], 2)}
+        line |= {"interval_over": estimate.covers if estimate else ""}
+        lines.append(line | {"said": f"{said} *" if holds and said in ("helps", "harms") else said})
     parts = [f"{name}{suffix}" for suffix in ("", "_sd", "_ci_low", "_ci_high")]
+    parts += ["interval_over", "word", "holds", *(f"power_{times}" for times in POWER_AT), "power_none"]
     titles = {"paired_seeds": "paired seeds", "shown": metric.title, "interval": "95 % interval"}
+    titles |= {"said": "word", "power": "power at 2δ"}
     return ReportTable(
         "effects",
-        EFFECTS_CAPTION.format(primary=metric.title),
+        EFFECTS_CAPTION.format(primary=metric.title, covers=covered(rows), delta=delta),
         pd.DataFrame(lines),
         swept.between(["variant"], ["parent", "paired_seeds", *parts]),
         {"title": "difference", **swept.titles, **titles},
@@ -213,73 +247,6 @@ def origins_of(row: Row, rows: Sequence[Row]) -> list[Row]:
     nearest = next((name for name in ancestors(variant) if name in peers), None)
     names = dict.fromkeys([nearest, *variant.also_without])
     return [peers[name] for name in names if name in peers]
-
-
-def tuning_table(evidence: Evidence, description: Description) -> ReportTable:
-    """Return one row per trial, the chosen values marked and values at the edge of what was tried flagged."""
-    trials, metric = evidence.trials, task_named(evidence.trials[0].task).primary_metric
-    tuned = sorted({name for trial in trials for name in trial.tuned})
-    names = [*swept_names(trials), *tuned]
-    columns = SweptColumns(names)
-    order = order_conditions({trial.condition for trial in trials}, description.conditions)
-    lines = []
-    for trial in trials:
-        values = {**trial.swept, **trial.tuned}
-        chosen, further = is_chosen(trial, evidence.finals), is_further(trial, description)
-        edges = [short_names(tuned)[name] for name in edge_values(trial, trials)] if chosen else []
-        line: dict[str, Any] = {"variant": trial.condition, "title": description.title_of(trial.condition)}
-        line |= columns.of(values)
-        line |= {"seed": trial.seed, f"validation_{metric.name}": trial.score("validation", metric.name)}
-        line |= {"outcome": trial.outcome.status, "at_edge": " ".join(edges)}
-        line |= {"chosen": "yes" if chosen else "no", "choice": "chosen" if chosen else ""}
-        line |= {"further": "yes" if further else "no", "mark": "further" if further else ""}
-        place = order.index(trial.condition), [sort_key(values.get(name)) for name in names], trial.seed
-        lines.append((place, line))
-    frame = pd.DataFrame([line for _, line in sorted(lines, key=lambda entry: entry[0])])
-    frame = frame.astype({f"validation_{metric.name}": float})
-    widened = bool((frame["further"] == "yes").any())
-    exact = ["seed", f"validation_{metric.name}", "outcome", "chosen", "at_edge", *["further"] * widened]
-    shown = {"title": "variant"} | columns.titles | {"seed": "seed"}
-    shown |= {f"validation_{metric.name}": f"validation {metric.title}", "outcome": "outcome"}
-    shown |= {"choice": "choice", "at_edge": "edge"}
-    return ReportTable(
-        "tuning",
-        TUNING_CAPTION.format(primary=metric.title) + f" {FURTHER_CAPTION}" * widened,
-        frame,
-        columns.between(["variant"], exact),
-        shown | ({"mark": "further"} if widened else {}),
-    )
-
-
-def is_chosen(trial: Record, finals: Sequence[Record]) -> bool:
-    """Tell whether the final runs of the trial's condition use the trial's values."""
-    return any(
-        final.condition == trial.condition and final.swept == trial.swept and final.tuned == trial.tuned
-        for final in finals
-    )
-
-
-def edge_values(trial: Record, trials: Sequence[Record]) -> list[str]:
-    """Return the tuned names whose value in ``trial`` is the smallest or largest of what its condition tried there."""
-    tried = [peer.tuned for peer in trials if peer.condition == trial.condition and peer.swept == trial.swept]
-    return [name for name, value in sorted(trial.tuned.items()) if is_at_edge(value, values_tried(name, tried))]
-
-
-def is_further(trial: Record, description: Description) -> bool:
-    """Tell whether a trial is none of those that its grid lists, because the grid widens what it tries."""
-    listed = description.listed_trials.get(trial.condition, ())
-    return len(listed) > 0 and trial.tuned not in listed
-
-
-def chosen_edges(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return condition and value (``learning_rate=0.01``) of every choice at the edge of what was tried."""
-    found = {
-        (trial.condition, cell_name({name: trial.tuned[name]}, {}, "final"))
-        for trial in evidence.trials
-        if is_chosen(trial, evidence.finals)
-        for name in edge_values(trial, evidence.trials)
-    }
-    return sorted(found)
 
 
 class SweptColumns:

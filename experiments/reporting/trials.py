@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from experiments.planning.widening import is_ladder, values_tried
-from experiments.reporting.curves import FEWEST_VALUES, swept_numbers
+from experiments.reporting.curves import swept_numbers
 from experiments.reporting.frame import Description
 from experiments.reporting.panels import make_panels
 from experiments.reporting.render import spoken_name
 from experiments.reporting.sentences import survival_title
 from experiments.reporting.style import GREY, Picture
-from experiments.reporting.tables import is_chosen
+from experiments.reporting.tuned import is_chosen, tuned_ladders
 from experiments.runs.naming import order_conditions, spell
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
@@ -34,13 +33,6 @@ class TrialCell:
     """The best primary metric on validation of those that trained; None if none did."""
     is_chosen: bool
     """Whether the final runs have the values of one of them."""
-
-
-def tuned_ladders(evidence: Evidence) -> list[str]:
-    """Return the dotted names of tuned numbers with at least three values, such as learning rates."""
-    tuned = [trial.tuned for trial in evidence.trials]
-    values = {name: values_tried(name, tuned) for name in sorted({name for trial in tuned for name in trial})}
-    return [name for name, tried in values.items() if len(tried) >= FEWEST_VALUES and is_ladder(tried)]
 
 
 def trial_figures(evidence: Evidence, description: Description) -> Iterator[tuple[str, Picture]]:

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.statistics.finite import require_finite
 from experiments.statistics.rows import Labels, Metric
 from experiments.statistics.seeds import (
     CONFIDENCE,
     FEWEST_PAIRS,
     paired_difference,
-    require_finite,
     t_quantile,
     two_sided,
 )
@@ -30,6 +30,7 @@ RESAMPLES = 1_000
 """Resampled splits: the standard error that comes of them is then itself uncertain by 2 %."""
 SPLITS_AT_ONCE, COLUMNS_AT_ONCE = 10, 512
 """Sizes of a batch, which bound the memory."""
+SEEDS_ONLY = "seeds only"
 UNSCORED = -1
 """Answer to a row that a run did not score."""
 Run = TypeVar("Run", bound=Hashable)
@@ -59,7 +60,7 @@ class MeanEstimate:
     @property
     def covers(self) -> str:
         """What the interval speaks of: ``seeds and test rows``, ``seeds and test files`` or ``seeds only``."""
-        return "seeds only" if self.row_variance is None else f"seeds and test {self.unit}s"
+        return SEEDS_ONLY if self.row_variance is None else f"seeds and test {self.unit}s"
 
     @property
     def variance(self) -> float:
@@ -88,16 +89,27 @@ class MeanEstimate:
         return self.variance**2 / parts
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """``mean ± t((1 + confidence)/2, degrees)·se``; None where nothing varies, since then no spread is known."""
+        """``mean ± t((1 + confidence)/2, degrees)·se``, and never narrower than that of seeds alone.
+
+        Satterthwaite's degrees are too many where a few seeds make up most of the variance: with three seeds and four
+        fifths of it, a 95 % interval holds the truth in 92.5 %. The wider of both holds it in 95 % whatever the shares.
+        None where nothing varies, since then no spread is known.
+        """
         if self.variance == 0:
             return None
-        margin = t_quantile(self.degrees, confidence) * self.se
+        margin = max(t_quantile(degrees, confidence) * se for se, degrees in self._sources)
         return self.mean - margin, self.mean + margin
 
     @property
+    def _sources(self) -> tuple[tuple[float, float], ...]:
+        """Standard error and degrees of freedom of seeds and rows together, and of seeds alone."""
+        return (self.se, self.degrees), (math.sqrt(self.seed_variance), self.seed_degrees)
+
+    @property
     def p_value(self) -> float | None:
-        """Two-sided p-value of a true value of 0; None where nothing varies."""
-        return two_sided(self.mean, self.se, self.degrees)
+        """Two-sided p-value of a true value of 0, which goes with the interval; None where nothing varies."""
+        found = [two_sided(self.mean, se, degrees) for se, degrees in self._sources]
+        return max((p_value for p_value in found if p_value is not None), default=None)
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,14 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     six values no k has 95 %: then k = 1, and ``coverage`` says what that gives.
 
     Raises:
-        ValueError: without values.
+        ValueError: without values, or where one is NaN.
     """
     from scipy.stats import binom
 
     if not values:
         raise ValueError("a median needs at least one value")
+    if any(value != value for value in values):
+        raise ValueError("NaN has no place among ordered values; leave it out")
     ordered, count = sorted(values), len(values)
 
     def coverage(k: int) -> float:

@@ -39,7 +39,13 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
     Args:
         p_values: of every planned test; None for one that could not be made, which still counts in m.
         alpha: family-wise error rate.
+
+    Raises:
+        ValueError: where a p-value is NaN, or does not lie between 0 and 1.
     """
+    broken = [p_value for p_value in p_values if p_value is not None and not 0 <= p_value <= 1]
+    if broken:
+        raise ValueError(f"{broken[0]} is no p-value; a test that could not be made has None")
     known = [1.0 if p_value is None else p_value for p_value in p_values]
     found: list[Adjusted | None] = [None] * len(known)
     adjusted, level, rejects = 0.0, alpha, True
@@ -81,7 +87,7 @@ def intersection_union_sign_flip(components: Sequence[PairedDifference]) -> floa
 def _largest(components: Sequence[PairedDifference], p_values: Sequence[float | None]) -> float | None:
     known = [value for value in p_values if value is not None]
     if not components or len(known) < len(components):
-        return None
+        return None  # too few pairs, or differences that are all equal
     if len(components) > 1 and any(sum(component.values) <= 0 for component in components):
         return 1.0
     return max(known)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.statistics.finite import require_finite
+
 RESAMPLES = 9_999
 
 
@@ -17,9 +19,13 @@ def sign_flip(differences: NDArray[np.float64], generator: np.random.Generator |
     Args:
         differences: (n,) paired differences of independent units.
         generator: source of the random sign patterns; seeded with 0 by default.
+
+    Raises:
+        ValueError: where a difference is NaN or infinite.
     """
     from scipy.stats import permutation_test
 
+    require_finite(np.asarray(differences, dtype=float).tolist())
     if len(differences) < 2 or not np.any(differences):
         return 1.0  # either sign of a single difference is as far from zero
     result = permutation_test(

@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from experiments.statistics.finite import require_finite
 from experiments.statistics.seeds import FEWEST_PAIRS, PairedDifference, t_quantile
 
 POWER = 0.8
@@ -15,23 +16,28 @@ NODES = 400
 """Points of the quadrature over the sample's standard deviation."""
 
 
+def check_delta(delta: float) -> None:
+    """Raise :class:`ValueError` unless delta, the smallest difference that matters, is a positive number."""
+    if not 0 < delta < math.inf:
+        raise ValueError(f"delta is {delta}; it must be a positive number")
+
+
 def equivalence_p_value(difference: PairedDifference, delta: float) -> float | None:
     """The p-value of two one-sided t-tests (TOST, Schuirmann 1987) that the mean lies within ±delta.
 
-    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom. A value of at most α says
-    that any difference is smaller than what would matter. None for fewer than two pairs.
+    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom. A value of at most α
+    says that any difference is smaller than what would matter. None for fewer than two pairs, and where all differences
+    are equal, so that no spread is known.
 
     Raises:
-        ValueError: if delta is not positive.
+        ValueError: if delta is not a positive number, or a difference is NaN or infinite.
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
-    if delta <= 0:
-        raise ValueError(f"delta is {delta}; it must be positive")
-    if difference.count < FEWEST_PAIRS:
+    check_delta(delta)
+    require_finite(difference.values)
+    if difference.count < FEWEST_PAIRS or difference.is_constant:
         return None
-    if len(set(difference.values)) == 1:
-        return 0.0 if abs(difference.values[0]) < delta else 1.0
     return float(DescrStatsW(difference.values).ttost_mean(-delta, delta)[0])
 
 
@@ -49,9 +55,13 @@ def smallest_detectable_effect(sd: float, pairs: int, level: float, power: float
 
     Returns:
         An effect in the unit of ``sd``. None for fewer than two pairs, or without any spread.
+
+    Raises:
+        ValueError: where the standard deviation is NaN or infinite.
     """
     from scipy.optimize import brentq
 
+    require_finite([sd])
     if pairs < FEWEST_PAIRS or sd == 0:
         return None
     chance = t_test_power(pairs, level)

@@ -84,7 +84,7 @@ class Answers:
     """What two models answered to the same N rows.
 
     Raises:
-        ValueError: if the four arrays differ in length.
+        ValueError: if the four arrays differ in length, or are empty.
     """
 
     labels: Labels
@@ -98,8 +98,8 @@ class Answers:
 
     def __post_init__(self) -> None:
         lengths = {len(part) for part in (self.labels, self.first, self.second, self.groups) if part is not None}
-        if len(lengths) != 1:
-            raise ValueError(f"labels, answers and groups must have one length, not {sorted(lengths)}")
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"labels, answers and groups must have one length above 0, not {sorted(lengths)}")
 
     def class_counts(self) -> NDArray[np.int64]:
         """Right, true and predicted rows by group, model and class, (G, 2, 3, K); without groups, each row is one."""

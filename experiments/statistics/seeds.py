@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.statistics.finite import require_finite
 from experiments.statistics.permutation import sign_flip
 
 CONFIDENCE = 0.95
@@ -33,8 +34,13 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     """Mean, standard deviation and t-interval over seeds.
 
     The interval is ``mean ± t((1 + confidence)/2, n − 1) · sd / √n`` (Student 1908). It assumes that seeds are
-    independent and scores roughly normal. One value has a mean and no spread; no value has neither.
+    independent and scores roughly normal. One value has a mean and no spread; no value has neither. Where all values
+    are equal the interval has no width: it says that nothing varied, and nothing of what might have.
+
+    Raises:
+        ValueError: where a value is NaN or infinite.
     """
+    require_finite(values)
     count = len(values)
     if count == 0:
         return Spread(0)
@@ -44,17 +50,6 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     sd = statistics.stdev(values)
     margin = t_quantile(count - 1, confidence) * sd / math.sqrt(count)
     return Spread(count, mean, sd, mean - margin, mean + margin)
-
-
-def require_finite(values: Iterable[float]) -> None:
-    """Raise :class:`ValueError` where a value is not a finite number.
-
-    A run without a score has none (None, or it is left out). NaN or infinity in its place would spoil every interval
-    and test without a word.
-    """
-    broken = [value for value in values if not math.isfinite(value)]
-    if broken:
-        raise ValueError(f"statistics need finite numbers, not {broken[0]}; leave out runs without a score")
 
 
 def t_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:
@@ -85,6 +80,11 @@ class PairedDifference:
         """Number of pairs."""
         return len(self.values)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all differences are equal, so that nothing is known of their spread."""
+        return len(set(self.values)) < 2
+
     def spread(self, confidence: float = CONFIDENCE) -> Spread:
         """Mean, standard deviation and t-interval of the differences."""
         return spread(self.values, confidence)
@@ -93,16 +93,19 @@ class PairedDifference:
     def p_value(self) -> float | None:
         """Two-sided p-value of the paired t-test: ``t = mean / (sd / √n)`` with n − 1 degrees of freedom.
 
-        None for fewer than two pairs. If all differences are equal, t is infinite and p is 0; if all are zero, p is 1.
-        """
-        from scipy.special import stdtr
+        None for fewer than two pairs, and where all differences are equal but not 0: then no spread is known to hold
+        the mean against. If all are zero, p is 1.
 
+        Raises:
+            ValueError: where a difference is NaN or infinite.
+        """
+        require_finite(self.values)
         if self.count < FEWEST_PAIRS:
             return None
-        if len(set(self.values)) == 1:
-            return 0.0 if self.values[0] else 1.0
-        t = statistics.fmean(self.values) / (statistics.stdev(self.values) / math.sqrt(self.count))
-        return float(2 * stdtr(self.count - 1, -abs(t)))
+        if self.is_constant:
+            return None if self.values[0] else 1.0
+        error = statistics.stdev(self.values) / math.sqrt(self.count)
+        return two_sided(statistics.fmean(self.values), error, self.count - 1)
 
     @property
     def sign_flip_p_value(self) -> float | None:

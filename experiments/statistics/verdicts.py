@@ -26,7 +26,16 @@ AGAINST_CONFIRMING = ("upper_bound", "treatment_lost")
 """The effect may be smaller than measured: times bound it from above, or runs of the treatment alone have no score."""
 AGAINST_REFUTING = ("lower_bound", "control_lost", "no_room")
 """The effect may be larger than measured, or the control is so good that no treatment could gain δ over it."""
-REASONS = ("missing", "few_seeds", "undecided", "small", "equivalent", *AGAINST_CONFIRMING, *AGAINST_REFUTING)
+REASONS = (
+    "missing",
+    "few_seeds",
+    "no_spread",
+    "undecided",
+    "small",
+    "equivalent",
+    *AGAINST_CONFIRMING,
+    *AGAINST_REFUTING,
+)
 
 
 def judge_interval(interval: Interval | None, delta: float, *, pairs: int, doubts: Collection[str] = ()) -> Verdict:

@@ -12,7 +12,7 @@ import numpy as np
 from experiments.statistics.components import MeanEstimate
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, PooledEffect
-from experiments.statistics.power import nodes
+from experiments.statistics.power import check_delta, nodes
 from experiments.statistics.seeds import CONFIDENCE, t_quantile
 
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
@@ -69,12 +69,6 @@ def pooled_word(effect: PooledEffect | None, delta: float, *, higher_is_better: 
     if effect is None or effect.count <= MOST_WITHOUT_WORD:
         return None
     return word_for(effect, delta, higher_is_better=higher_is_better)
-
-
-def check_delta(delta: float) -> None:
-    """Raise :class:`ValueError` unless delta is a positive number."""
-    if not 0 < delta < math.inf:
-        raise ValueError(f"delta is {delta}; it must be a positive number")
 
 
 def _inside(interval: tuple[float, float], delta: float) -> bool:
@@ -177,6 +171,10 @@ def word_power(estimate: MeanEstimate | PooledEffect | None, delta: float) -> Wo
     check_delta(delta)
     if estimate is None or estimate.se == 0:
         return None
-    helps = {times: chances(times * delta, estimate.se, estimate.degrees, delta)["helps"] for times in POWER_AT}
-    nothing = chances(0.0, estimate.se, estimate.degrees, delta)["no difference that matters"]
+    degrees = estimate.degrees
+    if isinstance(estimate, MeanEstimate):  # whose interval is never narrower than that of seeds alone
+        alone = t_quantile(estimate.seed_degrees) * math.sqrt(estimate.seed_variance)
+        degrees = estimate.seed_degrees if alone > t_quantile(degrees) * estimate.se else degrees
+    helps = {times: chances(times * delta, estimate.se, degrees, delta)["helps"] for times in POWER_AT}
+    nothing = chances(0.0, estimate.se, degrees, delta)["no difference that matters"]
     return WordPower(helps, nothing)

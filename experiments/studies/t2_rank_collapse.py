@@ -136,7 +136,7 @@ class RankCollapse(StudyAtStart):
             axes.set_xlabel("block")
             axes.set_title(start.title, loc="left", fontsize=9)
         panels[0].set_ylabel("distance of the tokens from rank one\n‖X − 1x̄ᵀ‖ / ‖X‖")
-        panels[0].set_ylim(bottom=2e-18)
+        panels[0].set_ylim(1e-24, 5)
         panels[0].text(12, 1e-16, "rounding of float64", ha="right", va="top", fontsize=7, color=GREY)
         shared_legend(figure, panels[0], 3)
         first = self.starts[0].name

@@ -160,7 +160,7 @@ def test_an_answer_names_the_block_and_what_is_lost_without_each_part(planned: P
     assert "**Pre-LN** does best on validation after 2,000 steps" in page
     assert "| skips, with norms after the sum | Post-LN → No residual | −0." in page
     assert page.count("the part helps") >= 6
-    assert "Behind it are" in page and "Plain: they score less" in page
+    assert "Behind it: " in page and "Plain. Each scores less" in page
     assert "Each block had" in page and "The article's table: Pre-LN after 2,000 steps" in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import minimize_scalar
+from scipy.special import xlogy
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
@@ -21,7 +24,7 @@ from experiments.statistics.multiplicity import (
     intersection_union_p_value,
     intersection_union_sign_flip,
 )
-from experiments.statistics.outcomes import PairedOutcomes
+from experiments.statistics.outcomes import PairedOutcomes, exact_difference, tango, trained_share
 from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
 from experiments.statistics.seeds import PairedDifference
 from experiments.statistics.verdicts import (
@@ -146,13 +149,69 @@ def test_exact_intervals_hold_the_true_difference(shares: tuple[float, float]) -
     assert held / 200 >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / 200)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.05 / 6])
+@pytest.mark.parametrize("pairs", [4, 9])
+def test_paired_exact_intervals_hold_the_difference_whatever_the_shares(pairs: int, level: float) -> None:
+    """Summed over all tables that can come, at a net of true shares."""
+    tables = [(b, c) for b in range(pairs + 1) for c in range(pairs + 1 - b)]
+    ends = {table: exact_difference(*table, pairs, level) for table in tables}
+    assert all(-1 <= low <= (b - c) / pairs <= high <= 1 for (b, c), (low, high) in ends.items())
+    for p12, p21 in itertools.product(np.linspace(0, 1, 26), repeat=2):
+        if p12 + p21 <= 1 + 1e-12:
+            chances = stats.multinomial(pairs, [p12, p21, max(0.0, 1 - p12 - p21)])
+            held = sum(
+                chances.pmf([b, c, pairs - b - c])
+                for (b, c), (low, high) in ends.items()
+                if low - 1e-6 <= p12 - p21 <= high + 1e-6
+            )
+            assert held >= 1 - level - 1e-9
+
+
+def test_ten_pairs_of_twenty_that_all_differ_one_way_show_a_difference() -> None:
+    """Where two intervals that ignore the pairs show none."""
+    outcomes = PairedOutcomes((False,) * 20, (True,) * 10 + (False,) * 10)
+    low, high = outcomes.paired_interval(0.05 / 6)
+    assert 0.1 < low < 0.5 < high < 0.8
+    assert outcomes.interval(0.05 / 6)[0] < 0
+    turned = PairedOutcomes(outcomes.other, outcomes.favoured).paired_interval(0.05 / 6)
+    assert turned == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize("counts", [(10, 3, 40), (2, 2, 12), (0, 5, 30)])
+@pytest.mark.parametrize("delta", [-0.2, 0.0, 0.1])
+def test_the_score_of_a_paired_difference_uses_the_most_likely_shares(
+    counts: tuple[int, int, int], delta: float
+) -> None:
+    """Against a search for the most likely share, in place of the root of its equation."""
+    b, c, n = counts
+
+    def against(q: float) -> float:
+        chances = np.array([q + delta, q, 1 - 2 * q - delta])
+        return -float(xlogy([b, c, n - b - c], np.maximum(chances, 1e-300)).sum())
+
+    found = minimize_scalar(
+        against, bounds=(max(0.0, -delta), (1 - delta) / 2), method="bounded", options={"xatol": 1e-12}
+    )
+    expected = (b - c - n * delta) / math.sqrt(n * (2 * found.x + delta * (1 - delta)))
+    assert tango(np.array([b]), np.array([c]), n, delta)[0] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_runs_that_trained_are_told_from_those_that_did_not() -> None:
+    found = trained_share([True, True, False, True], [0.69, 0.7, 0.07, None])
+    assert (found.trained, found.runs, found.median) == (3, 4, pytest.approx(0.695))
+    oracle = stats.binomtest(3, 4).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high))
+    assert trained_share([False], [0.07]).median is None
+
+
 def test_equivalence_is_that_of_statsmodels() -> None:
     values = (0.002, -0.003, 0.001, 0.004, -0.001)
     oracle = ttost_paired(np.array(values), np.zeros(5), -0.01, 0.01)[0]
     assert equivalence_p_value(differences(*values), 0.01) == pytest.approx(oracle)
     assert oracle < 0.05
     assert equivalence_p_value(differences(0.1), 0.01) is None
-    assert equivalence_p_value(differences(0.02, 0.02), 0.01) == 1
+    for constant in (0.0, 0.001, 0.02):
+        assert equivalence_p_value(differences(constant, constant), 0.01) is None, "no spread is known"
     with pytest.raises(ValueError, match="positive"):
         equivalence_p_value(differences(*values), 0)
 

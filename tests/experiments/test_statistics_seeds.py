@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from synthetic_records import LABELS, scores_of
 
-from experiments.statistics.censoring import median_steps
+from experiments.statistics.censoring import Time, compare_times, median_steps
+from experiments.statistics.medians import median_interval
+from experiments.statistics.multiplicity import holm, intersection_union_p_value
+from experiments.statistics.outcomes import PairedOutcomes, clopper_pearson, trained_share
+from experiments.statistics.permutation import sign_flip
+from experiments.statistics.power import equivalence_p_value, smallest_detectable_effect
+from experiments.statistics.rows import Answers
 from experiments.statistics.seeds import PairedDifference, Spread, paired_difference, spread
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=12)
@@ -87,9 +93,55 @@ def test_differences_are_paired_over_the_seeds_that_both_have() -> None:
     assert paired_difference({0: 1.0}, {1: 1.0}).p_value is None
 
 
-def test_equal_differences_are_certain() -> None:
+def test_equal_differences_have_no_spread_to_be_tested_against() -> None:
     assert PairedDifference((0, 1, 2), (0.0, 0.0, 0.0)).p_value == 1.0
-    assert PairedDifference((0, 1, 2), (0.1, 0.1, 0.1)).p_value == 0.0
+    assert PairedDifference((0, 1, 2), (0.1, 0.1, 0.1)).p_value is None
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_refused_and_give_no_p_value_of_0(broken: float) -> None:
+    values = (0.1, broken, 0.2)
+    difference = PairedDifference((0, 1, 2), values)
+    asked = [
+        lambda: spread(values),
+        lambda: difference.spread(),
+        lambda: difference.p_value,
+        lambda: difference.sign_flip_p_value,
+        lambda: sign_flip(np.array(values)),
+        lambda: sign_flip(np.array([broken])),
+        lambda: equivalence_p_value(difference, 0.01),
+        lambda: intersection_union_p_value([difference]),
+        lambda: smallest_detectable_effect(broken, 3, 0.05),
+        lambda: trained_share([True] * 3, values),
+        lambda: Time(broken, True),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match=r"finite|positive"):
+            ask()
+
+
+def test_a_p_value_that_is_none_is_refused() -> None:
+    for broken in (math.nan, -0.1, 1.1):
+        with pytest.raises(ValueError, match="no p-value"):
+            holm([broken, 0.001, 0.2])
+    with pytest.raises(ValueError, match="NaN has no place"):
+        median_interval([0.1, math.nan])
+
+
+def test_a_target_that_was_reached_before_the_first_step_is_no_ratio() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        compare_times({0: Time(0, True)}, {0: Time(100, True)})
+
+
+def test_no_pairs_and_no_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="no pairs"):
+        PairedOutcomes((), ())
+    with pytest.raises(ValueError, match="no pairs"):
+        PairedOutcomes((True,), (True, False))
+    with pytest.raises(ValueError, match="at least one"):
+        clopper_pearson((), 0.05)
+    with pytest.raises(ValueError, match="above 0"):
+        Answers(*[np.array([], dtype=int)] * 3)
 
 
 @pytest.mark.parametrize(

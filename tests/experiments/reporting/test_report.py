@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
+from scipy import stats
+from sklearn.metrics import f1_score
 from synthetic_records import SEEDS, evidence_of, make_record, make_records, write_runs
 
 from experiments.errors import RecordError
 from experiments.reporting.console import print_result
-from experiments.reporting.frame import Description, first_step_reaching, make_rows
+from experiments.reporting.frame import Description, covered, first_step_reaching, make_rows
 from experiments.reporting.grid_report import write_report
 from experiments.reporting.panels import learning_figure, mean_confusion
 from experiments.reporting.sentences import findings, trial_outcomes, unfinished
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table, tuning_table
+from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
+from experiments.reporting.tuned import survival_table, tuning_table
+from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 from experiments.tasks import CLASSIFICATION, TASKS
@@ -130,7 +135,9 @@ def test_the_summary_has_the_columns_that_other_programs_rely_on(evidence: Evide
     assert summary_table(make_rows(evidence, DESCRIPTION)).data.columns == [
         "variant",
         *("norms", "skips", "parameters", "seeds", "trained", "collapsed", "diverged"),
+        *("share_trained_low", "share_trained_high", "median_of_trained", "still_rising"),
         *metrics,
+        "interval_over",
         "steps_to_target",
         "generalisation_gap",
     ]
@@ -284,8 +291,98 @@ def test_a_difference_between_runs_that_all_collapsed_is_not_shown_as_nothing() 
             record.outcome.status = "collapsed"
     unclipped, clipped = effects_table(make_rows(evidence_of(*runs), DESCRIPTION)).reading.rows
     assert (clipped[1], unclipped[1]) == ("1", "none")
-    assert "collapsed" not in clipped[3]
-    assert unclipped[3:] == ["both collapsed", "–"]
+    assert "dead" not in clipped[3]
+    assert unclipped[3:6] == ["both dead", "–", "both dead"]
+
+
+def test_a_side_whose_runs_failed_has_counts_in_place_of_a_word() -> None:
+    runs = [make_record(name, seed) for name in ("post_ln", "no_residual", "no_norm") for seed in SEEDS]
+    for record in runs:
+        if record.condition == "no_residual" or (record.condition, record.seed) == ("no_norm", 0):
+            record.outcome.status = "collapsed"
+    lines = {line["variant"]: line for line in lines_of(effects_table(make_rows(evidence_of(*runs), DESCRIPTION)))}
+    assert lines["no_residual"]["word"] == "trained 0 of 3 against 3 of 3"
+    assert lines["no_norm"]["word"] == "trained 2 of 3 against 3 of 3"
+
+
+def without_groups(evidence: Evidence) -> Evidence:
+    return replace(evidence, predictions=evidence.predictions.assign(group=pd.NA))
+
+
+def test_intervals_are_of_seeds_and_test_rows(evidence: Evidence) -> None:
+    """Against a bootstrap of its own, by scikit-learn, and Satterthwaite's degrees."""
+    rows = {row.condition: row for row in make_rows(without_groups(evidence), DESCRIPTION)}
+    post, pre = rows["post_ln"], rows["pre_ln"]
+    table, generator = evidence.predictions, np.random.default_rng(5)
+    answers = {
+        row.condition: np.array([table[run_name(record)].to_numpy(int) for record in row.records])
+        for row in (post, pre)
+    }
+    labels = table["label"].to_numpy(int)
+    drawn = []
+    for _ in range(600):
+        chosen = generator.integers(0, len(labels), len(labels))
+        drawn.append(
+            [
+                np.mean([f1_score(labels[chosen], each[chosen], average="macro") for each in answers[row.condition]])
+                for row in (post, pre)
+            ]
+        )
+    means, differences = np.array(drawn)[:, 0], np.array(drawn)[:, 0] - np.array(drawn)[:, 1]
+    seeds = np.array([[row.scores_by_seed()[seed] for seed in SEEDS] for row in (post, pre)])
+    for found, replica, values in (
+        (post.score, means, seeds[0]),
+        (post.minus(pre), differences, seeds[0] - seeds[1]),
+    ):
+        of_seeds, of_rows = values.var(ddof=1) / 3, replica.var(ddof=1)
+        degrees = (of_seeds + of_rows) ** 2 / (of_seeds**2 / 2 + of_rows**2 / (len(labels) - 1))
+        both, alone = np.sqrt(of_seeds + of_rows), np.sqrt(of_seeds)
+        half = max(stats.t.ppf(0.975, degrees) * both, stats.t.ppf(0.975, 2) * alone)
+        assert found.mean == pytest.approx(values.mean()) and found.sd == pytest.approx(values.std(ddof=1))
+        assert found.low is not None and found.high is not None
+        assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
+    assert covered(list(rows.values())) == "seeds and test rows"
+
+
+def test_what_old_records_lack_is_said_of_their_intervals(evidence: Evidence) -> None:
+    rows = make_rows(replace(evidence, predictions=pd.DataFrame()), DESCRIPTION)
+    alone = {row.condition: row for row in rows}["post_ln"].score
+    assert (alone.low, alone.high) == pytest.approx((0.727, 0.979), abs=5e-4), "the t-interval over seeds"
+    assert covered(rows) == "seeds only" and "over seeds only." in summary_table(rows).caption
+    lines = lines_of(summary_table(rows))
+    assert {line["interval_over"] for line in lines} == {"seeds only", ""}, "one run has no interval"
+    whole = without_groups(evidence)
+    lost = [name for name in whole.predictions if name.startswith("post_ln")]
+    rows = make_rows(replace(whole, predictions=whole.predictions.drop(columns=lost)), DESCRIPTION)
+    assert covered(rows) == "seeds and test rows (without recorded answers: seeds only)"
+    effects = {line["variant"]: line for line in lines_of(effects_table(rows))}
+    assert effects["pre_ln"]["interval_over"] == "seeds only", "one side lacks them"
+
+
+def test_predictions_of_a_class_that_no_record_has_are_refused(evidence: Evidence) -> None:
+    broken = evidence.predictions.copy()
+    broken.iloc[0, 3] = 30_000
+    with pytest.raises(RecordError, match="beyond the"):
+        summary_table(make_rows(replace(evidence, predictions=broken), DESCRIPTION))
+
+
+def test_groups_of_test_rows_are_resampled_whole(evidence: Evidence) -> None:
+    groups = pd.Series([f"file {row // 10}" for row in evidence.predictions["row"]], dtype="string")
+    rows = make_rows(replace(evidence, predictions=evidence.predictions.assign(group=groups)), DESCRIPTION)
+    estimate = rows[0].estimate("macro_f1")
+    assert estimate is not None
+    assert (estimate.covers, estimate.units) == ("seeds and test groups", groups.nunique())
+
+
+def test_runs_whose_best_checkpoint_is_their_last_are_flagged() -> None:
+    runs = [make_record("post_ln", seed) for seed in SEEDS]
+    rows = make_rows(evidence_of(*runs), DESCRIPTION)
+    assert "still rising" not in summary_table(rows).reading.columns
+    for record, best in zip(runs, (200, 100, 200), strict=True):
+        record.progress |= {"steps": 200, "best_step": best}
+    table = summary_table(make_rows(evidence_of(*runs), DESCRIPTION))
+    assert table.reading.rows[0][table.reading.columns.index("still rising")] == "2 of 3"
+    assert lines_of(table)[0]["still_rising"] == "2"
 
 
 def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
@@ -300,6 +397,32 @@ def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
     final = make_record("post_ln", 0, tuned={"model.warmup_fraction": 0.1})
     lines = lines_of(tuning_table(evidence_of(final, *two), DESCRIPTION))
     assert {line["at_edge"] for line in lines} == {""}, "of two values each is an edge, which says nothing"
+
+
+def test_the_largest_value_survived_is_that_at_which_every_seed_trained() -> None:
+    def trial(rate: float, seed: int, status: str, warmup: float, layers: int) -> Record:
+        tuned = {"model.learning_rate": rate, "model.warmup_fraction": warmup}
+        record = make_record("post_ln", seed, "tune", tuned=tuned, swept={"model.layers": layers})
+        record.outcome.status = status  # type: ignore[assignment]
+        return record
+
+    trials = [
+        trial(0.001, 1000, "trained", 0.0, 2),
+        trial(0.003, 1000, "trained", 0.0, 2),
+        trial(0.003, 1001, "collapsed", 0.0, 2),  # one seed did not
+        trial(0.003, 1000, "trained", 0.1, 2),
+        trial(0.003, 1001, "trained", 0.1, 2),  # with warm-up both did
+        trial(0.01, 1000, "trained", 0.1, 2),
+        trial(0.01, 1001, "diverged", 0.1, 2),
+        trial(0.03, 1000, "diverged", 0.1, 2),
+        trial(0.001, 1000, "collapsed", 0.0, 24),
+        trial(0.003, 1000, "collapsed", 0.0, 24),
+        trial(0.001, 1000, "trained", 0.0, 6),
+    ]
+    table = survival_table(evidence_of(make_record("post_ln", 0), *trials), DESCRIPTION)
+    found = {line["layers"]: (line["largest_survived"], line["next_failed"]) for line in lines_of(table)}
+    assert found == {"2": ("0.003", "0.01"), "6": ("0.001", ""), "24": ("", "0.001")}
+    assert [line[-2:] for line in table.reading.rows] == [["0.003", "0.01"], ["0.001", "none tried"], ["none", "0.001"]]
 
 
 def test_how_final_runs_ended_is_told_in_plain_words() -> None:
@@ -401,7 +524,7 @@ def test_the_terminal_shows_the_table_and_the_files(evidence: Evidence, report: 
         "3 collapsed",
         "1 diverged",
         "0.853 ± 0.051",
-        "[0.727, 0.979]",
+        "95 % interval",
         f"wrote summary.csv and {report / 'report.md'}",
     ):
         assert text in shown
@@ -427,7 +550,7 @@ def test_the_page_answers_first_and_ends_with_the_classes(report: Path) -> None:
     assert text.splitlines()[2].startswith("- Post-LN has the highest test macro F1: ")
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
     assert headings == [
-        *("Ablation", "What each change does", "Figures", "Data", "Protocol"),
+        *("Ablation", "What each change does", "Which values training survives", "Figures", "Data", "Protocol"),
         *("Environment and how to rebuild", "Per class"),
     ]
     assert "- Budget: 200 optimiser steps, 800 training rows, 3 seeds per condition." in text.split("## ")[0]

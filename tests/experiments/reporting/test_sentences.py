@@ -39,11 +39,12 @@ def test_the_highest_is_named_with_its_lead_and_where_tfidf_lies() -> None:
         *with_f1("no_norm", 0.30, 0.31, 0.32),
         *with_f1("tfidf_logistic_regression", 0.605),
     )
-    first, second, lead = leader(rows)
+    first, second, lead, zero = leader(rows)
     assert first == "Pre-LN has the highest test macro F1: 0.700 ± 0.010, 95 % interval [0.675, 0.725] (3 runs)."
     assert second.startswith("Next comes Post-LN: 0.610 ± 0.010, ")
-    assert lead.startswith("Paired by seed they differ by 0.090, 95 % interval [")
-    assert lead.endswith(": it excludes zero (3 seeds).")
+    assert lead.startswith("They differ by 0.090, 95 % interval [")
+    assert lead.endswith("]: seeds only, paired.")
+    assert zero == "That interval excludes zero (3 seeds)."
     assert against_tfidf(rows) == [
         "TF-IDF + logistic regression reaches 0.605: of 3 intervals, 1 above it, 1 around it, 1 below it."
     ]
@@ -51,7 +52,7 @@ def test_the_highest_is_named_with_its_lead_and_where_tfidf_lies() -> None:
 
 def test_a_lead_that_seeds_do_not_bear_is_said_to_include_zero() -> None:
     *_, lead = leader(rows_of(*with_f1("pre_ln", 0.69, 0.70, 0.74), *with_f1("post_ln", 0.70, 0.69, 0.70)))
-    assert lead.endswith("it includes zero, so the two are not told apart (3 seeds).")
+    assert lead == "That interval includes zero, so the two are not told apart (3 seeds)."
 
 
 def test_one_seed_has_no_lead_and_no_intervals() -> None:
