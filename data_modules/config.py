@@ -44,7 +44,7 @@ LONGEST_EXPRESSION = 100_000
 """Words of the longest expression that listops may draw."""
 TEXT_SETTINGS = (
     "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
-    "encoding", "configuration", "revision", "docstrings", "listops", "prose",
+    "encoding", "configuration", "revision", "docstrings", "listops", "prose", "more_text",
 )  # fmt: skip
 """Fields that decide which text is read."""
 SPLIT_SETTINGS = (
@@ -149,6 +149,10 @@ class DataConfig:
 
     revision: str | None = None
     """Git revision of a Hub data set."""
+
+    more_text: tuple[str, ...] = field(default=(), metadata={"since": 2})
+    """Further corpora (names or folders) whose training texts are read too, without labels: for pretraining. Each is
+    split as a classifier splits it by default, and none of its validation or test rows is read."""
 
     max_train_rows: int | None = None
     """Keep this many training rows (stratified, seeded by ``split_seed``); all by default."""
@@ -257,6 +261,9 @@ class DataConfig:
                 f"data.near_duplicate_threshold is {self.near_duplicate_threshold}; it must be above 0 and at most 1, "
                 "or null to keep near duplicates"
             )
+        self.more_text = tuple(self.more_text)
+        if self.corpus in self.more_text or len(set(self.more_text)) < len(self.more_text):
+            raise DataError("data.more_text names a corpus twice, or data.corpus again")
         self._check_listops()
         self._check_reading()
         if not 0 < self.mask_share < 1:

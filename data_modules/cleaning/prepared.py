@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,12 +68,14 @@ def prepare(config: DataConfig) -> PreparedCorpus:
         *PACKAGE.glob("cleaning/*.py"),
     ]
     settings = {name: getattr(config, name) for name in FIELDS_THAT_DECIDE}
-    withheld = _withheld_for(config)
+    withheld, others = _withheld_for(config), [prepare(as_classified(config, name)) for name in config.more_text]
     if withheld is not None:
         settings["withheld"] = withheld.key
+    if others:
+        settings["more_text"] = [other.key for other in others]
     key = digest(code_digest(modules), source.key, settings)
     entry = cached(
-        cache_root(config.cache_dir), "corpora", key, lambda folder: _build(source, config, folder, withheld)
+        cache_root(config.cache_dir), "corpora", key, lambda folder: _build(source, config, folder, withheld, others)
     )
     from datasets import load_from_disk
 
@@ -82,24 +85,37 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
 
 
+def as_classified(config: DataConfig, corpus: str) -> DataConfig:
+    """Return the configuration by which a classifier reads another corpus, by default but for the seed of its split."""
+    return DataConfig(corpus=corpus, cache_dir=config.cache_dir, split_seed=config.split_seed)
+
+
 def _withheld_for(config: DataConfig) -> PreparedCorpus | None:
     """Return ``docstrings`` where ``prose`` must hold nothing of its evaluation rows; none otherwise."""
     if config.corpus != "prose" or not config.prose.withhold_docstrings or carried_facts(config) is not None:
         return None
-    return prepare(DataConfig(corpus="docstrings", cache_dir=config.cache_dir, split_seed=config.split_seed))
+    return prepare(as_classified(config, "docstrings"))
 
 
-def _build(source: Source, config: DataConfig, folder: Path, withheld: PreparedCorpus | None) -> None:
+def _build(
+    source: Source,
+    config: DataConfig,
+    folder: Path,
+    withheld: PreparedCorpus | None,
+    others: Sequence[PreparedCorpus] = (),
+) -> None:
     """Write ``rows/`` and ``facts.json`` of a prepared corpus."""
     from datasets.utils.logging import disable_progress_bar
 
-    from data_modules.cleaning.refine import refine, withhold
+    from data_modules.cleaning.refine import refine, with_more_text, withhold
     from data_modules.sources.docstrings import mask
 
     raw = source.load()
     if withheld is not None:
         raw = withhold(raw, withheld.splits, lambda text: mask(text, identifiers=False))
     refined = refine(raw, config, near_duplicates=source.near_duplicates)
+    if others:
+        refined = with_more_text(refined, {other.slug: other.splits["train"]["text"][:] for other in others}, config)
     disable_progress_bar()
     dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data_modules.cache import digest_of_columns
+from data_modules.cache import digest, digest_of_columns
 from data_modules.cleaning import splits as splitting
 from data_modules.cleaning.duplicates import contradictions_and_repeats, same_texts
 from data_modules.cleaning.duplicates import near_duplicates as find_near_duplicates
@@ -113,6 +113,30 @@ def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], 
     report = {"withheld_files": int(inside.sum()), "withheld_near_copies": int((alike & ~inside).sum())}
     kept = rows[~(inside | alike)].reset_index(drop=True)
     return replace(raw, splits={"train": kept}, report=raw.report | report)
+
+
+def with_more_text(corpus: RefinedCorpus, more: Mapping[str, Sequence[str]], config: DataConfig) -> RefinedCorpus:
+    """Return a corpus without labels that has further training texts, by the names of where they come from.
+
+    Those that nearly repeat one of its validation or test rows stay out, unless near copies are to be kept.
+    """
+    rows = {name: frame.drop(columns="label", errors="ignore") for name, frame in corpus.splits.items()}
+    found = [(text, name) for name, texts in more.items() for text in texts]
+    added = pd.DataFrame(found, columns=["text", "group"])
+    report: dict[str, Any] = {"rows": {name: len(texts) for name, texts in more.items()}}
+    if config.near_duplicate_threshold is not None:
+        held = [text for name in EVALUATION_SPLITS for text in rows[name]["text"]]
+        alike = find_near_duplicates(added["text"], held, config.near_duplicate_threshold)
+        report["near_copies"], added = int(alike.sum()), added[~alike]
+    train = mapped_frame([*pieces(rows["train"]), added[list(rows["train"].columns)].reset_index(drop=True)])
+    return replace(
+        corpus,
+        splits=rows | {"train": train},
+        class_names=(),
+        report=corpus.report | {"more_text": report, "rows": corpus.report["rows"] | {"train": len(train)}},
+        fingerprint=digest(corpus.fingerprint, found),
+        split_hash=digest(corpus.split_hash, found),
+    )
 
 
 def _digest_of(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> str:

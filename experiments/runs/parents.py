@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from data_modules.config import DataConfig
+from data_modules.config import DataConfig, slug_of
 from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.errors import ExperimentError, RecordError
 from experiments.planning.run_config import RunConfig, StartConfig
@@ -25,7 +25,10 @@ from lightning_modules.training.starting import WeightStart
 
 NETWORK = "network."
 """Prefix of the network's weights in a checkpoint."""
-SHAPE = ("variant", "scheme_sha256", "layers", "width", "heads", "feed_forward_width", "activation", "positions")
+SHAPE = (
+    *("variant", "scheme_sha256", "scheme_options", "layers", "width", "heads"),
+    *("feed_forward_width", "activation", "positions"),
+)
 """Settings of the model that a backbone to start from must share."""
 
 
@@ -180,7 +183,9 @@ def refuse_unlike(parent: Parent, config: RunConfig) -> None:
     unlike = {name: theirs[name] for name in SHAPE if ours[name] != theirs[name]}
     if unlike:
         first = next(iter(unlike))
-        options = " ".join(f"--model.{name} {value}" for name, value in unlike.items() if name != "scheme_sha256")
+        options = " ".join(
+            f"--model.{name} {value}" for name, value in unlike.items() if not name.startswith("scheme_")
+        )
         raise ExperimentError(
             f"{parent.folder} was trained with model.{first} {unlike[first]}, and this run asks for {ours[first]}; "
             f"repeat its settings: {options}"
@@ -198,14 +203,16 @@ def refuse_unlike(parent: Parent, config: RunConfig) -> None:
 
 
 def refuse_seen(parent: DataConfig, child: DataConfig) -> None:
-    """Refuse a start that was pretrained on prose in which the child's evaluation rows are.
+    """Refuse a start that was pretrained on text in which the child's evaluation rows are, or may be.
 
     Raises:
         ExperimentError: naming the setting.
     """
-    if child.corpus != "docstrings" or parent.corpus != "prose":
+    read = {slug_of(PurePath(name).name) for name in parent.more_text}
+    is_prose = child.corpus == "docstrings" and parent.corpus == "prose"
+    if not is_prose and child.slug not in read:
         return
-    if not parent.prose.withhold_docstrings:
+    if is_prose and not parent.prose.withhold_docstrings:
         raise ExperimentError(
             "the run to start from has read the files that docstrings evaluates on; pretrain with "
             "data.prose.withhold_docstrings true"
@@ -216,7 +223,8 @@ def refuse_seen(parent: DataConfig, child: DataConfig) -> None:
     if unlike or child.docstrings.split_by != "file" or child.docstrings.mask_identifiers:
         name = unlike[0] if unlike else "docstrings"
         raise ExperimentError(
-            f"the run to start from was kept from the usual evaluation rows of docstrings, and data.{name} makes others"
+            f"the run to start from was kept from the usual evaluation rows of {child.slug}, and data.{name} makes "
+            "others"
         )
 
 

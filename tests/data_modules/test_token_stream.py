@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from data_modules.batches.windows import IGNORED
+from data_modules.cleaning.prepared import prepare
 from data_modules.cleaning.refine import withhold
-from data_modules.config import ProseOptions
+from data_modules.config import DataConfig, ProseOptions
 from data_modules.errors import DataError
 from data_modules.sources import prose
 from data_modules.sources.source import RawCorpus
@@ -242,3 +243,27 @@ def test_prose_lacks_the_files_and_near_copies_of_what_is_withheld() -> None:
     left = withhold(raw, held, lambda text: text.replace("numpy", "PKG"))
     assert left.splits["train"]["group"].tolist() == ["c.py"]
     assert left.report == {"withheld_files": 1, "withheld_near_copies": 2}
+
+
+def test_more_text_is_the_training_rows_of_other_corpora_without_near_copies_of_evaluation_rows(tmp_path: Path) -> None:
+    draw, folder = np.random.default_rng(1), tmp_path / "animals"
+    (folder / "data").mkdir(parents=True)
+    rows = pd.DataFrame(
+        {
+            "text": [f"label {n} " + " ".join(draw.choice(WORDS, 12)) for n in range(60)],
+            "label": [n % 2 for n in range(60)],
+        }
+    )
+    usual = TokenStream(**settings(book(tmp_path, 0)))
+    rows.loc[0, "text"] = usual.texts("test")[0]
+    rows.to_csv(folder / "train.csv", index=False)
+    data = TokenStream(**settings(tmp_path / "book.txt", more_text=(str(folder),)))
+    alone = prepare(DataConfig(corpus=str(folder)))
+    added = [text for text in data.texts("train") if text not in usual.texts("train")]
+    assert set(added) == set(alone.splits["train"]["text"][:]) - {rows.loc[0, "text"]} and len(added) > 40
+    for split in ("validation", "test"):
+        assert data.texts(split) == usual.texts(split)
+        assert not set(alone.splits[split]["text"][:]) & set(data.texts("train"))
+    assert data.corpus.fingerprint != usual.corpus.fingerprint and data.corpus.split_hash != usual.corpus.split_hash
+    with pytest.raises(DataError, match="names a corpus twice"):
+        TokenStream(**settings(tmp_path / "book.txt", more_text=("trec", "trec")))

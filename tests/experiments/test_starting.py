@@ -284,6 +284,10 @@ def test_prose_that_has_what_docstrings_evaluates_on_is_no_start_for_it() -> Non
         refuse_seen(replace(clean, prose=ProseOptions(withhold_docstrings=False)), DataConfig(corpus="docstrings"))
     with pytest.raises(ExperimentError, match=r"data\.split_seed"):
         refuse_seen(clean, DataConfig(corpus="docstrings", split_seed=1))
+    more = replace(clean, more_text=("corpora/trec",))
+    refuse_seen(more, DataConfig(corpus="trec"))
+    with pytest.raises(ExperimentError, match=r"rows of trec, and data\.validation_fraction"):
+        refuse_seen(more, DataConfig(corpus="trec", validation_fraction=0.2))
 
 
 def test_embeddings_start_from_word_vectors_and_the_record_says_how_many(
