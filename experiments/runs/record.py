@@ -155,6 +155,8 @@ class Record:
             record = cast(Record, decode(Record, value))
             record.refuse_faults()
             return record
+        except RecursionError:
+            raise RecordError(f"{origin} is not a valid record: its values are nested too deeply") from None
         except RecordError as error:
             raise RecordError(f"{origin} is not a valid record: {error}") from None
 

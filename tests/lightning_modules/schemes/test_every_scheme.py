@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.network.context import Context, NothingShared
+from lightning_modules.network.context import Context, KeyValueCache, NothingShared
 from lightning_modules.network.counting import count, count_configuration, skips_in
+from lightning_modules.network.generation import why_uncached
 from lightning_modules.network.network import Network
 from lightning_modules.network.sites import Norm, Site
 from lightning_modules.probes.jacobian import block_singular_values
@@ -29,6 +30,7 @@ from lightning_modules.training.optimization import build_optimizer, parameter_g
 WITH_BLOCKS = [name for name, variant in VARIANTS.items() if variant.layers != 0]
 BLIND_TO_PADDING = [name for name, variant in VARIANTS.items() if PADDING not in variant.mixes]
 ISOLATED = [name for name, variant in VARIANTS.items() if not variant.mixes & {PADDING, ROWS}]
+CACHED = [name for name in WITH_BLOCKS if TIME not in VARIANTS[name].mixes]
 USUAL_START = [name for name in WITH_BLOCKS if not VARIANTS[name].recipes and VARIANTS[name].attention == "softmax"]
 
 
@@ -98,6 +100,17 @@ def test_a_causal_mask_keeps_the_future_out_unless_the_variant_says_otherwise(va
             network.backbone(x, causal=True)
     else:
         assert network.backbone(x, causal=True).shape == x.shape
+
+
+@pytest.mark.parametrize("variant", CACHED)
+def test_a_text_read_token_by_token_is_the_text_read_at_once(variant: str) -> None:
+    network = disturb(make_network(torch.float64, variant=variant, layers=3))
+    if why_uncached(network):  # then nobody reads it so
+        return
+    ids, past = make_batch(1, length=6)["input_ids"], KeyValueCache()
+    with torch.no_grad():
+        pieces = [network.backbone(ids[:, [i]], causal=True, past=past) for i in range(6)]
+        torch.testing.assert_close(torch.cat(pieces, dim=1), network.backbone(ids, causal=True))
 
 
 # Where it starts, and what decays.
