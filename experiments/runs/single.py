@@ -19,7 +19,7 @@ from experiments.errors import ExperimentError, RecordError, explained
 from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
 from experiments.planning.names import flatten
-from experiments.planning.run_config import RunConfig, TrainerConfig
+from experiments.planning.run_config import RunConfig, StartConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.saved_runs import CONFIG_FILE, run_config_of, section
 from experiments.planning.yaml_files import read_yaml, write_yaml
@@ -99,6 +99,7 @@ def changed_values(config: RunConfig) -> dict[str, Any]:
     """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
     usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
+    defaults |= dict(flatten({"start": vars(StartConfig())}))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
     return {
         name: value

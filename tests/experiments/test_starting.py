@@ -26,6 +26,7 @@ from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.parents import refuse_seen
 from experiments.runs.run_folder import read_record
+from experiments.runs.single import changed_values
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.facts import TaskFacts
@@ -132,6 +133,11 @@ def test_the_hash_names_the_parent_and_not_its_folder(parent: Path, texts: Path,
     other = replace(run.config, start=replace(run.config.start, parent="0123456789abcdef"))
     assert moved.hash() == run.config.hash() != other.hash()
     assert str(parent) not in str(run.config.identity())
+
+
+def test_of_a_start_only_what_is_set_names_the_folder(parent: Path, texts: Path, cache: Path) -> None:
+    values = changed_values(child_run(parent, texts, cache, **{"start.train": "head"}).config)
+    assert {name for name in values if name.startswith("start.")} == {"start.train", "start.parent"}
 
 
 def test_rates_fall_with_depth(parent: Path) -> None:
