@@ -6,6 +6,9 @@ an endless loop is a line like any other: :func:`run_checks` starts it and waits
 
 from __future__ import annotations
 
+if not __package__:  # started by its path, where Python finds neither our packages nor its own `statistics`
+    raise SystemExit("error: start it from the repository's folder with: python -m experiments.scheme_checks")
+
 import copy
 import io
 import json

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from data_modules.errors import DataError
+from data_modules.errors import DataError, shortened
 from data_modules.mapped import PIECE
 
 MOST_COLUMNS = 10_000
@@ -46,11 +46,13 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
     options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "compression": None}
     if not marks_hold_cells_together(path, separator, None if names is None else len(names)):
         options["quoting"] = csv.QUOTE_NONE
+    first = first_row(path, separator, marks_are_text="quoting" in options)
     if names is not None:
-        fields = fields_of_first_row(path, separator, marks_are_text="quoting" in options)
-        if len(names) != fields:
-            raise DataError(f"{path.name} has {fields} columns, but data.columns names {len(names)}")
+        if len(names) != len(first):
+            raise DataError(f"{path.name} has {len(first)} columns, but data.columns names {len(names)}")
         options |= {"names": list(names), "header": None}
+    elif twice := next((name for name in first if name and first.count(name) > 1), None):
+        raise DataError(f"{path.name} has two columns named {shortened(twice)!r}; rename one of them")
     with pd.read_csv(path, sep=separator, chunksize=PIECE, **options) as reader:
         for piece in reader:
             if not isinstance(piece.index, pd.RangeIndex):  # pandas takes a field without a column for the rows' names
@@ -61,8 +63,8 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
             yield piece
 
 
-def fields_of_first_row(path: Path, separator: str, *, marks_are_text: bool = False) -> int:
-    """Count the cells of a file's first row.
+def first_row(path: Path, separator: str, *, marks_are_text: bool = False) -> list[str]:
+    """Return the cells of a file's first row; empty ones if a mark opens one that nothing closes.
 
     Raises:
         DataError: there are more than ``MOST_COLUMNS``.
@@ -74,9 +76,9 @@ def fields_of_first_row(path: Path, separator: str, *, marks_are_text: bool = Fa
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             quoting: Literal[0, 3] = csv.QUOTE_NONE if marks_are_text else csv.QUOTE_MINIMAL
-            return len(next(csv.reader(file, delimiter=separator, quoting=quoting), []))
-        except csv.Error:  # a mark that nothing closes
-            return count
+            return next(csv.reader(file, delimiter=separator, quoting=quoting), [])
+        except csv.Error:
+            return [""] * count
 
 
 def marks_hold_cells_together(path: Path, separator: str, fields: int | None = None) -> bool:
@@ -92,7 +94,7 @@ def marks_hold_cells_together(path: Path, separator: str, fields: int | None = N
     """
     if path.stat().st_size == 0:
         return True
-    fields = fields or fields_of_first_row(path, separator)
+    fields = fields or len(first_row(path, separator))
     mark = separator.encode()
     opening = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[" + mark + rb'\r\n])"')
     needless = position = 0

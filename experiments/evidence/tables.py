@@ -56,9 +56,16 @@ def write_tables(judged: Sequence[JudgedClaim], folder: Path) -> list[Path]:
     for name, table in tables.items():
         write_atomically(folder / name, to_csv(table).encode())
     for path in folder.glob("*.csv"):
-        if path.name not in tables:
+        if path.name not in tables and is_seed_table(path):
             path.unlink()
     return [folder / name for name in tables]
+
+
+def is_seed_table(path: Path) -> bool:
+    """Tell whether a file is a claim's table of values by seed, by its header: a person's own may lie next to it."""
+    header = to_csv(TextTable(SEED_COLUMNS, [])).encode().strip()
+    with path.open("rb") as file:
+        return file.readline(len(header) + 2).strip() == header
 
 
 def overview_row(judged: JudgedClaim) -> list[str]:

@@ -178,14 +178,31 @@ def refuse_callbacks(callbacks: Iterable[Callback]) -> None:
                 )
 
 
-def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse variables through which Lightning's ``Trainer`` would take other flags than the run's configuration says.
+OTHER_ARITHMETIC = (
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+"""Variables that have oneDNN or CUDA multiply float32 matrices in another precision than the record says."""
 
-    Lightning reads ``PL_TRAINER_<FLAG>`` for each of its flags. No configuration, hash or record would show it.
+
+def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse variables that would change the numbers of a run, and that no configuration, hash or record would show.
+
+    Lightning reads ``PL_TRAINER_<FLAG>`` for each flag of its ``Trainer``. Those of :data:`OTHER_ARITHMETIC` change the
+    precision of products. What else the environment decides is where files are and what is printed (``docs/running.md``
+    lists it): threads and seeds are set by every run.
 
     Raises:
         ExperimentError: naming the variables.
     """
+    arithmetic = [name for name in OTHER_ARITHMETIC if environment.get(name)]
+    if arithmetic:
+        raise ExperimentError(
+            f"the environment sets {', '.join(arithmetic)}, which changes the precision of products without a trace in "
+            "records; unset it, and use --trainer.precision"
+        )
     found = sorted(name for name in environment if name.startswith("PL_TRAINER_"))
     if found:
         raise ExperimentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from experiments import doctor
 from experiments.errors import ExperimentError
-from experiments.runs.training import refuse_environment
+from experiments.runs.training import OTHER_ARITHMETIC, refuse_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERBS = sorted(
@@ -52,3 +53,27 @@ def test_variables_that_would_change_a_run_unseen_are_refused() -> None:
     refuse_environment({"PL_GLOBAL_SEED": "3", "PATH": ""})
     with pytest.raises(ExperimentError, match="PL_TRAINER_MAX_EPOCHS, PL_TRAINER_PRECISION, which would change runs"):
         refuse_environment({"PL_TRAINER_PRECISION": "16", "PL_TRAINER_MAX_EPOCHS": "1"})
+
+
+@pytest.mark.parametrize("name", OTHER_ARITHMETIC)
+def test_variables_that_change_the_precision_of_products_are_refused(name: str) -> None:
+    refuse_environment({name: ""})
+    with pytest.raises(ExperimentError, match=f"{name}, which changes the precision of products"):
+        refuse_environment({name: "1"})
+
+
+def test_threads_and_draws_are_the_runs_own_whatever_the_environment_says() -> None:
+    code = (
+        "import torch; from experiments.runs.training import prepare_process; prepare_process(2);"
+        "torch.manual_seed(3); print(torch.get_num_threads(), torch.rand(1).item())"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, env=os.environ | changes
+        ).stdout
+        for changes in (
+            {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "1"},
+            {"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "3", "PL_GLOBAL_SEED": "9", "PYTHONHASHSEED": "2"},
+        )
+    }
+    assert len(printed) == 1 and printed.pop().startswith("2 0.")

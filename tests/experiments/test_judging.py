@@ -473,8 +473,11 @@ def test_tables_leave_no_numbers_of_runs_that_are_gone(grid: Grid, tmp_path: Pat
     renamed = by_seed.rename(by_seed.with_stem("its_former_name"))
     write_tables([judged(recorded, part())], tmp_path / "tables")
     assert by_seed.is_file() and not renamed.exists()
+    own = by_seed.with_stem("a_persons_own")
+    own.write_text("part,corpus\na,b\n", encoding="utf-8")
     written = write_tables([judged(gone, part())], tmp_path / "tables")
     assert by_seed not in written and not by_seed.exists()
+    assert own.is_file()
 
 
 def test_two_equal_variants_are_confirmed_in_no_more_than_5_of_100_families(grid: Grid, tmp_path: Path) -> None:

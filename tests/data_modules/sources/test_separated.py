@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from data_modules.errors import DataError
 from data_modules.sources.files import read_table
+from data_modules.sources.separated import separated_pieces
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 FORMATS = pytest.mark.parametrize("file_format", SEPARATORS)
@@ -115,3 +116,13 @@ def test_columns_of_a_file_without_header_are_named(file_format: str, tmp_path: 
 def test_a_file_of_very_many_columns_is_refused_soon(file_format: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 200,000 columns; at most 10,000 are read"):
         read(tmp_path, file_format, ["|".join(map(str, range(200_000))), "|" * 199_999])
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_two_columns_of_one_name_are_refused_and_unnamed_ones_are_not(separator: str, tmp_path: Path) -> None:
+    path = tmp_path / "twice.txt"
+    path.write_text(f"text{separator}label{separator}text\na{separator}b{separator}c\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"twice\.txt has two columns named 'text'"):
+        list(separated_pieces(path, separator))
+    path.write_text(f"text{separator}{separator}\na{separator}b{separator}c\n", encoding="utf-8")
+    assert len(pd.concat(separated_pieces(path, separator))) == 1
