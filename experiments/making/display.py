@@ -126,7 +126,7 @@ def print_status(grid: Grid, results: Path, console: Console) -> None:
     for (condition, stage), states in counts.items():
         table.add_row(condition, stage, *(str(states[state] or "") for state in shown))
     console.print(table)
-    summary = ", ".join(f"{totals[state]} {state}" for state in STATES)
+    summary = ", ".join(f"{totals[state]} {state}" for state in STATES if state != "no_parent" or totals[state])
     console.print(f"{totals.total()} runs: {summary}", highlight=False, soft_wrap=True)
     for problem in problems:
         console.print(f"[yellow]{for_terminal(problem)}; the next `run` makes this run again[/yellow]", soft_wrap=True)

@@ -25,7 +25,7 @@ from data_modules.errors import DataError
 from experiments import ablation, corpus, probe, train
 from experiments.errors import ExperimentError, RecordError
 from experiments.making.engines import EngineOptions
-from experiments.planning.run_config import ProbesConfig, RunConfig, TrainerConfig
+from experiments.planning.run_config import ProbesConfig, RunConfig, StartConfig, TrainerConfig
 from experiments.planning.yaml_files import DEEPEST, MOST_VALUES, TooLarge, read_yaml, refuse_bombs
 from experiments.runs.canonical import parse_json
 from lightning_modules.config import ModelConfig
@@ -57,6 +57,7 @@ CONFIGURATIONS: dict[type, Build] = {
     TrainerConfig: lambda values: TrainerConfig(**values),
     ProbesConfig: lambda values: ProbesConfig(**values),
     RunConfig: lambda values: RunConfig(**values),
+    StartConfig: lambda values: StartConfig(**values),
     EngineOptions: lambda values: EngineOptions(**values),
 }
 NUMBERS = [

@@ -11,7 +11,7 @@ from lightning_modules.errors import ConfigurationError
 
 def test_sections_that_are_not_given_have_their_defaults() -> None:
     built = validated_sections({"model": {"layers": 3}})
-    assert set(built) == {"model", "data", "trainer", "probes"}
+    assert set(built) == {"model", "data", "trainer", "probes", "start"}
     assert built["model"].layers == 3
     assert built["data"] == validated_sections({})["data"]
 

@@ -125,7 +125,7 @@ def test_a_run_that_fails_in_itself_is_made_and_recorded_once(
     engine: WatchedEngine, cache: Path, tmp_path: Path
 ) -> None:
     too_wide = tiny_run(cache)
-    too_wide = replace(too_wide, config=too_wide.config.with_values({"model.width": 2**40}))
+    too_wide = replace(too_wide, config=too_wide.config.with_values({"model.width": 80_000}))
     (event,) = events(engine, [too_wide], tmp_path)
     assert isinstance(event.message, Failed) and not event.message.mistake
     assert engine.lost == 0

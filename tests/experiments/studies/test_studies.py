@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
-from synthetic_records import make_record, write_run
+from synthetic_records import make_record
 
 from experiments.errors import RecordError
 from experiments.paths import PUBLISHED_CLAIMS
@@ -21,6 +21,7 @@ from experiments.planning.grid import Grid
 from experiments.planning.yaml_files import read_yaml
 from experiments.reproduce import main as old_command
 from experiments.runs.record import Outcome
+from experiments.runs.run_folder import write_record
 from experiments.studies.__main__ import main
 from experiments.studies.measurements import (
     MEASUREMENTS_FILE,
@@ -157,7 +158,7 @@ def stability_records(tmp_path: Path, lost: int, missing: int = 0) -> Path:
         record = replace(make_record(skill, run.seed), **run.record_fields())
         if run in post_ln[:lost]:
             record.outcome = Outcome(status="collapsed", step=1, reason="it sat at the majority class")
-        write_run(tmp_path / "runs" / grid.name / grid.corpus, record)
+        write_record(run.folder(tmp_path), record)
     return tmp_path
 
 

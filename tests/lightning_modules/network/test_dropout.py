@@ -65,11 +65,18 @@ def test_nothing_is_dropped_without_probability_or_in_evaluation(probability, tr
     assert Dropout(probability).train(training)(x) is x
 
 
-def test_half_precision_is_promoted_so_that_the_scale_is_exact():
+def test_autocasts_half_precision_is_promoted_so_that_the_scale_is_exact():
     torch.manual_seed(5)
-    y = Dropout(0.1)(torch.ones(1000, dtype=torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        y = Dropout(0.1)(torch.ones(1000, dtype=torch.bfloat16))
     assert y.dtype == torch.float32
     assert torch.allclose(y[y > 0], torch.tensor(1 / 0.9), rtol=1e-4)
+
+
+def test_a_network_of_half_precision_throughout_stays_in_it():
+    y = Dropout(0.1)(torch.ones(1000, dtype=torch.bfloat16))
+    assert y.dtype == torch.bfloat16
+    assert torch.allclose(y[y > 0].float(), torch.tensor(1 / 0.9), rtol=1e-2)
 
 
 def test_dropout_falls_on_what_the_norms_put_out():
