@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ LOOP = 1.1
 """Seconds of a step in a run over those of a bare step: the trainer's loop, curves, gradient norms."""
 LOG_BYTES = 400_000
 """Curves, predictions and record of a run."""
-LEAST_SECONDS, LEAST_STEPS, MOST_STEPS = 0.5, 3, 20
-"""How long a step is measured."""
+BATCHES, LEAST_ROUNDS, LEAST_SECONDS = 4, 5, 2.0
+"""Batches on which steps are measured, how often at least, and for how long."""
 NOT_ARCHITECTURE: dict[str, Any] = {
     "seed": 0,
     "learning_rate": 1e-3,
@@ -119,10 +119,12 @@ class PriceList:
 
 
 def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
-    """Take training steps on real batches for half a second, after two for warming up.
+    """Take training steps on a few real batches, again and again.
+
+    The first ones pay for preparing kernels of every length of rows, which a run does once. The fastest round counts.
 
     Returns:
-        Real tokens and seconds of a step, as means.
+        Real tokens and seconds of a step, as means over the batches.
     """
     from lightning_modules.training.optimization import build_optimizer
 
@@ -131,24 +133,22 @@ def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
         module = task_named(config.task).load("module").from_config(config.model, data.facts).to(device).train()
         optimizer = build_optimizer(config.model, module.network)
         narrow = config.trainer.precision.endswith("-mixed")
-        batches = list(islice(data.train_dataloader(), MOST_STEPS))
-        tokens, started, steps = 0, 0.0, 0
-        for number, batch in enumerate(islice(cycle(batches), 2 + MOST_STEPS)):
-            if number == 2:
-                started = time.perf_counter()
-            on_device = {name: value.to(device) for name, value in batch.items()}
-            with torch.autocast(device.type, torch.bfloat16, enabled=narrow, cache_enabled=False):
-                outputs = module(on_device)
-            loss = module.loss(outputs.float() if isinstance(outputs, torch.Tensor) else outputs, on_device)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            spent = float(loss.detach()) * 0 + time.perf_counter() - started  # reading the loss waits for a GPU
-            if number >= 2:
-                tokens, steps = tokens + module.tokens_in(batch), steps + 1
-                if steps >= LEAST_STEPS and spent > LEAST_SECONDS:
-                    break
-    return tokens / steps, (time.perf_counter() - started) / steps
+        batches = list(islice(data.train_dataloader(), BATCHES))
+        tokens = sum(module.tokens_in(batch) for batch in batches)
+        rounds: list[float] = []
+        while len(rounds) < LEAST_ROUNDS or sum(rounds) < LEAST_SECONDS:
+            started = time.perf_counter()
+            for batch in batches:
+                on_device = {name: value.to(device) for name, value in batch.items()}
+                with torch.autocast(device.type, torch.bfloat16, enabled=narrow, cache_enabled=False):
+                    outputs = module(on_device)
+                loss = module.loss(outputs.float() if isinstance(outputs, torch.Tensor) else outputs, on_device)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            float(loss.detach())  # reading it waits for a GPU
+            rounds.append(time.perf_counter() - started)
+    return tokens / len(batches), min(rounds) / len(batches)
 
 
 def print_plan(grid: Grid, results: Path, workers: int, console: Console) -> None:

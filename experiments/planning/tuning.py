@@ -138,7 +138,8 @@ class Tuning:
     def most_trials(self, first: Sequence[Any]) -> int:
         """Return the largest number of trials, apart from seeds, of a condition that begins with ``first``."""
         listed = prod(map(len, self.spaces["default"].values())) * len(self.around) if self.pilot else 0
-        return len(first) + listed + self.widen + self.extend
+        again = 1.0 in self.around if self.pilot else 0  # the pilot's best itself
+        return len(first) + listed - again + self.widen + self.extend
 
     @property
     def confirmations(self) -> int:
