@@ -36,7 +36,7 @@ LOOP = 1.1
 """Seconds of a step in a run over those of a bare step: the trainer's loop, curves, gradient norms."""
 LOG_BYTES = 400_000
 """Curves, predictions and record of a run."""
-BATCHES, LEAST_ROUNDS, LEAST_SECONDS = 4, 5, 2.0
+BATCHES, LEAST_ROUNDS, LEAST_SECONDS = 4, 4, 1.0
 """Batches on which steps are measured, how often at least, and for how long."""
 NOT_ARCHITECTURE: dict[str, Any] = {
     "seed": 0,
