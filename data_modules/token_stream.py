@@ -127,8 +127,10 @@ class TokenStream(TextBase):
             unigram_losses={"validation": self.unigram_loss("validation")},
         )
 
-    pairs = False
-    """Whether windows are pairs of spans."""
+    @property
+    def pairs(self) -> bool:
+        """Whether windows are pairs of spans."""
+        return False
 
     @cached_property
     def unigram_shares(self) -> NDArray[np.float64]:
@@ -231,7 +233,7 @@ class MaskedStream(TokenStream):
     """
 
     @property
-    def pairs(self) -> bool:  # type: ignore[override]
+    def pairs(self) -> bool:
         """Whether windows are pairs of spans."""
         return self.config.next_sentence
 

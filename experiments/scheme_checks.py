@@ -331,6 +331,7 @@ def resumes(variant: str) -> None:
     config = ModelConfig(variant=variant, layers=2, width=16, learning_rate=3e-3)
 
     def steps(network: Any, optimizer: Any, seeds: range) -> list[float]:
+        """Take an optimiser step for every seed of dropout, and return the losses."""
         losses = []
         for seed in seeds:
             torch.manual_seed(seed)

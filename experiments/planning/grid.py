@@ -129,10 +129,7 @@ class Grid:
         kept = kept_cells([condition for condition in built if not only or condition.name in only], cells or {})
         refuse_tuned({condition.name: condition.trials for condition in kept}, overrides)
         final_seeds = whole_number("seeds", content.get("seeds", 3) if seeds is None else seeds)
-        tuning_seeds = len(tuning.seeds) if tuning else 0
-        runs = sum(len(condition.trials) * tuning_seeds + final_seeds for condition in built)
-        if runs > MOST_RUNS:
-            raise ExperimentError(f"{path.name} has {runs:,} runs; at most {MOST_RUNS:,} are planned")
+        refuse_too_many(path.name, built, len(tuning.seeds) if tuning else 0, final_seeds)
         words = [path.stem, *corpus_arguments(base, special, overrides), *override_arguments(overrides)]
         return cls(
             name=checked_name("grid file", path.stem) + label(overrides),
@@ -147,6 +144,13 @@ class Grid:
             delta=positive("delta", content.get("delta", task.delta)),
             tuning=tuning,
         )
+
+
+def refuse_too_many(name: str, conditions: Sequence[Condition], tuning_seeds: int, final_seeds: int) -> None:
+    """Raise :class:`ExperimentError` if a grid has more runs than can be planned."""
+    runs = sum(len(condition.trials) * tuning_seeds + final_seeds for condition in conditions)
+    if runs > MOST_RUNS:
+        raise ExperimentError(f"{name} has {runs:,} runs; at most {MOST_RUNS:,} are planned")
 
 
 def kept_cells(conditions: Sequence[Condition], cells: Mapping[str, Any]) -> tuple[Condition, ...]:

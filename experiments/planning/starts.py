@@ -36,6 +36,7 @@ def joined(grid: Grid, results: Path) -> Grid:
         return found[name]
 
     def known(condition: Condition) -> Condition:
+        """Return the condition with the run that each of its seeds starts from; without a start, as it is."""
         start = condition.config.start
         if start.grid is None:
             return condition

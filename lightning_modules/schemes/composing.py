@@ -54,16 +54,13 @@ def compose(
             odd = taken if start.by_place is None else base
             raise ConfigurationError(f"blocks of {odd} are not alike, so it cannot be composed with another variant")
         parent = VARIANTS[variant.parent] if variant.parent else variant
-        for slot in SLOTS:
-            value = getattr(variant, slot)
-            if value == getattr(parent, slot) or slot in slots:
+        for slot, value in changed_slots(variant, parent).items():
+            if slot in slots:
                 continue
             if changes.get(slot, value) != value:
                 raise ConfigurationError(f"{owners[slot]} and {taken} both set the {slot.replace('_', '-')}; take one")
             changes[slot], owners[slot] = value, taken
-        for site, ops in variant.sites.items():
-            inherited = as_tuple(parent.sites.get(site, ()))
-            added = tuple(op for op in as_tuple(ops) if op not in inherited)
+        for site, added in added_ops(variant, parent).items():
             built[site] = (*built.get(site, ()), *(op for op in added if op not in built.get(site, ())))
         wanted += [recipe for recipe in variant.recipes if recipe not in wanted]
         mixes |= variant.mixes
@@ -83,6 +80,19 @@ def compose(
         mixes=frozenset(mixes),
         **{**changes, **slots},
     )
+
+
+def changed_slots(variant: Variant, parent: Variant) -> dict[str, Any]:
+    """Return the slots whose value a variant does not share with its parent."""
+    return {slot: getattr(variant, slot) for slot in SLOTS if getattr(variant, slot) != getattr(parent, slot)}
+
+
+def added_ops(variant: Variant, parent: Variant) -> dict[str, tuple[Part, ...]]:
+    """Return the ops that a variant has beyond its parent's, by site."""
+    return {
+        site: tuple(op for op in as_tuple(ops) if op not in as_tuple(parent.sites.get(site, ())))
+        for site, ops in variant.sites.items()
+    }
 
 
 def as_tuple(ops: Any) -> tuple[Part, ...]:

@@ -91,6 +91,7 @@ class Mudd(Residual):
         return (x,) * self.past, (x,) * 4
 
     def forward(self, state: tuple[Past, Past], branch: Branch) -> tuple[Past, Past]:
+        """Take up a sublayer; at a block's end, mix all outputs so far into the next block's four inputs."""
         past, (*inputs, x) = state
         if self.mixes_inputs:
             x = x + branch.function([norm(way) for norm, way in zip(self.norms, inputs, strict=True)])

@@ -26,7 +26,9 @@ class SharedGain(Residual):
 
     def meet(self, earlier: Sequence[Residual]) -> None:
         if earlier:
-            self.gain = earlier[0].gain  # type: ignore[assignment]
+            first = earlier[0]
+            assert isinstance(first, SharedGain), "sublayers of a block have one scheme"
+            self.gain = first.gain
 
     def forward(self, state: Tensor, branch: Branch) -> Tensor:
         return branch.post(branch.skip(state) + self.gain * branch(state))
@@ -82,7 +84,9 @@ class Gpas(Residual):
 
     def meet(self, earlier: Sequence[Residual]) -> None:
         if earlier:
-            self.gate = earlier[0].gate  # type: ignore[assignment]
+            first = earlier[0]
+            assert isinstance(first, Gpas), "sublayers of a block have one scheme"
+            self.gate = first.gate
 
     def forward(self, state: Tensor, branch: Branch) -> Tensor:
         x = branch.skip(state) + branch(state)

@@ -66,6 +66,7 @@ class MaskedBatchNorm(Norm):
         self.register_buffer("running_variance", torch.ones(width))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Normalise ``x`` ``(B, T, D)`` by the statistics of real tokens; in evaluation by the running ones."""
         if self.training:
             real = real_tokens(context, x)
             count = real.sum()
@@ -125,6 +126,7 @@ class PowerNorm(Norm):
         self.register_buffer("running_gradient", torch.zeros(width))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Divide ``x`` ``(B, T, D)`` by ψ: the root mean square of real tokens in warm-up, then the running one."""
         groups = x.unflatten(-1, (self.groups, -1))
         x = (groups * torch.rsqrt(groups.square().mean(-1, keepdim=True) + EPSILON)).flatten(-2)
         if not self.training:
@@ -197,6 +199,7 @@ class UnifiedNorm(Norm):
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Divide ``x`` ``(B, T, D)`` by the geometric mean of the window's squares; while it fills, by its own."""
         if not self.training:
             return self.gain * x / (self.running_square + EPSILON).sqrt() + self.bias
         real = real_tokens(context, x)
@@ -235,6 +238,7 @@ class TaperNorm(Norm):
         self.register_buffer("sums", torch.ones(2))
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
+        """Fade from RMSNorm of ``x`` ``(B, T, D)`` to a linear map with a running scale, by the step."""
         step = torch.zeros((), device=x.device) if context.step is None else context.step
         share = (step.to(torch.promote_types(x.dtype, torch.float32)) - self.start) / self.steps
         gate = 0.5 + 0.5 * (math.pi * share.clamp(0, 1)).cos()

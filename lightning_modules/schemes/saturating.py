@@ -15,7 +15,7 @@ from lightning_modules.network.parts import attention, op
 from lightning_modules.network.sites import Norm
 from lightning_modules.schemes.place import Place, Role
 from lightning_modules.schemes.placements import PRE_LN
-from lightning_modules.schemes.variants import FINAL, TOKENS, register, use
+from lightning_modules.schemes.variants import FINAL, TOKENS, Variant, register, use
 
 
 @op("dynamic_tanh")
@@ -139,8 +139,8 @@ class EstimatingBoundedTanh(BoundedTanh):
 class MeasuredAttention(SelfAttention):
     """Self-attention that shares ``‖W_V·W_O‖²_F/(T·D)``, T being ``length``, for BHyT's second norm."""
 
-    def __init__(self, variant: object, place: Place, length: int = 512) -> None:
-        super().__init__(variant, place)  # type: ignore[arg-type]
+    def __init__(self, variant: Variant, place: Place, length: int = 512) -> None:
+        super().__init__(variant, place)
         self.values = length * place.width
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:

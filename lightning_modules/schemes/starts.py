@@ -139,6 +139,7 @@ class Admin(Recipe):
     """
 
     def prepare(self, backbone: Backbone, input_ids: Tensor, attention_mask: Tensor) -> None:
+        """Set every sublayer's ω from the variances that real tokens of the batch ``(B, T)`` have there."""
         mask = attention_mask.bool()
         context, ratio = Context(mask, step=backbone.step), 1.0
         x = backbone.embeddings(input_ids, context)

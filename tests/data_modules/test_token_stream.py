@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(tmp_path: Path) -> None:
 
     def rows(seed: int, epoch: int) -> list[int]:
         loader = TokenStream(**settings(path, seed=seed)).train_dataloader()
-        loader.sampler.set_epoch(epoch)  # type: ignore[union-attr]
+        cast(Any, loader.sampler).set_epoch(epoch)
         return [int(row) for batch in loader for row in batch["rows"]]
 
     assert rows(0, 1) == rows(0, 1) and sorted(rows(0, 1)) == list(range(len(rows(0, 1))))
@@ -195,7 +195,7 @@ def test_masks_of_evaluation_are_fixed_and_those_of_training_change(tmp_path: Pa
     assert of(masked(path, split_seed=1).val_dataloader()) != evaluation[0]
     loader = masked(path).train_dataloader()
     first = of(loader)
-    loader.sampler.set_epoch(1)  # type: ignore[union-attr]
+    cast(Any, loader.sampler).set_epoch(1)
     second = of(loader)
     assert first != second and first == of(masked(path).train_dataloader())
     assert all(any(t != IGNORED for t in row[1:]) for row in first)

@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -65,12 +64,12 @@ def test_a_record_without_names_is_spelled_as_before_there_were_any(copy: Path) 
     assert read_record(copy).files == {}
 
 
-@pytest.mark.parametrize("command", [partial(predict.main), partial(probe.main)], ids=["predict", "probe"])
+@pytest.mark.parametrize("command", [predict.main, probe.main], ids=["predict", "probe"])
 def test_a_changed_checkpoint_answers_nothing(
     command: Callable[[list[str]], None], copy: Path, tmp_path: Path, fails_with_one_line: Fail
 ) -> None:
     flip_a_bit(copy / "best.ckpt")
-    options = [copy, *TEXT] if command.func is predict.main else ["--run", copy, "--results", tmp_path]  # type: ignore
+    options = [copy, *TEXT] if command is predict.main else ["--run", copy, "--results", tmp_path]
     assert "best.ckpt is damaged or is not what its run left" in fails_with_one_line(command, *options)
 
 

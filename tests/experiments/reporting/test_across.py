@@ -71,7 +71,11 @@ def test_natural_corpora_are_pooled_and_made_expressions_are_shown_beside_them()
     assert skips.word == "helps"
     found = effect_named(across, skips.difference)
     assert list(found) == ["ag_news", "docstrings", "thucnews10", "trec", "listops", "pooled", "new corpus"]
-    low, high = skips.by_corpus["trec"].estimate.interval()  # type: ignore[union-attr, misc]
+    estimate = skips.by_corpus["trec"].estimate
+    assert estimate is not None
+    ends = estimate.interval()
+    assert ends is not None
+    low, high = ends
     differences = [
         first - second + 0.02 for first, second in zip(SCORES["post_ln"], SCORES["no_residual"], strict=True)
     ]

@@ -31,7 +31,7 @@ from experiments.reporting.sentences import findings, trial_outcomes, unfinished
 from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.naming import run_name
-from experiments.runs.record import Record
+from experiments.runs.record import Record, Status
 from experiments.runs.store import Evidence
 from experiments.tasks import CLASSIFICATION, TASKS
 
@@ -400,10 +400,10 @@ def test_tuning_marks_the_choice_and_flags_the_edge() -> None:
 
 
 def test_the_largest_value_survived_is_that_at_which_every_seed_trained() -> None:
-    def trial(rate: float, seed: int, status: str, warmup: float, layers: int) -> Record:
+    def trial(rate: float, seed: int, status: Status, warmup: float, layers: int) -> Record:
         tuned = {"model.learning_rate": rate, "model.warmup_fraction": warmup}
         record = make_record("post_ln", seed, "tune", tuned=tuned, swept={"model.layers": layers})
-        record.outcome.status = status  # type: ignore[assignment]
+        record.outcome.status = status
         return record
 
     trials = [
