@@ -149,11 +149,14 @@ class StartConfig:
     """Seeds that the grid of the starts has; filled in likewise."""
 
     def __post_init__(self) -> None:
+        checked("start.", self, MOST)
         reject_unknown("start.part", self.part, ("backbone", "all"))
         if not re.fullmatch(r"all|head|top_[1-9]\d*", self.train):
             raise ExperimentError(f"start.train is {self.train!r}; choose all, head, or top_N such as top_2")
         if not 0 < self.rate_per_block <= 1:
             raise ExperimentError(f"start.rate_per_block is {self.rate_per_block}; it must be above 0 and at most 1")
+        if self.parents < 1:
+            raise ExperimentError(f"start.parents is {self.parents}; it must be at least 1")
         if self.run is not None and self.grid is not None and "{seed}" not in self.run and not self.parent:
             raise ExperimentError("start.run and start.grid name two starts; give one")
 
