@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         grid = load_grid(parsed, console)
         if any(condition.config.start.grid for condition in grid.all_conditions):
-            from experiments.planning.starts import joined
+            from experiments.planning.parents import joined
 
             grid = joined(grid, results)
         match parsed.verb:

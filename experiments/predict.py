@@ -177,8 +177,8 @@ def answer_file(
     Raises:
         ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
+    from data_modules.sources.columns import require_columns
     from data_modules.sources.files import read_table
-    from data_modules.sources.tables import require_columns
 
     file_format = format_of(path)
     if columns is not None and file_format not in ("csv", "tsv"):
@@ -211,7 +211,7 @@ def texts_of(column: pd.Series) -> list[str]:
     from pandas import isna
     from pandas.api.types import is_scalar
 
-    from data_modules.sources.tables import HALF_CHARACTER
+    from data_modules.sources.columns import HALF_CHARACTER
 
     cells = ["" if is_scalar(cell) and isna(cell) else str(cell) for cell in column]
     return [HALF_CHARACTER.sub("", cell) for cell in cells]

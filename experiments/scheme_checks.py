@@ -79,7 +79,7 @@ def main() -> None:
     import torch
 
     from lightning_modules.errors import ConfigurationError
-    from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
+    from lightning_modules.schemes.own_files import load_scheme_file, read_scheme_file
 
     torch.set_num_threads(1)
     before = set(VARIANTS)

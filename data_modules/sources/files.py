@@ -16,10 +16,10 @@ from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.errors import DataError, nearest
 from data_modules.mapped import PIECE
+from data_modules.sources.columns import HALF_CHARACTER, raw_corpus, require_columns
 from data_modules.sources.opened import located, plain_file, refuse_long_lines
 from data_modules.sources.separated import MOST_COLUMNS, separated_pieces
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
-from data_modules.sources.tables import HALF_CHARACTER, raw_corpus, require_columns
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 UNNAMED_INDEX = "__index_level_"

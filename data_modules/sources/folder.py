@@ -16,12 +16,12 @@ from data_modules.cache import digest, file_digest
 from data_modules.config import FILE_FORMATS, DataConfig, file_format_of
 from data_modules.errors import DataError
 from data_modules.mapped import PIECE
+from data_modules.sources.columns import raw_corpus, require_columns, with_gaps
 from data_modules.sources.files import SEPARATORS, class_labels, selected_pieces
-from data_modules.sources.network import offline, reason_of
+from data_modules.sources.online import offline, reason_of
 from data_modules.sources.opened import located, plain_file
 from data_modules.sources.separated import marks_hold_cells_together
 from data_modules.sources.source import SPLITS, RawCorpus, Source, columns_of
-from data_modules.sources.tables import raw_corpus, require_columns, with_gaps
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

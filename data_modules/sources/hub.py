@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from data_modules.cache import digest
 from data_modules.config import FILE_FORMATS, DataConfig, file_format_of
 from data_modules.errors import DataError, nearest
-from data_modules.sources.network import is_cached, is_reachable, offline, reason_of
+from data_modules.sources.online import is_cached, is_reachable, offline, reason_of
 from data_modules.sources.source import Source, columns_of
 
 if TYPE_CHECKING:

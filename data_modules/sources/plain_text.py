@@ -18,10 +18,10 @@ from data_modules.cache import digest, file_digest
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
 from data_modules.mapped import PIECE
+from data_modules.sources.columns import HALF_CHARACTER
 from data_modules.sources.mapped_tables import mapped_frame
 from data_modules.sources.opened import located, plain_file, refuse_long_lines
 from data_modules.sources.source import SPLITS, RawCorpus, Source
-from data_modules.sources.tables import HALF_CHARACTER
 
 LONGEST_PARAGRAPH = 10_000
 """Characters after which a paragraph ends at the next white space."""

@@ -23,7 +23,7 @@ from data_modules.cache import cache_root
 from data_modules.config import TRAINED_TOKENIZERS, DataConfig
 from data_modules.errors import DataError, nearest
 from data_modules.sources.carried import PRETRAINED_FILE, carried_facts
-from data_modules.sources.network import is_reachable
+from data_modules.sources.online import is_reachable
 
 PADDING, UNKNOWN, CLASS, END, MASK = "<pad>", "<unk>", "<cls>", "<eos>", "<mask>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]

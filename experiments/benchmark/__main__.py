@@ -60,7 +60,7 @@ def measure(config: RunConfig, options: Namespace, console: Console) -> list[dic
 
 def show(measured: Sequence[Mapping[str, str]], folder: Path, console: Console) -> None:
     """Print what was measured, put it into the table of ``folder``, and write the page over the whole table."""
-    from experiments.benchmark.page import PAGE_FILE, page, sections
+    from experiments.benchmark.speed_page import PAGE_FILE, page, sections
     from experiments.benchmark.table import TABLE_FILE, as_measurements, write_measurements
     from experiments.reporting.console import printed
     from experiments.runs.run_folder import write_atomically

@@ -36,7 +36,7 @@ from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
 from experiments.runs.run_folder import Busy, locked
-from lightning_modules.schemes.files import LOADED
+from lightning_modules.schemes.own_files import LOADED
 
 POLL_SECONDS = 1.0
 """Between two looks at how much room the cluster has."""

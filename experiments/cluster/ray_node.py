@@ -23,7 +23,7 @@ from experiments.making.worker import make
 from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.provenance import versions
-from lightning_modules.schemes.files import SchemeFile, load_scheme_file
+from lightning_modules.schemes.own_files import SchemeFile, load_scheme_file
 
 NODE_CACHE = REPOSITORY / ".cache"
 

@@ -18,7 +18,7 @@ from experiments.making.messages import Event, Failed, Finished, Message, Skippe
 from experiments.making.worker import serve, write_failure
 from experiments.planning.runs import Run
 from experiments.runs.run_folder import Mark, record_mark
-from lightning_modules.schemes.files import LOADED
+from lightning_modules.schemes.own_files import LOADED
 
 ATTEMPTS = 2
 """How often a run is tried whose worker dies under it."""

@@ -22,7 +22,7 @@ from experiments.runs.record import Outcome, Record
 from experiments.runs.run_folder import UNSEEN, Busy, Mark, locked, read_record, write_atomically, write_record
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.schemes.files import SchemeFile, load_scheme_file
+from lightning_modules.schemes.own_files import SchemeFile, load_scheme_file
 
 FAILURE_FILE = "failure.txt"
 

@@ -26,7 +26,7 @@ from experiments.planning.names import nest, reject_unknown
 from experiments.planning.run_config import ProbesConfig, StartConfig, TrainerConfig
 from experiments.planning.yaml_files import LARGEST_FILE, TooLarge, refuse_bombs
 from lightning_modules.config import ModelConfig
-from lightning_modules.schemes.files import load_scheme_file, read_scheme_file
+from lightning_modules.schemes.own_files import load_scheme_file, read_scheme_file
 
 SECTIONS: dict[str, type] = {
     "model": ModelConfig,

@@ -10,7 +10,11 @@ from torch import Tensor
 
 from lightning_modules.network.network import Network
 from lightning_modules.probes import signal
-from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
+from lightning_modules.probes.attention_entropy import (
+    attention_entropy,
+    attention_entropy_share,
+    attention_probabilities,
+)
 from lightning_modules.probes.gradients import gradient_norms, update_ratios
 from lightning_modules.probes.jacobian import block_singular_values
 from lightning_modules.probes.observation import Observation, SublayerObservation, observed, tensors_of

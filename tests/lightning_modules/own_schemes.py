@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lightning_modules.schemes.files import LOADED
+from lightning_modules.schemes.own_files import LOADED
 from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "add_a_scheme.md"

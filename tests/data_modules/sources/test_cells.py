@@ -12,9 +12,9 @@ import pytest
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
+from data_modules.sources.columns import one_spelling, raw_corpus
 from data_modules.sources.files import read_table
 from data_modules.sources.source import SPLITS
-from data_modules.sources.tables import one_spelling, raw_corpus
 
 TEXTS = [f"the text of row number {n}" for n in range(60)]
 NESTED = pytest.mark.parametrize("file_format", ["jsonl", "parquet"])

@@ -13,7 +13,7 @@ import pytest
 from data_modules.cleaning.prepared import prepare
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
-from data_modules.sources.network import is_cached
+from data_modules.sources.online import is_cached
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CLOSED = "http://127.0.0.1:9"

@@ -12,8 +12,8 @@ from rich.console import Console
 from experiments.benchmark import __main__ as command
 from experiments.benchmark import measure
 from experiments.benchmark.growth import AXES, Growth
-from experiments.benchmark.page import growth_section
 from experiments.benchmark.sides import train_with_a_plain_loop, train_with_lightning
+from experiments.benchmark.speed_page import growth_section
 from experiments.benchmark.table import as_measurements, machine, measurement, read_measurements, setting_of
 from experiments.benchmark.task import GeneratedTask
 from experiments.planning.run_config import RunConfig

@@ -9,7 +9,7 @@ from statistics import median
 import pandas as pd
 import pytest
 
-from experiments.benchmark.page import (
+from experiments.benchmark.speed_page import (
     PAGE_FILE,
     SideRounds,
     machine_section,

@@ -9,7 +9,11 @@ import torch
 from synthetic_batches import make_batch
 
 from lightning_modules.network.attention import attend
-from lightning_modules.probes.attention import attention_entropy, attention_entropy_share, attention_probabilities
+from lightning_modules.probes.attention_entropy import (
+    attention_entropy,
+    attention_entropy_share,
+    attention_probabilities,
+)
 from lightning_modules.probes.saturation import dead_unit_share, inactive_share
 
 

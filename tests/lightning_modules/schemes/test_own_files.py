@@ -16,7 +16,7 @@ from synthetic_batches import make_batch, make_network
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.context import Context
-from lightning_modules.schemes.files import SchemeFile, load_scheme_file, read_scheme_file
+from lightning_modules.schemes.own_files import SchemeFile, load_scheme_file, read_scheme_file
 from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.training.optimization import build_optimizer
 
