@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ from tiny_runs import make
 from data_modules.batches.windows import IGNORED
 from data_modules.config import DataConfig
 from data_modules.token_stream import TokenStream
-from experiments import ablation, predict
+from experiments import ablation, evaluate, predict
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
@@ -266,3 +267,35 @@ def test_a_masked_run_fills_one_gap(
     assert "fills gaps: give --text" in fails_with_one_line(predict.main, folder, "--prompt", "the old")
     (folder / "tokenizer.json").unlink()
     assert "is missing or damaged" in fails_with_one_line(predict.main, folder, "--text", "the <mask>")
+
+
+@pytest.mark.parametrize("task", ["causal_lm", "masked_lm"])
+def test_the_perplexity_of_the_own_test_text_is_that_of_the_record(
+    task: str, folder: Path, book: Path, cache: Path, tmp_path: Path
+) -> None:
+    run = language_run(book, cache, task)
+    trained = folder if task == "causal_lm" else make(run, tmp_path)
+    documents = tmp_path / "test.jsonl"
+    lines = [json.dumps({"text": text}) for text in TokenStream.from_config(run.config.data).texts("test")]
+    documents.write_text("\n".join(lines))
+    evaluate.main(
+        [str(trained), "--data.corpus", "jsonl", "--data.test_file", str(documents), "--to", str(tmp_path / "to")]
+    )
+    with (tmp_path / "to" / "metrics.csv").open() as file:
+        found = {row["metric"]: row for row in csv.DictReader(file)}
+    record = read_record(trained)
+    assert record.test is not None
+    for name, row in found.items():
+        assert float(row["value"]) == pytest.approx(record.test.metrics[name], rel=1e-5)
+    main = found[TASKS[task].primary]
+    assert 0.8 * float(main["value"]) < float(main["low"]) < float(main["value"]) < float(main["high"])
+
+
+def test_a_language_model_is_scored_on_plain_text(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.txt").write_text(
+        "the old heron waits under the bridge 7.\n\na farmer looks at its own shadow 3.\n"
+    )
+    evaluate.main([str(folder), "--data.corpus", "text", "--data.test_file", str(tmp_path / "new.txt")])
+    assert "of 2 documents" in capsys.readouterr().out
