@@ -149,7 +149,7 @@ def hub_tokenizer(model: FinishedModel) -> ResNormTokenizer:
     special = set(tokenizer.special_ids)
     if facts.padding_id not in special:
         raise ExperimentError("the run's tokenizer has no special token that pads, which transformers needs")
-    if model.config.task == CAUSAL_LM.name:  # a text begins after the end of another
+    if model.config.task == CAUSAL_LM.name and facts.end_id is not None:  # a text begins after the end of another
         end = backend.id_to_token(facts.end_id)
         backend.post_processor = processors.TemplateProcessing(single=f"{end} $A", special_tokens=[(end, facts.end_id)])
     ids = {

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -151,12 +151,12 @@ class ResNormForCausalLM(ResNormPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.network = network_of(config, language_head(config), config.vocab_size, causal=True)
         if config.tie_word_embeddings:
-            self.network.head.tie(self.get_input_embeddings())
+            read_by(self.network).tie(self.get_input_embeddings())
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
         """Return what reads tokens."""
-        return self.network.head.tokens
+        return read_by(self.network).tokens
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **ignored: Any
@@ -188,12 +188,12 @@ class ResNormForMaskedLM(ResNormPreTrainedModel):
         causal = ModelConfig(**config.settings).causal
         self.network = network_of(config, language_head(config), config.vocab_size, causal=causal)
         if config.tie_word_embeddings:
-            self.network.head.tie(self.get_input_embeddings())
+            read_by(self.network).tie(self.get_input_embeddings())
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Module:
         """Return what reads tokens."""
-        return self.network.head.tokens
+        return read_by(self.network).tokens
 
     def forward(
         self,
@@ -207,6 +207,11 @@ class ResNormForMaskedLM(ResNormPreTrainedModel):
         logits = self.network.logits(self.network.head(x))
         loss = None if labels is None else F.cross_entropy(logits.float().mT, labels)
         return MaskedLMOutput(loss=loss, logits=logits)
+
+
+def read_by(network: Network) -> LanguageHead:
+    """Return the head of a language model's network."""
+    return cast(LanguageHead, network.head)
 
 
 def language_head(config: ResNormConfig) -> LanguageHead:
