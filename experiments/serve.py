@@ -24,7 +24,7 @@ from jsonargparse import Namespace
 
 from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.parser import SCHEMES, StrictParser, add_schemes_option, take_option, take_schemes
-from experiments.serving.options import ServiceOptions, api_key
+from experiments.serving.options import ServiceOptions, api_key, folders_of
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -42,8 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ExperimentError(
                 f"{missing[0]} is not installed; get it with: python -m pip install -r requirements-serve.txt"
             )
-        from experiments.serving.served_run import folders_of
-
         folders = folders_of(parsed.runs)
         from experiments.serving.listening import listen
 

@@ -22,8 +22,8 @@ OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/docs", "/docs.js", "/ope
 """Paths without anything of the runs; every other one needs the key, if there is one."""
 KEYED_PATHS = frozenset({"/predict", "/info", "/metrics"})
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import errno
+import logging.config
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from data_modules.errors import DataError
 from experiments.errors import ExperimentError
 from experiments.escaping import visible
 from experiments.planning.parser import SCHEMES, take_schemes
 from experiments.serving.guard import Guard
-from experiments.serving.observing import LOGGING, SHARED_FOLDER
+from experiments.serving.observing import LOGGER, LOGGING, SHARED_FOLDER
 from experiments.serving.options import ApiKey, ServiceOptions
 from lightning_modules.errors import ConfigurationError
 
 LONGEST_HEAD = 16_384
 """Bytes of a request's line and headers."""
+PAUSE = 1.0
+"""Seconds before a worker that died is replaced, so that one that always dies costs little."""
 
 
 def listen(
@@ -59,7 +65,7 @@ def listen(
             with tempfile.TemporaryDirectory(prefix="resnorm-metrics-") as shared:
                 os.environ[SHARED_FOLDER] = shared
                 try:
-                    serve_with_workers(partial(service_of_worker, folders, options, key, schemes), options, listener)
+                    serve_with_workers(folders, options, key, schemes, listener)
                 finally:
                     del os.environ[SHARED_FOLDER]
 
@@ -113,14 +119,10 @@ def bound(options: ServiceOptions) -> Iterator[socket.socket]:
         yield listener
 
 
-def settings(
-    application: Guard | Callable[[], Guard], options: ServiceOptions, log: dict[str, Any] | None = LOGGING
-) -> uvicorn.Config:
+def settings(application: Guard, options: ServiceOptions, log: dict[str, Any] | None = LOGGING) -> uvicorn.Config:
     """Return uvicorn's settings: no access log, no header that names the server, no web sockets, no proxy's word."""
     return uvicorn.Config(
         application,
-        factory=not isinstance(application, Guard),
-        workers=options.workers,
         lifespan="on",
         ws="none",
         interface="asgi3",
@@ -140,31 +142,78 @@ def serve_here(application: Guard, options: ServiceOptions, listener: socket.soc
     uvicorn.Server(settings(application, options)).run(sockets=[listener])
 
 
-def serve_with_workers(build: Callable[[], Guard], options: ServiceOptions, listener: socket.socket) -> None:
-    """Answer requests in several processes; a process that dies is replaced, one that cannot start ends them all.
+def serve_with_workers(
+    folders: Mapping[str, Path],
+    options: ServiceOptions,
+    key: ApiKey | None,
+    schemes: tuple[str, ...],
+    listener: socket.socket,
+) -> None:
+    """Answer requests in several processes; one that dies is replaced, one that cannot start ends them all.
+
+    A process may take long to load its models, so one is dead when it has ended and not when it is slow.
 
     Raises:
         SystemExit: with status 2, where the processes could not start and have said why.
     """
-    supervisor = Multiprocess(settings(build, options), [listener])
-    supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise SystemExit(2)
+    logging.config.dictConfig(LOGGING)
+    spawning = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+
+    def started() -> BaseProcess:
+        process = spawning.Process(target=work, args=(folders, options, key, schemes, listener))
+        process.start()
+        return process
+
+    processes = [started() for _ in range(options.workers)]
+    try:
+        while True:
+            wait([process.sentinel for process in processes])
+            for place, process in enumerate(processes):
+                if process.exitcode is None:
+                    continue
+                if process.exitcode == STARTUP_FAILURE:
+                    raise SystemExit(2)
+                fields = {"worker": process.pid, "exitcode": process.exitcode}
+                LOGGER.warning("a worker died and is replaced", extra={"fields": fields})
+                time.sleep(PAUSE)
+                processes[place] = started()
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(2 * options.seconds + PAUSE)
+            process.kill()
 
 
-def service_of_worker(
-    folders: Mapping[str, Path], options: ServiceOptions, key: ApiKey | None, schemes: tuple[str, ...]
-) -> Guard:
-    """Build the application in a process of its own; a mistake of a user ends it with one line.
+def work(
+    folders: Mapping[str, Path],
+    options: ServiceOptions,
+    key: ApiKey | None,
+    schemes: tuple[str, ...],
+    listener: socket.socket,
+) -> None:
+    """Load the models in a process of its own and answer requests; a mistake of a user ends it with one line.
 
     Raises:
-        SystemExit: with the status that tells the first process that another attempt would fail alike.
+        SystemExit: with a status that tells the first process that another attempt would fail alike.
     """
     from experiments.serving.service import service_of
 
-    try:
-        take_schemes([f"{SCHEMES}={path}" for path in schemes])
-        return service_of(folders, options, key)
-    except (ExperimentError, ConfigurationError, DataError) as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        raise SystemExit(STARTUP_FAILURE) from None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells the others
+    with ending_well():
+        threading.Thread(target=leave_with_the_first_process, daemon=True).start()
+        try:
+            take_schemes([f"{SCHEMES}={path}" for path in schemes])
+            application = service_of(folders, options, key)
+        except (ExperimentError, ConfigurationError, DataError) as error:
+            print(f"error: {visible(str(error))}", file=sys.stderr)
+            raise SystemExit(STARTUP_FAILURE) from None
+        serve_here(application, options, listener)
+
+
+def leave_with_the_first_process() -> None:
+    """Ask this process to stop once the first one is gone, even if it was killed."""
+    first = multiprocessing.parent_process()
+    assert first is not None
+    first.join()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -6,13 +6,14 @@ import hashlib
 import hmac
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
+from experiments.planning.saved_runs import run_folder, run_names
 from lightning_modules.errors import check_numbers
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -183,3 +184,17 @@ def read_key(path: Path) -> str:
         raise ExperimentError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ExperimentError(f"{path} is not text, so it is no key") from None
+
+
+def folders_of(names: Sequence[str]) -> dict[str, Path]:
+    """Return the run folders that a person named, by the names that requests use.
+
+    Raises:
+        ExperimentError: there are none or too many, one is no run folder, or one is named twice.
+    """
+    if not 1 <= len(names) <= MOST_RUNS:
+        raise ExperimentError(f"{len(names)} runs are named; give one to {MOST_RUNS} run folders")
+    folders = [run_folder(name) for name in names]
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ExperimentError("a run folder is named twice; name each once")
+    return dict(zip(run_names(folders), folders, strict=True))

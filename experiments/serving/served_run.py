@@ -14,9 +14,8 @@ import torch
 from data_modules.batches.batching import BatchDataset
 from data_modules.tokens.encoding import pack
 from experiments.errors import ExperimentError
-from experiments.planning.saved_runs import run_folder, run_names
 from experiments.runs.inference import TrainedModel, device
-from experiments.serving.options import MOST_RUNS, ServiceOptions
+from experiments.serving.options import ServiceOptions
 from lightning_modules.network.counting import norms_in, parameters_in, skips_in
 
 EMPTY = "is empty"
@@ -131,17 +130,3 @@ def fault_of(row: Sequence[int], special: frozenset[int], unknown: int | None) -
     if not words:
         return EMPTY
     return UNKNOWN if all(token == unknown for token in words) else None
-
-
-def folders_of(names: Sequence[str]) -> dict[str, Path]:
-    """Return the run folders that a person named, by the names that requests use.
-
-    Raises:
-        ExperimentError: there are none or too many, one is no run folder, or one is named twice.
-    """
-    if not 1 <= len(names) <= MOST_RUNS:
-        raise ExperimentError(f"{len(names)} runs are named; give one to {MOST_RUNS} run folders")
-    folders = [run_folder(name) for name in names]
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise ExperimentError("a run folder is named twice; name each once")
-    return dict(zip(run_names(folders), folders, strict=True))
