@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn, Self, cast
 
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -244,7 +245,11 @@ class TaskModule(CheckpointedModule):
         self.network.after_step()
 
     def on_train_start(self) -> None:
-        """Refuse loaders with another number of batches than the facts say, on which the schedule's length rests."""
+        """Refuse what would give the schedule another length than the facts say: other loaders, other accumulation.
+
+        Raises:
+            ConfigurationError: an epoch has another number of batches, or of steps from epoch to epoch.
+        """
         expected = steps_in_epoch(self._facts().steps_per_epoch, self._limit)
         found = self.trainer.num_training_batches
         if found != expected:
@@ -252,6 +257,11 @@ class TaskModule(CheckpointedModule):
                 f"the training loader has {found} batches an epoch and the facts of the text say {expected}, so the "
                 "schedule would have another length; build the task with facts whose steps_per_epoch is that of the "
                 "loader"
+            )
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in cast(Any, self.trainer).callbacks):
+            raise ConfigurationError(
+                "a GradientAccumulationScheduler changes how many steps an epoch has, so its length could not "
+                "be known; use the trainer's accumulate_grad_batches"
             )
 
     @property
