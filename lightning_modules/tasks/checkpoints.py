@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -11,12 +12,15 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from lightning_modules.errors import ConfigurationError, SpoiltWeights, shortened
 from lightning_modules.facts import TaskFacts
 
 SAME_FACTS = ("vocabulary_size", "class_names", "padding_id", "max_length", "tokenizer_sha256")
 """Facts on which the meaning of a network's weights rests."""
+DIGEST = "tensors_sha256"
+"""Key of a checkpoint under which :func:`tensors_digest` is kept."""
 
 
 class CheckpointedModule(LightningModule, ABC):
@@ -67,17 +71,18 @@ class CheckpointedModule(LightningModule, ABC):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the facts, so that the checkpoint can be loaded without data, and the length of the schedule."""
+        """Add the facts, so that it loads without data, the length of the schedule, and a digest of its numbers."""
         if self.facts is not None:
             checkpoint["facts"] = self.facts.as_dict()
         if self._is_fitting():
             checkpoint["schedule_steps"] = self.total_steps
+        checkpoint[DIGEST] = tensors_digest(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse what a trainer cannot go on from, or evaluate, rightly (``ckpt_path``).
 
         Raises:
-            SpoiltWeights: a number is not finite.
+            SpoiltWeights: a number is not finite, or not the one that was saved.
             ConfigurationError: it was made with another tokenizer or other classes or, where training goes on, on
                 another text or with a schedule of another length.
         """
@@ -123,7 +128,7 @@ class CheckpointedModule(LightningModule, ABC):
 
         Raises:
             ConfigurationError: the file is damaged or is no checkpoint of this task, or ``hparams_file`` is given.
-            SpoiltWeights: a weight is not finite.
+            SpoiltWeights: a weight is not finite, or not the one that was saved.
         """
         if hparams_file is not None:
             raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
@@ -147,27 +152,41 @@ class CheckpointedModule(LightningModule, ABC):
 
 
 def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
-    """Refuse weights, or states of an optimiser, that are not finite.
+    """Refuse weights, or states of an optimiser, that are not finite or are not those that were saved.
 
     Args:
-        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``.
+        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``. Older ones hold no digest
+            and are believed.
 
     Raises:
-        SpoiltWeights: naming the first tensor.
+        SpoiltWeights: naming the first tensor that is not finite, or saying that some number changed.
     """
-    for part in ("state_dict", "optimizer_states"):
-        name = _first_spoilt(checkpoint.get(part), part)
-        if name is not None:
-            raise SpoiltWeights(f"{name} holds numbers that are not finite, so the network would answer nonsense")
+    for place, tensor in _tensors(checkpoint):
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise SpoiltWeights(f"{place} holds numbers that are not finite, so the network would answer nonsense")
+    if checkpoint.get(DIGEST) not in (None, tensors_digest(checkpoint)):
+        raise SpoiltWeights("its numbers are not those that were saved, so it was damaged or edited")
 
 
-def _first_spoilt(value: Any, place: str) -> str | None:
-    """Return the name of the first tensor with a number that is not finite; none where all are finite."""
-    if isinstance(value, Tensor):
-        return None if not value.is_floating_point() or bool(value.isfinite().all()) else place
-    named: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        named = value.items()
-    elif isinstance(value, list | tuple):
-        named = enumerate(value)
-    return next((found for name, item in named if (found := _first_spoilt(item, f"{place}.{name}"))), None)
+def tensors_digest(checkpoint: Mapping[str, Any]) -> str | None:
+    """Return the SHA-256 of a checkpoint's weights and of the states of its optimiser; None for parts of tensors."""
+    found = hashlib.sha256()
+    for place, tensor in _tensors(checkpoint):
+        if isinstance(tensor, DTensor):
+            return None
+        found.update(f"{place} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _tensors(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor of the weights and of the optimiser, with its place such as ``state_dict.network.…``."""
+    waiting: list[tuple[str, Any]] = [(part, checkpoint.get(part)) for part in ("optimizer_states", "state_dict")]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield place, value
+        elif isinstance(value, Mapping):
+            waiting += [(f"{place}.{name}", item) for name, item in reversed(list(value.items()))]
+        elif isinstance(value, list | tuple):
+            waiting += [(f"{place}.{number}", value[number]) for number in reversed(range(len(value)))]
