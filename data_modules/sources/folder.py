@@ -217,6 +217,23 @@ def texts_by_class(folder: Path) -> dict[str, dict[str, list[Path]]] | None:
     return {split: classes for split, classes in found.items() if classes} if found.get("train") else None
 
 
+def texts_in(folder: Path, encoding: str = "utf-8") -> pd.DataFrame:
+    """Return the texts of a folder and of the folders in it, a file each: ``file`` (its place in the folder), ``text``.
+
+    Raises:
+        DataError: there is none, one holds a table, or one is not text in this encoding.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise DataError(f"the folder {folder.name} holds no text")
+    tables = [path for path in paths if _is_table(path)]
+    if tables:
+        place = tables[0].relative_to(folder)
+        raise DataError(f"the folder {folder.name} holds the table {place}; name that file, or give a folder of texts")
+    places = [path.relative_to(folder).as_posix() for path in paths]
+    return pd.DataFrame({"file": places, "text": [_text(path, encoding) for path in paths]})
+
+
 def _classes_in(folder: Path) -> dict[str, list[Path]]:
     """Return the text files of each folder in ``folder``; empty where one of them holds something else."""
     classes: dict[str, list[Path]] = {}
