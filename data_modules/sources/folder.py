@@ -129,7 +129,7 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
         return _read_texts(folder, texts, config)
     if (files := separated_files(folder)) is not None:
         return _read_separated(files, config)
-    _refuse_other_orders(folder, config.label_column)
+    refuse_other_orders(f"the folder {folder.name}", folder.rglob("*.parquet"), config.label_column)
     _refuse_marks_that_are_text(folder)
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
     from datasets.utils.logging import disable_progress_bar
@@ -150,14 +150,14 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
         return corpus_of(splits, columns, folder.name)
 
 
-def _refuse_other_orders(folder: Path, label: str | None) -> None:
+def refuse_other_orders(data_set: str, files: Iterable[Path], label: str | None) -> None:
     """Refuse Parquet files that number the same classes differently: ``datasets`` takes one file's names for all.
 
     Raises:
         DataError: two files have different names for the class indices.
     """
     orders: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(files):
         names = class_labels(parquet.read_schema(path).metadata).get(label or "")
         if names is None:
             continue
@@ -165,7 +165,7 @@ def _refuse_other_orders(folder: Path, label: str | None) -> None:
         first, *_ = orders
         if orders[first] != names:
             raise DataError(
-                f"the folder {folder.name} numbers its classes differently in {first} ({', '.join(orders[first][:5])}) "
+                f"{data_set} numbers its classes differently in {first} ({', '.join(orders[first][:5])}) "
                 f"and {path.name} ({', '.join(names[:5])}); name the files with data.train_file and data.test_file "
                 "instead, with data.corpus parquet, which goes by the names"
             )
