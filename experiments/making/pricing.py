@@ -81,7 +81,7 @@ class PriceList:
 
     def text_of(self, config: RunConfig) -> Any:
         """Return the data module of a configuration."""
-        plain = replace(config.data, seed=0, stage="final")
+        plain = replace(config.text, seed=0, stage="final")
         key = repr(plain)
         if key not in self._texts:
             self._texts[key] = task_named(config.task).load("data").from_config(plain)

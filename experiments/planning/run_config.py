@@ -19,6 +19,7 @@ from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, check_numbers
 from lightning_modules.facts import steps_in_epoch
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.schemes.variants import refuse_causal
 
 SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
@@ -210,10 +211,37 @@ class RunConfig:
             raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
         if self.task == CAUSAL_LM.name:
             refuse_causal(self.model.scheme)
+        if self.model.pretrained is not None:
+            self._check_pretrained()
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
             )
+
+    def _check_pretrained(self) -> None:
+        if self.task != CLASSIFICATION.name and not (self.task == CAUSAL_LM.name and self.model.causal):
+            raise ExperimentError(
+                f"model.pretrained cannot be trained for {self.task}: a causal network can write on, and any can classify"
+            )
+        if self.model.word_vectors is not None:
+            raise ExperimentError("model.pretrained and model.word_vectors are two starts of the embeddings; give one")
+
+    @property
+    def text(self) -> DataConfig:
+        """The text as this run reads it: with the tokenizer of the pretrained network, if it takes one.
+
+        Raises:
+            ConfigurationError: that network is not there, or has fewer positions than ``data.max_length``.
+        """
+        if self.model.pretrained is None:
+            return self.data
+        network = pretrained_network(self.model.pretrained)
+        if self.data.max_length > network.positions:
+            raise ExperimentError(
+                f"the pretrained network has {network.positions} positions, and data.max_length is "
+                f"{self.data.max_length}; lower it"
+            )
+        return replace(self.data, tokenizer=str(network.folder))
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
@@ -263,10 +291,12 @@ class RunConfig:
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
-        if self.start.is_given:
+        if self.start.is_given or self.model.pretrained is not None:
             identity["start"] = self.start.identity()
             data["tokenizer"] = "of the start"
             del data["vocabulary_size"], data["lowercase"]
+        if self.model.pretrained is not None:  # its digest says which one
+            identity["model"]["pretrained"] = pretrained_name(self.model.pretrained)
         if self.model.word_vectors is not None:
             identity["model"]["word_vectors"] = named_content(Path(self.model.word_vectors).expanduser())
         for section in ("model", "data", "trainer"):

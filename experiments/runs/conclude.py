@@ -27,7 +27,9 @@ from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atom
 from experiments.runs.timings import TIMING_FILE
 from experiments.runs.training import find
 from experiments.tasks import TaskSpec, task_named
+from lightning_modules.config import ModelConfig
 from lightning_modules.network.counting import count
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.tasks.base import Evaluation, TaskModule
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.history import History
@@ -89,7 +91,7 @@ def close_run(
     if parent is not None:
         concluded.record.parent = parent.as_record()
     log_hyperparameters(trainer.loggers, concluded.record)
-    if "tokenizer" in task_named(run.config.task).parts or parent is not None:
+    if "tokenizer" in task_named(run.config.task).parts or module.start is not None:
         data.encoded.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
@@ -216,12 +218,31 @@ def make_record(
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
             **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
+            **pretrained_facts(config.model, module),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
         history=finite_or_none(five_digits(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
+
+
+def pretrained_facts(config: ModelConfig, module: TaskModule) -> dict[str, Any]:
+    """What a record says of a network that was trained elsewhere; nothing of a run that starts from none."""
+    if config.pretrained is None or module.taken is None:
+        return {}
+    network = pretrained_network(config.pretrained)
+    return {
+        "pretrained": {
+            "name": pretrained_name(config.pretrained),
+            "family": network.family,
+            "commit": network.commit,
+            "weights_sha256": config.pretrained_sha256,
+            "taken": module.taken.taken,
+            "fresh": len(module.taken.fresh),
+            "left_out": len(module.taken.left_out),
+        }
+    }
 
 
 def describe_data(data: Any) -> dict[str, Any]:

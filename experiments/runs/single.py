@@ -41,6 +41,7 @@ from experiments.runs.run_folder import (
 from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
 from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
+from lightning_modules.pretrained import SIZES, pretrained_name
 from lightning_modules.tasks.base import TaskModule, refuse_spoilt
 
 STARTED = time.perf_counter()
@@ -101,8 +102,10 @@ def changed_values(config: RunConfig) -> dict[str, Any]:
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     defaults |= dict(flatten({"start": vars(StartConfig())}))
     ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
+    if config.model.pretrained is not None:
+        ignored |= {f"model.{name}" for name in ("pretrained_sha256", *SIZES)}
     return {
-        name: value
+        name: pretrained_name(str(value)) if name == "model.pretrained" else value
         for name, value in flatten(config.as_dict())
         if name not in ignored and not name.startswith("probes.") and (name not in defaults or value != defaults[name])
     }

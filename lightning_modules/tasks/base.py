@@ -33,7 +33,7 @@ from lightning_modules.training.processes import (
     rows_of_all,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import WeightStart, WordStart
+from lightning_modules.training.starting import TakenWeights, WeightStart, WordStart
 
 SAME_FACTS = ("vocabulary_size", "class_names", "padding_id", "max_length", "tokenizer_sha256")
 """Facts on which the meaning of a network's weights rests."""
@@ -69,6 +69,7 @@ class TaskModule(LightningModule, ABC):
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
         start: weights of an earlier network to start from, to be set before the network is built.
+        taken: what became of them, once it is built.
         words: word vectors to start the embeddings from, likewise.
 
     Raises:
@@ -85,6 +86,7 @@ class TaskModule(LightningModule, ABC):
         self.step_budget: int | None = None
         self._waiting: dict[str, Tensor] = {}
         self.start: WeightStart | None = None
+        self.taken: TakenWeights | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
@@ -143,7 +145,7 @@ class TaskModule(LightningModule, ABC):
         if self.words is not None:
             self.words.apply(self.network, self.config.seed)
         if self.start is not None:
-            self.start.apply(self.network)
+            self.taken = self.start.apply(self.network)
         if self._waiting:
             self.network.load_state_dict({name.removeprefix("network."): w for name, w in self._waiting.items()})
             self._waiting = {}
