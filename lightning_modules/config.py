@@ -52,8 +52,8 @@ class ModelConfig:
     """Variant of the other blocks where ``only_block`` names one; by default that of ``pretrained``."""
 
     pretrained: str | None = field(default=None, metadata={"since": 2})
-    """Network in Hugging Face's format (BERT, RoBERTa, DistilBERT, GPT-2) whose weights are the start, in safetensors:
-    a folder, ``package:NAME/FOLDER``, or a Hub id that was fetched before. Its sizes and its tokenizer are taken too."""
+    """Network in Hugging Face's format (BERT, RoBERTa, DistilBERT, GPT-2) whose safetensors are the start: a folder,
+    ``package:NAME/FOLDER``, or a Hub id that was fetched before. Its sizes and its tokenizer are taken too."""
 
     pretrained_sha256: str | None = field(default=None, metadata={"since": 2})
     """SHA-256 of its file of weights; filled in with its sizes. Where it is given, the sizes must be given too."""

@@ -125,8 +125,8 @@ def _folder_of(name: str) -> Path:
         if isinstance(found, str):
             return Path(found).parent
     raise ConfigurationError(
-        f"model.pretrained is {shortened(name)!r}, neither a folder nor a network in the Hub's cache here; fetch it once "
-        f"where there is network (`hf download {shortened(name)}`), or name its folder"
+        f"model.pretrained is {shortened(name)!r}, neither a folder nor a network in the Hub's cache here; fetch it "
+        f"once where there is network (`hf download {shortened(name)}`), or name its folder"
     )
 
 

@@ -221,7 +221,7 @@ class RunConfig:
     def _check_pretrained(self) -> None:
         if self.task != CLASSIFICATION.name and not (self.task == CAUSAL_LM.name and self.model.causal):
             raise ExperimentError(
-                f"model.pretrained cannot be trained for {self.task}: a causal network can write on, and any can classify"
+                f"model.pretrained cannot be trained for {self.task}: a causal network can write on, any can classify"
             )
         if self.model.word_vectors is not None:
             raise ExperimentError("model.pretrained and model.word_vectors are two starts of the embeddings; give one")

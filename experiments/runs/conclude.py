@@ -27,9 +27,7 @@ from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atom
 from experiments.runs.timings import TIMING_FILE
 from experiments.runs.training import find
 from experiments.tasks import TaskSpec, task_named
-from lightning_modules.config import ModelConfig
 from lightning_modules.network.counting import count
-from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.tasks.base import Evaluation, TaskModule
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.history import History
@@ -218,7 +216,7 @@ def make_record(
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
             **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
-            **pretrained_facts(config.model, module),
+            **pretrained_facts(module),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
@@ -227,22 +225,12 @@ def make_record(
     )
 
 
-def pretrained_facts(config: ModelConfig, module: TaskModule) -> dict[str, Any]:
+def pretrained_facts(module: TaskModule) -> dict[str, Any]:
     """What a record says of a network that was trained elsewhere; nothing of a run that starts from none."""
-    if config.pretrained is None or module.taken is None:
+    if module.start is None or module.taken is None or not module.start.origin:
         return {}
-    network = pretrained_network(config.pretrained)
-    return {
-        "pretrained": {
-            "name": pretrained_name(config.pretrained),
-            "family": network.family,
-            "commit": network.commit,
-            "weights_sha256": config.pretrained_sha256,
-            "taken": module.taken.taken,
-            "fresh": len(module.taken.fresh),
-            "left_out": len(module.taken.left_out),
-        }
-    }
+    sizes = {"taken": module.taken.taken, "fresh": len(module.taken.fresh), "left_out": len(module.taken.left_out)}
+    return {"pretrained": {**module.start.origin, **sizes}}
 
 
 def describe_data(data: Any) -> dict[str, Any]:

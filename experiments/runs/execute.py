@@ -27,7 +27,7 @@ from experiments.runs.run_folder import UNSEEN, Mark, locked, remove_earlier_att
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.pretrained import pretrained_network
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.tasks.base import TaskModule
 from lightning_modules.training.borrowed_weights import borrowed_weights
 from lightning_modules.training.callbacks.attached import steps_of_fit
@@ -137,6 +137,12 @@ def pretrained_start(config: RunConfig) -> WeightStart:
         top_blocks=config.start.top_blocks,
         rate_per_block=config.start.rate_per_block,
         surgery=True,
+        origin={
+            "name": pretrained_name(model.pretrained or ""),
+            "family": network.family,
+            "commit": network.commit,
+            "weights_sha256": model.pretrained_sha256,
+        },
     )
 
 

@@ -152,6 +152,12 @@ def finish(
         return {"seconds": time.perf_counter() - STARTED, "peak_memory_mib": peak_memory_mib()}
 
     record = close_run(run, folder, trainer, module, data, timing, parent)
+    found = record.model.get("pretrained")
+    if found:
+        print(
+            f"of {found['name']} {found['taken']} tensors were taken and {found['left_out']} left out; "
+            f"{found['fresh']} of this network started anew"
+        )
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):
         scores = [

@@ -43,8 +43,8 @@ class FeedForward(Function):
         variant: what stands at the sites ``hidden`` and ``inner``.
         place: gives the width D of the stream.
         hidden_width: width H between the two matrices.
-        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, of which the second half
-            makes the gate's other factor.
+        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, of which
+            the second half makes the gate's other factor.
     """
 
     def __init__(self, variant: Variant, place: Place, *, hidden_width: int, activation: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,9 @@ class WeightStart:
     surgery: bool = False
     """Whether norms and residuals may be others than those of the earlier network. What it lacks of theirs starts anew,
     and a norm of another kind takes over gain and bias. Its vocabulary may be the larger one."""
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What a record says of where the weights come from, if they are no run's."""
 
     def __post_init__(self) -> None:
         if self.top_blocks is not None and self.top_blocks < 0:

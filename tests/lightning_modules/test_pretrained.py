@@ -1,4 +1,4 @@
-"""Networks in Hugging Face's format: ours with their weights against transformers' own, whole and with parts removed."""
+"""Networks in Hugging Face's format: ours with their weights equal transformers' own, whole and with parts removed."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], reason: 
 def test_only_safetensors_are_read(folders: dict[str, Path], tmp_path: Path) -> None:
     name = changed(folders["bert"], tmp_path / "copy")
     (Path(name) / WEIGHTS).rename(Path(name) / "pytorch_model.bin")
-    with pytest.raises(ConfigurationError, match="has no model.safetensors"):
+    with pytest.raises(ConfigurationError, match=r"has no model\.safetensors"):
         ModelConfig(pretrained=name)
 
 
