@@ -44,6 +44,8 @@ from lightning_modules.training.processes import is_first_process
 
 MAX_TOKENS_HELP = "budget in real training tokens, in place of max_epochs: as many steps as have them on average"
 
+VALIDATE_HELP = "steps between two validations, in place of val_check_interval"
+
 
 class OneLineParser(LightningArgumentParser):
     """LightningCLI's parser, which answers a mistake with one line that names the nearest option."""
@@ -71,6 +73,9 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument("--task", type=str, default=CLASSIFICATION.name, help="what to train for")
         parser.add_argument("--trainer.max_tokens", type=PositiveInt | None, default=None, help=MAX_TOKENS_HELP)
+        parser.add_argument(
+            "--trainer.validate_every_n_steps", type=PositiveInt | None, default=None, help=VALIDATE_HELP
+        )
         parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")

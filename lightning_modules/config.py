@@ -237,8 +237,6 @@ class ModelConfig:
                 raise ConfigurationError(
                     f"model.only_block is {self.only_block}; the network has blocks 1 to {self.layers}"
                 )
-        elif self.elsewhere is not None:
-            raise ConfigurationError("model.elsewhere needs model.only_block, the block that model.variant is for")
         scheme = self.scheme  # which refuses what does not go together
         if self.causal:
             refuse_causal(scheme)

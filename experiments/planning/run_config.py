@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from data_modules.config import EMBEDDED_CORPORA, DataConfig
+from data_modules.config import EMBEDDED_CORPORA, DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
@@ -71,6 +71,9 @@ class TrainerConfig:
     val_check_interval: float = 1.0
     """Share of an epoch between two validations."""
 
+    validate_every_n_steps: int | None = field(default=None, metadata={"since": 2})
+    """Steps between two validations, in place of ``val_check_interval``: for runs that see their rows many times."""
+
     log_every_n_steps: int = 10
     """Steps between two points of the training curves."""
 
@@ -83,10 +86,10 @@ class TrainerConfig:
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
-        for name in ("max_steps", "max_tokens"):
-            value = getattr(self, name)
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
+            value, usual = getattr(self, name), "max_epochs" if name.startswith("max") else "val_check_interval"
             if value is not None and value < 1:
-                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for max_epochs")
+                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for {usual}")
         if self.max_steps is not None and self.max_tokens is not None:
             raise ExperimentError(
                 f"trainer.max_steps {self.max_steps} and trainer.max_tokens {self.max_tokens} are two budgets; give one"
@@ -270,7 +273,7 @@ class RunConfig:
         sections["trainer"] |= sections.pop("trainer_flags")
         trainer = sections["trainer"]
         del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
-        for name in ("max_steps", "max_tokens"):
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
             if trainer[name] is None:  # which Lightning does not take
                 del trainer[name]
         for section in ("model", "data"):
@@ -287,6 +290,7 @@ class RunConfig:
         identity["trainer"]["accelerator"] = "auto"  # where a run was made decides no setting
         data = identity["data"]
         data["corpus"] = self.data.slug
+        data["more_text"] = [slug_of(PurePath(name).name) for name in self.data.more_text]
         if data["tokenizer"].startswith(("/", "./", "../", "~")):
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):

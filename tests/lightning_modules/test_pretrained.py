@@ -201,7 +201,7 @@ def test_a_network_that_ours_is_not_equal_to_is_refused(
         ({"norm": "rms"}, "model.norm is 'rms', which is not known; did you mean 'rms_norm'"),
         ({"variant": "mix_ln", "norm": "dyt"}, "blocks of mix_ln are not alike"),
         ({"only_block": 3}, "model.only_block is 3; the network has blocks 1 to 2"),
-        ({"elsewhere": "pre_ln"}, "model.elsewhere needs model.only_block"),
+        ({"only_block": 1, "elsewhere": "pre-ln"}, "model.elsewhere is 'pre-ln', which is not known"),
         ({"variant": "hyper_connections", "only_block": 1}, "has a stream or blocks of its own"),
         ({"pretrained": "package:no_such_package/x"}, "there is no package 'no_such_package'"),
         ({"pretrained": "package:torch/../torch"}, "has no such folder"),
