@@ -33,7 +33,7 @@ from lightning_modules.training.processes import (
     rows_of_all,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import WeightStart, WordStart
+from lightning_modules.training.starting import TakenWeights, WeightStart, WordStart
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
@@ -67,6 +67,7 @@ class TaskModule(CheckpointedModule):
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
         start: weights of an earlier network to start from, to be set before the network is built.
+        taken: what became of them, once it is built.
         words: word vectors to start the embeddings from, likewise.
 
     Raises:
@@ -81,6 +82,7 @@ class TaskModule(CheckpointedModule):
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
         self.start: WeightStart | None = None
+        self.taken: TakenWeights | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
@@ -139,7 +141,7 @@ class TaskModule(CheckpointedModule):
         if self.words is not None:
             self.words.apply(self.network, self.config.seed)
         if self.start is not None:
-            self.start.apply(self.network)
+            self.taken = self.start.apply(self.network)
         self.load_waiting()
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
