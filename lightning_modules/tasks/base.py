@@ -128,6 +128,10 @@ class TaskModule(CheckpointedModule):
 
     def build(self, facts: Any) -> None:
         """Build network and metrics for a text with these facts (:class:`~lightning_modules.facts.TaskFacts`)."""
+        if self.config.adversarial != "none" and type(self).objective is TaskModule.objective:
+            raise ConfigurationError(
+                f"model.adversarial is {self.config.adversarial}, and only a classifier trains so; set it to none"
+            )
         self.facts = TaskFacts.of(facts)
         self.network = build_network(
             self.config,
@@ -295,9 +299,13 @@ class TaskModule(CheckpointedModule):
             raise SpoiltWeights(f"the network's answer to batch {batch_idx} is not finite")
         return outputs
 
+    def objective(self, batch: Batch) -> Tensor:
+        """What a training step minimises: the loss, unless a task has more."""
+        return self.loss(self(batch), batch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
-        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
+        loss = weighted_by_rows(self.trainer, self.objective(batch), self.weight_of(batch))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
