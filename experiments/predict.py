@@ -98,7 +98,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--cache", type=bool, default=True, help="keep keys and values of what was read; the text is the same without"
     )
-    parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
+    endings = ", ".join(FILE_FORMATS)
+    parser.add_argument("--file", type=str, help=f"rows to classify ({endings}, by the ending), or a folder of texts")
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
     parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
     parser.add_argument(
@@ -138,12 +139,12 @@ def check(parsed: Namespace) -> None:
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file's ending names.
+    """Return the format that a file's ending names; of a folder, that of what is written about its texts.
 
     Raises:
         ExperimentError: if it names none that is known.
     """
-    ending = file_format_of(path.name)
+    ending = "csv" if path.is_dir() else file_format_of(path.name)
     if ending not in FILE_FORMATS:
         raise ExperimentError(
             f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"
@@ -244,25 +245,31 @@ def texts_in_file(parsed: Namespace) -> list[str]:
         ExperimentError, DataError: it cannot be read, or lacks the column.
     """
     path = Path(parsed.file).expanduser()
-    table = read_rows(path, parsed.text_column, parsed.encoding, parsed.columns)
-    return texts_of(table[parsed.text_column])
+    _, texts = read_rows(path, parsed.text_column, parsed.encoding, parsed.columns)
+    return texts
 
 
-def read_rows(path: Path, text_column: str, encoding: str, columns: Sequence[str] | None) -> pd.DataFrame:
-    """Read a file of rows, whose column of texts must be there.
+def read_rows(
+    path: Path, text_column: str, encoding: str, columns: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a file of rows, or a folder of texts: what names each of them, and their texts.
 
     Raises:
         ExperimentError, DataError: it cannot be read, or lacks the column.
     """
     from data_modules.sources.columns import require_columns
     from data_modules.sources.files import read_table
+    from data_modules.sources.folder import texts_in
 
     file_format = format_of(path)
-    if columns is not None and file_format not in ("csv", "tsv"):
+    if columns is not None and (path.is_dir() or file_format not in ("csv", "tsv")):
         raise ExperimentError(f"--columns names the columns of csv and tsv files, and {path.name} is neither")
+    if path.is_dir():
+        found = texts_in(path, encoding)
+        return found[["file"]], found["text"].tolist()
     table = read_table(path, file_format, encoding, columns, halves=file_format == "jsonl")
     require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
-    return table
+    return table, texts_of(table[text_column])
 
 
 def answer_file(
@@ -273,14 +280,14 @@ def answer_file(
     encoding: str = "utf-8",
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Write the rows of a file with their classes and probabilities.
+    """Write the rows of a file, or the names of a folder's texts, with their classes and probabilities.
 
     Raises:
         ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
     file_format = format_of(path)
-    table = read_rows(path, text_column, encoding, columns)
-    answers = load_and_answer(folder, texts_of(table[text_column]))
+    table, texts = read_rows(path, text_column, encoding, columns)
+    answers = load_and_answer(folder, texts)
     added = added_columns(answers, list(table.columns), path.name)
     if output is not None and file_format == format_of(output) == "parquet":
         written = parquet_with(path, added)
