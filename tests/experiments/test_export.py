@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 import experiments.hub
 from data_modules.cleaning.prepared import prepare
 from experiments import export
-from experiments.hub.modeling_file import modeling_source, network_settings
+from experiments.hub.modeling_file import NETWORK_SETTINGS, modeling_source, network_settings
 from experiments.planning.saved_runs import load_run_config
 from experiments.runs.inference import TrainedModel
 from lightning_modules.config import ModelConfig
@@ -236,12 +238,22 @@ def test_push_sends_the_folder_to_the_named_repository(
     assert calls == [("create", "me/mine"), ("me/mine", sorted(path.name for path in folder.iterdir()))]
 
 
+CHANGED = {"norm": "dyt", "only_block": 2, "elsewhere": "post_ln", "embedding_norm": True, "norm_epsilon": 1e-3}
+
+
 @pytest.mark.parametrize(
-    "variant", ["ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "attention_residuals", "sas_p"]
+    ("variant", "more"),
+    [
+        *((name, {}) for name in ("ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "sas_p")),
+        ("attention_residuals", {}),
+        ("pre_ln", CHANGED),
+    ],
 )
-def test_the_one_file_of_every_kind_of_scheme_builds_the_same_network(variant: str, tmp_path: Path) -> None:
+def test_the_one_file_of_every_kind_of_scheme_builds_the_same_network(
+    variant: str, more: dict[str, Any], tmp_path: Path
+) -> None:
     """Families that differ in residual, attention, norm, state and blocks; weights are copied by name."""
-    config = ModelConfig(variant=variant, layers=2, width=8, heads=2, positions="rotary", activation="swiglu")
+    config = ModelConfig(variant=variant, layers=2, width=8, heads=2, positions="rotary", activation="swiglu", **more)
     sizes = {"vocabulary_size": 20, "outputs": 3, "max_length": 9, "padding_id": 0}
     network = build_network(config, **sizes).eval()
     path = tmp_path / f"modeling_of_{variant}.py"
@@ -259,6 +271,18 @@ def test_the_one_file_of_every_kind_of_scheme_builds_the_same_network(variant: s
     with torch.no_grad():
         torch.testing.assert_close(model(ids, ids != 0).logits, network(ids, ids != 0))
     assert not imported_roots(path) & {"lightning_modules", "data_modules", "experiments"}
+
+
+TRAINING_SETTINGS = {
+    *("scheme_sha256", "pretrained", "pretrained_sha256", "initialisation", "embedding_std", "word_vectors"),
+    *("word_vectors_width", "initialisation_gain", "loss", "class_weights", "label_smoothing", "adversarial"),
+    *("adversarial_size", "optimizer", "learning_rate", "weight_decay", "momentum", "beta1", "beta2"),
+    *("warmup_fraction", "decay", "schedule_epochs", "compile", "seed"),
+}
+
+
+def test_every_setting_of_a_model_decides_either_the_network_or_its_training() -> None:
+    assert {entry.name for entry in fields(ModelConfig)} - TRAINING_SETTINGS == set(NETWORK_SETTINGS)
 
 
 SCHEME = '''
