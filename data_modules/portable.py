@@ -40,8 +40,10 @@ class PortableText:
     """A tar file of the folders and files that are named above."""
 
 
-def pack_text(config: DataConfig) -> PortableText:
+def pack_text(config: DataConfig, *, documents: bool = False) -> PortableText:
     """Return the text that a configuration describes, prepared and tokenised here where it was not yet.
+
+    With ``documents`` it is tokenised as language models read it: whole texts, each with its end.
 
     The archive is held in memory, about as large as the text's entries in the cache; equal entries give equal bytes.
 
@@ -49,7 +51,7 @@ def pack_text(config: DataConfig) -> PortableText:
         DataError: where the corpus or its tokenizer cannot be had.
     """
     source, corpus = resolve(config), prepare(config)
-    encoded = encode(corpus, config)
+    encoded = encode(corpus, config, documents=documents)
     tokenizer = encoded.tokenizer
     facts = {
         "slug": source.slug,
