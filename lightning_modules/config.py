@@ -21,6 +21,7 @@ Initialisation = Literal["xavier", "gaussian", "random"]
 LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
+Adversarial = Literal["none", "fgm"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Decay = Literal["constant", "linear", "cosine"]
 
@@ -119,6 +120,13 @@ class ModelConfig:
     label_smoothing: float = 0.0
     """Probability mass that the cross-entropy target spreads evenly over the classes."""
 
+    adversarial: Adversarial = field(default="none", metadata={"since": 2})
+    """``fgm`` also trains a classifier on embeddings that are moved in the direction that hurts most (Miyato et al.
+    2017, arXiv:1605.07725), at twice the cost of a step."""
+
+    adversarial_size: float = field(default=0.02, metadata={"since": 2})
+    """Length of that move, as a share of the length of a row's embeddings."""
+
     optimizer: OptimizerName = "adamw"
     """Optimiser."""
 
@@ -174,7 +182,7 @@ class ModelConfig:
         for name in ("dropout", "label_smoothing", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        for name in ("learning_rate", "initialisation_gain"):
+        for name in ("learning_rate", "initialisation_gain", "adversarial_size"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive and finite")
         if self.norm_epsilon is not None and not 0 < self.norm_epsilon < 1:
@@ -311,6 +319,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "word_vectors_width": ("same", "projected"),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),
+    "adversarial": get_args(Adversarial),
     "optimizer": get_args(OptimizerName),
     "decay": get_args(Decay),
 }

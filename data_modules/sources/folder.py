@@ -133,7 +133,7 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
         return _read_texts(folder, texts, config)
     if (files := separated_files(folder)) is not None:
         return _read_separated(files, config)
-    _refuse_other_orders(folder, config.label_column)
+    refuse_other_orders(f"the folder {folder.name}", folder.rglob("*.parquet"), config.label_column)
     _refuse_marks_that_are_text(folder)
     from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
     from datasets.utils.logging import disable_progress_bar
@@ -154,14 +154,14 @@ def _load(folder: Path, config: DataConfig) -> RawCorpus:
         return corpus_of(splits, columns, folder.name)
 
 
-def _refuse_other_orders(folder: Path, label: str | None) -> None:
+def refuse_other_orders(data_set: str, files: Iterable[Path], label: str | None) -> None:
     """Refuse Parquet files that number the same classes differently: ``datasets`` takes one file's names for all.
 
     Raises:
         DataError: two files have different names for the class indices.
     """
     orders: dict[str, list[str]] = {}
-    for path in sorted(folder.rglob("*.parquet")):
+    for path in sorted(files):
         names = class_labels(parquet.read_schema(path).metadata).get(label or "")
         if names is None:
             continue
@@ -169,7 +169,7 @@ def _refuse_other_orders(folder: Path, label: str | None) -> None:
         first, *_ = orders
         if orders[first] != names:
             raise DataError(
-                f"the folder {folder.name} numbers its classes differently in {first} ({', '.join(orders[first][:5])}) "
+                f"{data_set} numbers its classes differently in {first} ({', '.join(orders[first][:5])}) "
                 f"and {path.name} ({', '.join(names[:5])}); name the files with data.train_file and data.test_file "
                 "instead, with data.corpus parquet, which goes by the names"
             )
@@ -219,6 +219,23 @@ def texts_by_class(folder: Path) -> dict[str, dict[str, list[Path]]] | None:
         split_folders = {"train": folder}
     found = {split: _classes_in(entry) for split, entry in split_folders.items() if entry.is_dir()}
     return {split: classes for split, classes in found.items() if classes} if found.get("train") else None
+
+
+def texts_in(folder: Path, encoding: str = "utf-8") -> pd.DataFrame:
+    """Return the texts of a folder and of the folders in it, a file each: ``file`` (its place in the folder), ``text``.
+
+    Raises:
+        DataError: there is none, one holds a table, or one is not text in this encoding.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise DataError(f"the folder {folder.name} holds no text")
+    tables = [path for path in paths if _is_table(path)]
+    if tables:
+        place = tables[0].relative_to(folder)
+        raise DataError(f"the folder {folder.name} holds the table {place}; name that file, or give a folder of texts")
+    places = [path.relative_to(folder).as_posix() for path in paths]
+    return pd.DataFrame({"file": places, "text": [_text(path, encoding) for path in paths]})
 
 
 def _classes_in(folder: Path) -> dict[str, list[Path]]:

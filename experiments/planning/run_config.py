@@ -216,6 +216,11 @@ class RunConfig:
             refuse_causal(self.model.scheme)
         if self.model.pretrained is not None:
             self._check_pretrained()
+        if self.model.adversarial != "none" and self.task != CLASSIFICATION.name:
+            raise ExperimentError(
+                f"model.adversarial is {self.model.adversarial}, and only the task {CLASSIFICATION.name} trains so; "
+                f"the task is {self.task}"
+            )
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"

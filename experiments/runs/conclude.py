@@ -21,6 +21,7 @@ from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.parents import Parent, weights_digest
+from experiments.runs.predictions import answers_digest
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
 from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atomically, write_record
@@ -302,14 +303,10 @@ def leave(folder: Path, run: Run, concluded: Concluded, timing: Timing) -> None:
     writer.writerow(row)
     write_atomically(folder / TIMING_FILE, text.getvalue().encode())
     if concluded.predictions is not None:
-        write_predictions(folder, concluded.predictions, concluded.groups)
+        rows, columns = concluded.predictions.rows, concluded.predictions.columns()
+        group = [None] * len(rows) if concluded.groups is None else concluded.groups
+        table = pd.DataFrame({"row": rows, "group": group, **columns}).astype({"group": "string"}).sort_values("row")
+        write_atomically(folder / PREDICTIONS_FILE, table.to_parquet(index=False, compression="zstd"))
+        concluded.record.answers = answers_digest(table)
     concluded.record.files = left_files(folder)
     write_record(folder, concluded.record)
-
-
-def write_predictions(folder: Path, predictions: Any, groups: list[str] | None) -> None:
-    """Write a line for each predicted row: ``row, group`` and what the task answers (``Predictions.columns``)."""
-    group = [None] * len(predictions.rows) if groups is None else groups
-    table = pd.DataFrame({"row": predictions.rows, "group": group, **predictions.columns()})
-    table = table.astype({"group": "string"}).sort_values("row")
-    write_atomically(folder / PREDICTIONS_FILE, table.to_parquet(index=False, compression="zstd"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ def gather_predictions(
 
     Raises:
         RecordError: if a file is damaged or is not the one that a record names, two runs give one row different labels,
-            or a recorded confusion matrix is not that of the predictions.
+            or the answers are not those that a record names or counts in its confusion matrix.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     of_tables: dict[Path, list[str]] = {}
@@ -76,8 +77,22 @@ def predictions_bytes(predictions: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def answers_digest(answers: pd.DataFrame) -> str | None:
+    """Return the SHA-256 of a run's answers: ``row, label, predicted`` of every row, in the order of the rows.
+
+    None for a task whose answers are no classes.
+    """
+    if "label" not in answers.columns or not pd.api.types.is_integer_dtype(answers["label"]):
+        return None
+    columns = answers.sort_values("row")[["row", "label", "predicted"]]
+    return hashlib.sha256(np.ascontiguousarray(columns.to_numpy("<i8")).tobytes()).hexdigest()
+
+
 def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
-    """Return the final runs whose recorded confusion matrix is not the one that their predictions give."""
+    """Return the final runs whose recorded confusion matrix, or digest of answers, is not that of their predictions.
+
+    Two answers that are exchanged within one true class leave the matrix as it was; the digest tells them apart.
+    """
     problems = []
     for record in finals:
         name = run_name(record)
@@ -93,6 +108,8 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
         np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
         if confusion.tolist() != record.test.details["confusion"]:
             problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
+        elif record.answers not in (None, answers_digest(scored.rename(columns={name: "predicted"}))):
+            problems.append(f"{name}: the predictions are not those that its record names by their SHA-256")
     return problems
 
 

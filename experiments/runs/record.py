@@ -93,6 +93,9 @@ class Record:
     files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
     """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
     records from before it was kept, whose files are unchecked."""
+    answers: str | None = field(default=None, metadata={"since": 2})
+    """SHA-256 of the predicted and true class of every test row, in the rows' order: what a published table of
+    predictions is compared with. None for a run without such answers, and in records from before it was kept."""
     parent: dict[str, Any] | None = field(default=None, metadata={"since": 2})
     """The run that this one started from: ``run`` (grid, corpus, condition, cell and seed), ``config_hash``,
     ``weights_sha256``. Records of runs without a start do not have it."""

@@ -18,7 +18,7 @@ RECORD_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 BEST, LAST = "best.ckpt", "last.ckpt"
 NAMED = (PREDICTIONS_FILE, BEST)
-"""Files whose SHA-256 a record names; ``last.ckpt`` is not one of them, since it also holds times."""
+"""Files whose SHA-256 a record names; ``last.ckpt`` also holds times: a digest of its numbers is inside."""
 LARGEST_RECORD = 100_000_000
 """Bytes of the largest record that is read; those of long curves have a hundred thousand."""
 WRITTEN = re.compile(

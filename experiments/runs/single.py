@@ -43,7 +43,8 @@ from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
 from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
 from lightning_modules.pretrained import SIZES, pretrained_name
-from lightning_modules.tasks.base import TaskModule, refuse_spoilt
+from lightning_modules.tasks.base import TaskModule
+from lightning_modules.tasks.checkpoints import refuse_spoilt
 
 STARTED = time.perf_counter()
 CURVES_FILE = "metrics.csv"
