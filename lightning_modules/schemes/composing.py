@@ -27,7 +27,8 @@ def compose(
 
         compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
 
-    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+    The ops of a site come in order: those of ``base``, those of each variant, then those of ``sites``. An empty list
+    empties a site.
 
     Args:
         base: the placement, a variant.
@@ -38,7 +39,7 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, or one has blocks that are not alike.
+        ConfigurationError: two variants want one slot for different parts, or the blocks of one are not alike.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]
