@@ -227,8 +227,8 @@ class TaskModule(CheckpointedModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
-        Before the first step of a new run the scheme's recipes see the first batch of all processes together, so that
-        all change the weights alike. A resumed run is prepared already. The hook at an epoch's start would not do:
+        Before the first step of a new run the scheme's recipes see the first batch of all processes. So all of them
+        change the weights alike. A resumed run is prepared already. The hook at an epoch's start would not do:
         Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
