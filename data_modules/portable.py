@@ -40,8 +40,10 @@ class PortableText:
     """A tar file of the folders and files that are named above."""
 
 
-def pack_text(config: DataConfig) -> PortableText:
+def pack_text(config: DataConfig, *, documents: bool = False) -> PortableText:
     """Return the text that a configuration describes; it is prepared and tokenised here if it was not before.
+
+    With ``documents`` it is tokenised as language models read it: whole texts, each with its end.
 
     The archive is held in memory and is about as large as the text's entries in the cache. Equal entries give equal
     bytes.
@@ -50,7 +52,7 @@ def pack_text(config: DataConfig) -> PortableText:
         DataError: the corpus or its tokenizer cannot be had.
     """
     source, corpus = resolve(config), prepare(config)
-    encoded = encode(corpus, config)
+    encoded = encode(corpus, config, documents=documents)
     tokenizer = encoded.tokenizer
     facts = {
         "slug": source.slug,

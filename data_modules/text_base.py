@@ -44,6 +44,13 @@ class TextBase(LightningDataModule):
         """Make the data module of a configuration."""
         return cls(**vars(config))
 
+    @classmethod
+    def of_encoded(cls, config: DataConfig, encoded: EncodedCorpus) -> Self:
+        """Make a data module over token ids that are there already, such as those of text that no run has."""
+        data = cls.from_config(config)
+        data.encoded = encoded
+        return data
+
     def with_seed(self, seed: int) -> Self:
         """Return a data module of the same text, which is read once, with another seed of order and augmentation."""
         self.prepare_data()  # now, so that the copy need not

@@ -74,3 +74,17 @@ def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
 def verdicts_folder(results: Path) -> Path:
     """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
     return below(results, "local", "verdicts")
+
+
+def new_folder(name: str) -> Path:
+    """Return a folder that a person named and that a command is to make.
+
+    Raises:
+        ExperimentError: it is there already, or is a link.
+    """
+    path = Path(name).expanduser()
+    if path.is_symlink():
+        raise ExperimentError(f"{name} is a link, and nothing is written through it; name a new folder")
+    if path.exists():
+        raise ExperimentError(f"{name} is there already; name a new folder, or remove it")
+    return path

@@ -15,6 +15,7 @@ if not __package__:  # started by its path, where Python finds neither our packa
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -39,10 +40,11 @@ from experiments.planning.run_config import ProbesConfig, StartConfig
 from experiments.planning.saved_runs import section
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
-from lightning_modules.schemes.variants import SCHEME_SHA256
 from lightning_modules.training.processes import is_first_process
 
 MAX_TOKENS_HELP = "budget in real training tokens, in place of max_epochs: as many steps as have them on average"
+
+VALIDATE_HELP = "steps between two validations, in place of val_check_interval"
 
 
 class OneLineParser(LightningArgumentParser):
@@ -71,6 +73,9 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument("--task", type=str, default=CLASSIFICATION.name, help="what to train for")
         parser.add_argument("--trainer.max_tokens", type=PositiveInt | None, default=None, help=MAX_TOKENS_HELP)
+        parser.add_argument(
+            "--trainer.validate_every_n_steps", type=PositiveInt | None, default=None, help=VALIDATE_HELP
+        )
         parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
@@ -122,8 +127,7 @@ class TrainCLI(LightningCLI):
         saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in settings.model}
         if subcommand == "fit":
             refuse_weights_only(path, checkpoint)
-            settings.model.scheme_sha256 = settings.model.scheme_sha256 or SCHEME_SHA256.get(settings.model.variant)
-            refuse_other_model(path, saved, settings.model)
+            refuse_other_model(path, saved, vars(run.config.model))  # with what was filled in
             refuse_other_run(path, checkpoint, run.config)
             self.resumed_step = checkpoint["global_step"]
         else:
@@ -191,6 +195,8 @@ class TrainCLI(LightningCLI):
         self.parent = find_parent(self.run.config)
         if self.parent is not None:
             self.datamodule.config = self.parent.text(self.datamodule.config)
+        elif self.run.config.model.pretrained is not None:
+            self.datamodule.config = replace(self.datamodule.config, tokenizer=self.run.config.text.tokenizer)
         begin(self.model, self.datamodule, self.run.config, self.parent)
         if self.model.words is not None and is_first_process():
             print(f"word vectors: found {len(self.model.words.ids)} of {self.datamodule.facts.vocabulary_size} tokens")

@@ -6,19 +6,22 @@ The attribute docstrings are the help text of ``python -m experiments.train fit 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from lightning_modules.errors import ConfigurationError, check_numbers, reject_unknown
+from lightning_modules.pretrained import PretrainedNetwork, pretrained_network
+from lightning_modules.schemes.composing import at_one_block, with_embedding_norm, with_norm
 from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS, Variant, refuse_causal
 
-Activation = Literal["relu", "gelu", "swiglu"]
+Activation = Literal["relu", "gelu", "gelu_tanh", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
 LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
+Adversarial = Literal["none", "fgm"]
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "rmsprop"]
 Decay = Literal["constant", "linear", "cosine"]
 
@@ -40,6 +43,28 @@ class ModelConfig:
     scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
 
+    norm: str | None = field(default=None, metadata={"since": 2})
+    """Variant whose norm takes the place of ``variant``'s own, such as ``rms_norm`` or ``dyt``."""
+
+    only_block: int | None = field(default=None, metadata={"since": 2})
+    """The one block, counted from 1, that ``variant`` and ``norm`` are for; null for all."""
+
+    elsewhere: str | None = field(default=None, metadata={"since": 2})
+    """Variant of the other blocks where ``only_block`` names one; by default that of ``pretrained``."""
+
+    pretrained: str | None = field(default=None, metadata={"since": 2})
+    """Network in Hugging Face's format (BERT, RoBERTa, DistilBERT, GPT-2) whose safetensors are the start: a folder,
+    ``package:NAME/FOLDER``, or a Hub id that was fetched before. Its sizes and its tokenizer are taken too."""
+
+    pretrained_sha256: str | None = field(default=None, metadata={"since": 2})
+    """SHA-256 of its file of weights; filled in with its sizes. Where it is given, the sizes must be given too."""
+
+    embedding_norm: bool = field(default=False, metadata={"since": 2})
+    """A norm after the embeddings, as BERT has it; a variant without norms has none there either."""
+
+    norm_epsilon: float | None = field(default=None, metadata={"since": 2})
+    """ε of the norms that have one; null for the usual 1e-5."""
+
     layers: int = 6
     """Transformer blocks."""
 
@@ -53,7 +78,7 @@ class ModelConfig:
     """Hidden width of the feed-forward sublayer; by default four times the width, for ``swiglu`` two thirds of that."""
 
     activation: Activation = "relu"
-    """Activation of the feed-forward sublayer; ``swiglu`` has a third matrix, a gate."""
+    """Activation of the feed-forward sublayer; ``gelu_tanh`` is GPT-2's, ``swiglu`` has a third matrix, a gate."""
 
     dropout: float = 0.1
     """Dropout probability of the embeddings and of every sublayer's output."""
@@ -95,6 +120,13 @@ class ModelConfig:
     label_smoothing: float = 0.0
     """Probability mass that the cross-entropy target spreads evenly over the classes."""
 
+    adversarial: Adversarial = field(default="none", metadata={"since": 2})
+    """``fgm`` also trains a classifier on embeddings that are moved in the direction that hurts most (Miyato et al.
+    2017, arXiv:1605.07725), at twice the cost of a step."""
+
+    adversarial_size: float = field(default=0.02, metadata={"since": 2})
+    """Length of that move, as a share of the length of a row's embeddings."""
+
     optimizer: OptimizerName = "adamw"
     """Optimiser."""
 
@@ -130,6 +162,8 @@ class ModelConfig:
     """Seed of initialisation and dropout (``train`` links it to ``--seed_everything``)."""
 
     def __post_init__(self) -> None:
+        if self.pretrained is not None and self.pretrained_sha256 is None:
+            self._take_sizes(pretrained_network(self.pretrained))
         self._check_variant()
         check_numbers("model.", self, MOST)
         for name, choices in CHOICES.items():
@@ -149,9 +183,11 @@ class ModelConfig:
         for name in ("dropout", "label_smoothing", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        for name in ("learning_rate", "initialisation_gain"):
+        for name in ("learning_rate", "initialisation_gain", "adversarial_size"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be positive and finite")
+        if self.norm_epsilon is not None and not 0 < self.norm_epsilon < 1:
+            raise ConfigurationError(f"model.norm_epsilon is {self.norm_epsilon}; it must lie between 0 and 1")
         if self.embedding_std is not None and not 0 < self.embedding_std < math.inf:
             raise ConfigurationError(
                 f"model.embedding_std is {self.embedding_std}; it must be positive, or null for the "
@@ -202,14 +238,45 @@ class ModelConfig:
             )
         self.scheme_sha256 = digest
         self.scheme_options = dict(self.scheme_options or {})
-        scheme = VARIANTS[self.variant].with_options(self.scheme_options)  # which refuses what it does not know
+        if self.only_block is not None:
+            if self.elsewhere is None:
+                raise ConfigurationError("model.only_block needs model.elsewhere, the variant of the other blocks")
+            reject_unknown("model.elsewhere", self.elsewhere, VARIANTS)
+            if not 1 <= self.only_block <= self.layers:
+                raise ConfigurationError(
+                    f"model.only_block is {self.only_block}; the network has blocks 1 to {self.layers}"
+                )
+        scheme = self.scheme  # which refuses what does not go together
         if self.causal:
             refuse_causal(scheme)
 
+    def _take_sizes(self, network: PretrainedNetwork) -> None:
+        """Take over the sizes of a pretrained network and the digest of its weights.
+
+        Raises:
+            ConfigurationError: one of them is set to something else.
+        """
+        usual = {entry.name: entry.default for entry in fields(self)}
+        taken: dict[str, Any] = {"pretrained_sha256": network.sha256, **network.settings}
+        if self.only_block is not None and self.elsewhere is None:
+            taken["elsewhere"] = network.variant
+        for name, value in taken.items():
+            if getattr(self, name) not in (usual[name], value):
+                raise ConfigurationError(
+                    f"model.{name} is {getattr(self, name)}, and the pretrained network has {value}; leave it out"
+                )
+            setattr(self, name, value)
+
     @property
     def scheme(self) -> Variant:
-        """The variant that ``variant`` names, with ``scheme_options`` set."""
-        return VARIANTS[self.variant].with_options(self.scheme_options)
+        """The variant that is built: the one that ``variant`` names, with all that other fields change in it."""
+        chosen = VARIANTS[self.variant]
+        if self.norm is not None:
+            chosen = with_norm(chosen, self.norm)
+        chosen = chosen.with_options(self.scheme_options)
+        if self.only_block is not None and self.elsewhere is not None:
+            chosen = at_one_block(chosen, VARIANTS[self.elsewhere], self.only_block)
+        return with_embedding_norm(chosen) if self.embedding_norm else chosen
 
     @property
     def hidden_width(self) -> int:
@@ -254,6 +321,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "word_vectors_width": ("same", "projected"),
     "loss": get_args(Loss),
     "class_weights": get_args(ClassWeights),
+    "adversarial": get_args(Adversarial),
     "optimizer": get_args(OptimizerName),
     "decay": get_args(Decay),
 }

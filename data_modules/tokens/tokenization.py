@@ -28,6 +28,14 @@ from data_modules.sources.online import is_reachable
 
 PADDING, UNKNOWN, CLASS, END, MASK = "<pad>", "<unk>", "<cls>", "<eos>", "<mask>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
+SPELLINGS = {
+    PADDING: ("[PAD]", "<|endoftext|>"),
+    UNKNOWN: ("[UNK]",),
+    CLASS: ("[CLS]", "<s>"),
+    END: ("</s>", "[SEP]", "<|endoftext|>"),
+    MASK: ("[MASK]",),
+}
+"""How the tokenizers of others spell our special tokens, the likeliest first (BERT, RoBERTa, GPT-2)."""
 KEPT_IDS = ("padding", "unknown", "end", "mask", "class")
 """Ids that accompany a tokenizer that is sent elsewhere."""
 BYTES = 256
@@ -206,11 +214,17 @@ def learn(config: DataConfig, texts: Iterable[str], *, documents: bool = False) 
 def _finish(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    padding_id = tokenizer.token_to_id(PADDING)
+    padding_id = special_id(tokenizer, PADDING)
     assert padding_id is not None  # the trainers put the special tokens first
     names = (UNKNOWN, END, MASK, CLASS)
-    unknown_id, end_id, mask_id, class_id = (tokenizer.token_to_id(name) for name in names)
+    unknown_id, end_id, mask_id, class_id = (special_id(tokenizer, name) for name in names)
     return TextTokenizer(tokenizer, padding_id, unknown_id, end_id, mask_id, class_id)
+
+
+def special_id(tokenizer: Tokenizer, name: str) -> int | None:
+    """Return the id of one of our special tokens, however the tokenizer spells it; None if it has none."""
+    found = (tokenizer.token_to_id(spelling) for spelling in (name, *SPELLINGS[name]))
+    return next((index for index in found if index is not None), None)
 
 
 def load_learned(path: Path, max_length: int) -> TextTokenizer:
@@ -248,7 +262,7 @@ def _refuse_unbounded(folder: Path) -> None:
 
 
 def _own_file(path: Path, max_length: int) -> TextTokenizer:
-    """Read the file of a tokenizer that was learned here, such as that of a run.
+    """Read the file of a tokenizer that a run left: one that was learned here, or that of a pretrained network.
 
     Raises:
         DataError: it is damaged, or is another kind of tokenizer's.
@@ -257,7 +271,7 @@ def _own_file(path: Path, max_length: int) -> TextTokenizer:
         backend = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain exceptions
         raise DataError(f"{path.name} (data.tokenizer) is no tokenizer's file: {error}") from None
-    if backend.token_to_id(PADDING) is None:
+    if special_id(backend, PADDING) is None:
         raise DataError(f"{path.name} (data.tokenizer) has no token {PADDING}; pass the folder of a saved tokenizer")
     return _finish(backend, max_length)
 

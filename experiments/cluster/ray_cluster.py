@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
 from experiments.runs.run_folder import Busy, locked
+from experiments.tasks import LANGUAGE_TASKS
 from lightning_modules.schemes.own_files import LOADED
 
 POLL_SECONDS = 1.0
@@ -97,6 +98,7 @@ class RayEngine(Engine):
         self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool]
     ) -> Generator[Event, None, None]:
         """Send the runs to the nodes, as many at a time as there is room for; closing the generator cancels them."""
+        refuse_unsendable(runs)
         if self.ray is None:
             self.connect()
         waiting, losses = deque(runs), Counter[str]()
@@ -168,9 +170,10 @@ class RayEngine(Engine):
 
     def send_text(self, run: Run) -> SentText:
         """Put the text of a run into the object store, once for all runs on it."""
-        settings = repr(replace(run.config.data, seed=0, stage="tune"))
+        documents = run.config.task in LANGUAGE_TASKS
+        settings = repr((documents, replace(run.config.data, seed=0, stage="tune")))
         if settings not in self.texts:
-            packed = pack_text(run.config.data)
+            packed = pack_text(run.config.data, documents=documents)
             known = [text for text in self.texts.values() if text.digest == packed.digest]
             reference = known[0].reference if known else self.ray.put(packed.archive)
             self.texts[settings] = SentText(packed.digest, packed.fingerprint, reference)
@@ -225,6 +228,22 @@ REACH_SECONDS = 5.0
 """Seconds in which a cluster's machine must take a connection."""
 ANSWER_SECONDS = 60.0
 """Seconds in which it must say that it is a Ray cluster."""
+
+
+def refuse_unsendable(runs: Iterable[Run]) -> None:
+    """Refuse runs that need more than their own text, which is all that a node is sent.
+
+    Raises:
+        ExperimentError: naming the first such run.
+    """
+    for run in runs:
+        if run.config.start.is_given or run.config.model.pretrained is not None:
+            what = "starts from earlier weights"
+        elif run.config.data.more_text:
+            what = "reads further corpora (data.more_text)"
+        else:
+            continue
+        raise ExperimentError(f"{run.name} {what}, which are on this machine alone; leave out --engine ray")
 
 
 def require_ray() -> None:

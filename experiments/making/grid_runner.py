@@ -86,7 +86,7 @@ def prepare_corpus(grid: Grid, console: Console) -> Text:
     module = task_named(grid.conditions[0].config.task).load("data")
     with console.status(f"preparing the corpus {grid.corpus}"):
         corpus = prepare(grid.conditions[0].config.data)
-        configs = [run.config.data for run in final_runs(grid)]
+        configs = [run.config.text for run in final_runs(grid)]
         for config in first_of_each(encoding, configs):
             module.from_config(config).prepare_data()
         hashes = {splitting(config): prepare(config).split_hash for config in first_of_each(splitting, configs)}

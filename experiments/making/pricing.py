@@ -81,7 +81,7 @@ class PriceList:
 
     def text_of(self, config: RunConfig) -> Any:
         """Return the data module of a configuration."""
-        plain = replace(config.data, seed=0, stage="final")
+        plain = replace(config.text, seed=0, stage="final")
         key = repr(plain)
         if key not in self._texts:
             self._texts[key] = task_named(config.task).load("data").from_config(plain)
@@ -99,8 +99,10 @@ class PriceList:
 
     def evaluated_tokens(self, run: Run, steps: int, data: Any) -> float:
         """Return the tokens that a run evaluates: in its validations, and to score its best and its last weights."""
-        per_epoch = round(1 / run.config.trainer.val_check_interval)
-        validations = max(1, steps * per_epoch // data.facts.steps_per_epoch)
+        trainer = run.config.trainer
+        per_epoch = round(1 / trainer.val_check_interval)
+        every = trainer.validate_every_n_steps
+        validations = max(1, steps * per_epoch // data.facts.steps_per_epoch if every is None else steps // every)
         per_row = data.facts.train_tokens / data.facts.train_rows
         rows = validations * data.row_count("validation") + min(2000, data.facts.train_rows)
         if run.stage == "final":

@@ -52,7 +52,8 @@ CORPUS_KEYS = ("note", "tuning", *REPLACED, *SECTIONS)
 UNLABELLED_OVERRIDES = frozenset(
     {
         *(f"data.{name}" for name in ("corpus", "cache_dir", "train_file", "validation_file", "test_file")),
-        *(f"data.{name}" for name in ("text_column", "label_column", "group_column", "revision")),
+        *(f"data.{name}" for name in ("text_column", "label_column", "group_column", "revision", "more_text")),
+        "model.pretrained",
         *(f"trainer.{name}" for name in ("accelerator", "devices")),
     }
 )

@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from data_modules.config import EMBEDDED_CORPORA, DataConfig
+from data_modules.config import EMBEDDED_CORPORA, DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, check_numbers
 from lightning_modules.facts import steps_in_epoch
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.schemes.variants import refuse_causal
 
 SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
@@ -70,6 +71,9 @@ class TrainerConfig:
     val_check_interval: float = 1.0
     """Share of an epoch between two validations."""
 
+    validate_every_n_steps: int | None = field(default=None, metadata={"since": 2})
+    """Steps between two validations, in place of ``val_check_interval``: for runs that see their rows many times."""
+
     log_every_n_steps: int = 10
     """Steps between two points of the training curves."""
 
@@ -82,10 +86,10 @@ class TrainerConfig:
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
-        for name in ("max_steps", "max_tokens"):
-            value = getattr(self, name)
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
+            value, usual = getattr(self, name), "max_epochs" if name.startswith("max") else "val_check_interval"
             if value is not None and value < 1:
-                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for max_epochs")
+                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for {usual}")
         if self.max_steps is not None and self.max_tokens is not None:
             raise ExperimentError(
                 f"trainer.max_steps {self.max_steps} and trainer.max_tokens {self.max_tokens} are two budgets; give one"
@@ -210,10 +214,42 @@ class RunConfig:
             raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
         if self.task == CAUSAL_LM.name:
             refuse_causal(self.model.scheme)
+        if self.model.pretrained is not None:
+            self._check_pretrained()
+        if self.model.adversarial != "none" and self.task != CLASSIFICATION.name:
+            raise ExperimentError(
+                f"model.adversarial is {self.model.adversarial}, and only the task {CLASSIFICATION.name} trains so; "
+                f"the task is {self.task}"
+            )
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
             )
+
+    def _check_pretrained(self) -> None:
+        if self.task != CLASSIFICATION.name and not (self.task == CAUSAL_LM.name and self.model.causal):
+            raise ExperimentError(
+                f"model.pretrained cannot be trained for {self.task}: a causal network can write on, any can classify"
+            )
+        if self.model.word_vectors is not None:
+            raise ExperimentError("model.pretrained and model.word_vectors are two starts of the embeddings; give one")
+
+    @property
+    def text(self) -> DataConfig:
+        """The text as this run reads it: with the tokenizer of the pretrained network, if it takes one.
+
+        Raises:
+            ConfigurationError: that network is not there, or has fewer positions than ``data.max_length``.
+        """
+        if self.model.pretrained is None:
+            return self.data
+        network = pretrained_network(self.model.pretrained)
+        if self.data.max_length > network.positions:
+            raise ExperimentError(
+                f"the pretrained network has {network.positions} positions, and data.max_length is "
+                f"{self.data.max_length}; lower it"
+            )
+        return replace(self.data, tokenizer=str(network.folder))
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
@@ -242,7 +278,7 @@ class RunConfig:
         sections["trainer"] |= sections.pop("trainer_flags")
         trainer = sections["trainer"]
         del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
-        for name in ("max_steps", "max_tokens"):
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
             if trainer[name] is None:  # which Lightning does not take
                 del trainer[name]
         for section in ("model", "data"):
@@ -259,14 +295,17 @@ class RunConfig:
         identity["trainer"]["accelerator"] = "auto"  # where a run was made decides no setting
         data = identity["data"]
         data["corpus"] = self.data.slug
+        data["more_text"] = [slug_of(PurePath(name).name) for name in self.data.more_text]
         if data["tokenizer"].startswith(("/", "./", "../", "~")):
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
-        if self.start.is_given:
+        if self.start.is_given or self.model.pretrained is not None:
             identity["start"] = self.start.identity()
             data["tokenizer"] = "of the start"
             del data["vocabulary_size"], data["lowercase"]
+        if self.model.pretrained is not None:  # its digest says which one
+            identity["model"]["pretrained"] = pretrained_name(self.model.pretrained)
         if self.model.word_vectors is not None:
             identity["model"]["word_vectors"] = named_content(Path(self.model.word_vectors).expanduser())
         for section in ("model", "data", "trainer"):

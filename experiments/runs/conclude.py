@@ -90,7 +90,7 @@ def close_run(
     if parent is not None:
         concluded.record.parent = parent.as_record()
     log_hyperparameters(trainer.loggers, concluded.record)
-    if "tokenizer" in task_named(run.config.task).parts or parent is not None:
+    if "tokenizer" in task_named(run.config.task).parts or module.start is not None:
         data.encoded.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
@@ -217,12 +217,21 @@ def make_record(
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
             **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
+            **pretrained_facts(module),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
         history=finite_or_none(five_digits(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
+
+
+def pretrained_facts(module: TaskModule) -> dict[str, Any]:
+    """What a record says of a network that was trained elsewhere; nothing of a run that starts from none."""
+    if module.start is None or module.taken is None or not module.start.origin:
+        return {}
+    sizes = {"taken": module.taken.taken, "fresh": len(module.taken.fresh), "left_out": len(module.taken.left_out)}
+    return {"pretrained": {**module.start.origin, **sizes}}
 
 
 def describe_data(data: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class TrainedModel:
         prepare_process(config.threads)
         module = read_checkpoint(checkpoint)
         own = folder / TOKENIZER_FILE  # of a run that started from another one
-        text = replace(config.data, tokenizer=str(own)) if own.is_file() else config.data
+        text = replace(config.data, tokenizer=str(own)) if own.is_file() else config.text
         data = TextDataModule.from_config(text)
         check_same_text(folder, record, module, data)
         return cls(module.to(device()).eval(), data)

@@ -126,7 +126,7 @@ def fit_trigram(run: Run) -> Concluded:
 
 def stream_of(run: Run) -> TokenStream:
     """Return the run's text."""
-    data: TokenStream = task_named(run.config.task).load("data").from_config(run.config.data)
+    data: TokenStream = task_named(run.config.task).load("data").from_config(run.config.text)
     return data
 
 

@@ -27,7 +27,8 @@ NETWORK = "network."
 """Prefix of the network's weights in a checkpoint."""
 SHAPE = (
     *("variant", "scheme_sha256", "scheme_options", "layers", "width", "heads"),
-    *("feed_forward_width", "activation", "positions"),
+    *("feed_forward_width", "activation", "positions", "norm", "only_block", "elsewhere", "pretrained_sha256"),
+    *("embedding_norm", "norm_epsilon"),
 )
 """Settings of the model that the backbone of a parent must share."""
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
+from data_modules.config import slug_of
 from experiments.errors import ExperimentError, RecordError, explained
 from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
@@ -41,6 +42,7 @@ from experiments.runs.run_folder import (
 from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
 from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
+from lightning_modules.pretrained import SIZES, pretrained_name
 from lightning_modules.tasks.base import TaskModule
 from lightning_modules.tasks.checkpoints import refuse_spoilt
 
@@ -101,12 +103,22 @@ def changed_values(config: RunConfig) -> dict[str, Any]:
     usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     defaults |= dict(flatten({"start": vars(StartConfig())}))
-    ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
+    ignored = UNLABELLED_OVERRIDES - {"model.pretrained", "data.more_text"}
+    ignored |= {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
+    if config.model.pretrained is not None:
+        ignored |= {f"model.{name}" for name in ("pretrained_sha256", *SIZES)}
     return {
-        name: value
+        name: named(name, value)
         for name, value in flatten(config.as_dict())
         if name not in ignored and not name.startswith("probes.") and (name not in defaults or value != defaults[name])
     }
+
+
+def named(setting: str, value: Any) -> Any:
+    """Return a value without the folders of what it names."""
+    if setting == "model.pretrained":
+        return pretrained_name(str(value))
+    return [slug_of(PurePath(corpus).name) for corpus in value] if setting == "data.more_text" else value
 
 
 @contextmanager
@@ -150,6 +162,12 @@ def finish(
         return {"seconds": time.perf_counter() - STARTED, "peak_memory_mib": peak_memory_mib()}
 
     record = close_run(run, folder, trainer, module, data, timing, parent)
+    found = record.model.get("pretrained")
+    if found:
+        print(
+            f"of {found['name']} {found['taken']} tensors were taken and {found['left_out']} left out; "
+            f"{found['fresh']} of this network started anew"
+        )
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):
         scores = [

@@ -69,7 +69,7 @@ REFUSED_CALLBACKS = {
     "Timer": "how long a run is may not depend on the clock; use trainer.max_steps or trainer.max_tokens",
 }
 """Callbacks of Lightning that no run takes, and why."""
-OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens"})
+OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens", "validate_every_n_steps"})
 """Settings of a run's trainer that our callbacks read and Lightning does not."""
 FULLY_SHARDED = "fsdp2"
 """Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
@@ -146,6 +146,8 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
     """
     refuse_environment()
     given = {name: value for name, value in flags.items() if name not in OUR_SETTINGS}
+    if flags.get("validate_every_n_steps"):
+        given |= {"val_check_interval": flags["validate_every_n_steps"], "check_val_every_n_epoch": None}
     if given.get("max_steps") is None:  # Lightning's word for no limit is -1
         given["max_steps"] = -1
     # Rows are shared by our own samplers: Lightning's repeats some so that all processes have equally many.

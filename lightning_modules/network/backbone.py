@@ -15,7 +15,7 @@ from lightning_modules.network.context import Context, KeyValueCache
 from lightning_modules.network.embeddings import Embeddings, build_embeddings
 from lightning_modules.network.initialisation import initialise, initialise_embeddings
 from lightning_modules.network.parts import Function, recipe
-from lightning_modules.network.sites import Site, build_site
+from lightning_modules.network.sites import Norm, Site, build_site
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import FINAL, Variant, refuse_causal
 
@@ -179,13 +179,18 @@ def make_backbone(
     embeddings = build_embeddings(
         config, vocabulary_size=vocabulary_size, max_length=max_length, padding_id=padding_id, place=place
     )
-    return Backbone(
+    backbone = Backbone(
         embeddings,
         build_blocks(config),
         final=build_site(scheme, FINAL, config.width, place),
         variant=scheme,
         recipes=tuple(recipe.find(part)() for part in scheme.recipes),
     )
+    if config.norm_epsilon is not None:
+        for module in backbone.modules():
+            if isinstance(module, Norm) and hasattr(module, "epsilon"):
+                module.epsilon = config.norm_epsilon
+    return backbone
 
 
 def initialise_backbone(backbone: Backbone, config: ModelConfig) -> None:

@@ -16,7 +16,12 @@ class Norm(nn.Module):
     Args:
         width: features that are normalised.
         place: where it is, for norms that differ from place to place.
+
+    Attributes:
+        epsilon: ε of a norm that has one; ``model.norm_epsilon`` sets it.
     """
+
+    epsilon: float
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__()

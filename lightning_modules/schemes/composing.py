@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.schemes.variants import PARTS, VARIANTS, Part, Variant
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.variants import EMBEDDING, NORM, PARTS, VARIANTS, Part, Variant
 
 SLOTS = ("norm", "residual", "attention", "feed_forward", "parallel", "biases")
 """Fields of a variant that can have one value."""
@@ -81,6 +83,67 @@ def compose(
         mixes=frozenset(mixes),
         **{**changes, **slots},
     )
+
+
+def norms() -> list[str]:
+    """Return the variants that differ from their parents by their norm alone."""
+    return [
+        variant.name
+        for variant in VARIANTS.values()
+        if variant.parent
+        and changed_slots(variant, VARIANTS[variant.parent]).keys() == {"norm"}
+        and (variant.sites, variant.by_place, variant.recipes) == (VARIANTS[variant.parent].sites, None, ())
+    ]
+
+
+def with_norm(variant: Variant, taken: str) -> Variant:
+    """Return ``variant`` with the norm of another one in place of its own, at the same sites.
+
+    Raises:
+        ConfigurationError: there is no such norm, or the blocks are not alike.
+    """
+    reject_unknown("model.norm", taken, norms())
+    if variant.by_place is not None:
+        raise ConfigurationError(f"blocks of {variant.name} are not alike, so model.norm cannot change their norm")
+    other = VARIANTS[taken]
+    return replace(variant, norm=other.norm, mixes=variant.mixes | other.mixes)
+
+
+@dataclass(frozen=True)
+class OneBlock:
+    """One variant at one block, another at all others."""
+
+    number: int
+    """The block, counted from 1."""
+    there: Variant
+    others: Variant
+
+    def __call__(self, place: Place) -> Variant:
+        """Return what stands at a place."""
+        return self.there if place.block == self.number else self.others
+
+
+def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
+    """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
+
+    Raises:
+        ConfigurationError: the two hand on different states, or one has blocks that are not alike.
+    """
+    for each in (variant, others):
+        odd = each.by_place is not None or each.layers is not None or each.parallel
+        if odd or each.residual not in ("identity", "none"):
+            raise ConfigurationError(
+                f"model.only_block puts blocks of {variant.name} and {others.name} into one stream, and {each.name} "
+                "has a stream or blocks of its own"
+            )
+    mixes = variant.mixes | others.mixes
+    return replace(others, name=variant.name, by_place=OneBlock(number, variant, others), mixes=mixes)
+
+
+def with_embedding_norm(variant: Variant) -> Variant:
+    """Return a variant with its norm after the embeddings too; one without norms stays as it is."""
+    has_norms = any(NORM in as_tuple(ops) for ops in variant.sites.values())
+    return replace(variant, sites=variant.sites | {EMBEDDING: NORM}) if has_norms else variant
 
 
 def changed_slots(variant: Variant, parent: Variant) -> dict[str, Any]:

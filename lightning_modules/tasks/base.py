@@ -33,7 +33,7 @@ from lightning_modules.training.processes import (
     rows_of_all,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import WeightStart, WordStart
+from lightning_modules.training.starting import TakenWeights, WeightStart, WordStart
 
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
@@ -67,6 +67,7 @@ class TaskModule(CheckpointedModule):
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
         start: weights of an earlier network to start from, to be set before the network is built.
+        taken: what became of them, once it is built.
         words: word vectors to start the embeddings from, likewise.
 
     Raises:
@@ -81,6 +82,7 @@ class TaskModule(CheckpointedModule):
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
         self.start: WeightStart | None = None
+        self.taken: TakenWeights | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
@@ -126,6 +128,10 @@ class TaskModule(CheckpointedModule):
 
     def build(self, facts: Any) -> None:
         """Build network and metrics for a text with these facts (:class:`~lightning_modules.facts.TaskFacts`)."""
+        if self.config.adversarial != "none" and type(self).objective is TaskModule.objective:
+            raise ConfigurationError(
+                f"model.adversarial is {self.config.adversarial}, and only a classifier trains so; set it to none"
+            )
         self.facts = TaskFacts.of(facts)
         self.network = build_network(
             self.config,
@@ -139,7 +145,7 @@ class TaskModule(CheckpointedModule):
         if self.words is not None:
             self.words.apply(self.network, self.config.seed)
         if self.start is not None:
-            self.start.apply(self.network)
+            self.taken = self.start.apply(self.network)
         self.load_waiting()
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
@@ -293,9 +299,13 @@ class TaskModule(CheckpointedModule):
             raise SpoiltWeights(f"the network's answer to batch {batch_idx} is not finite")
         return outputs
 
+    def objective(self, batch: Batch) -> Tensor:
+        """What a training step minimises: the loss, unless a task has more."""
+        return self.loss(self(batch), batch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
-        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
+        loss = weighted_by_rows(self.trainer, self.objective(batch), self.weight_of(batch))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
