@@ -119,7 +119,7 @@ class OneBlock:
     others: Variant
 
     def __call__(self, place: Place) -> Variant:
-        """Return what stands at a place."""
+        """Return the variant at a place."""
         return self.there if place.block == self.number else self.others
 
 
@@ -127,7 +127,7 @@ def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
     """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
 
     Raises:
-        ConfigurationError: the two hand on different states, or one has blocks that are not alike.
+        ConfigurationError: the two pass on different states, or the blocks of one are not alike.
     """
     for each in (variant, others):
         odd = each.by_place is not None or each.layers is not None or each.parallel
