@@ -30,14 +30,14 @@ SAVED_MARKS = ("dataset_dict.json", "state.json")
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("dev", "valid", "val"), "validation")
 """What folders and files call a split."""
 WITHOUT_CLASS = ("unsup",)
-"""Folders of texts without a class beside those of the classes, as in the corpus aclImdb."""
+"""Folders of texts without a class, next to those of the classes, as in the corpus aclImdb."""
 
 
 def corpus_of(splits: DatasetDict, columns: dict[str, str], name: str) -> RawCorpus:
     """Return raw rows of loaded splits; ``dev`` and ``valid`` count as ``validation``, unknown splits are ignored.
 
-    Class names come from a ClassLabel, else from a column ``<label>_text`` beside whole-number labels, else from the
-    labels themselves. Each split has class names of its own: where they differ, the classes are those of the training
+    Class names come from a ClassLabel; else, if labels are whole numbers, from a column ``<label>_text``; else from the
+    labels themselves. Each split has class names of its own. If they differ, the classes are those of the training
     rows, and other splits' rows are matched by name.
 
     Text without labels may be there for evaluation alone: validation and test rows, and no others.
@@ -113,7 +113,7 @@ def _pieces(rows: Dataset) -> Iterable[pd.DataFrame]:
 
 
 def _class_names(rows: Dataset, label: str) -> list[str] | None:
-    """Return the names of a split's class indices; none where they have no names or the labels are names."""
+    """Return the names of a split's class indices; None if they have no names or the labels are names."""
     from datasets import ClassLabel
 
     feature = rows.features[label]
@@ -212,7 +212,7 @@ def _read_separated(files: dict[str, Path], config: DataConfig) -> RawCorpus:
 def texts_by_class(folder: Path) -> dict[str, dict[str, list[Path]]] | None:
     """Return the files of each class of each split, where a folder has texts in folders named after their class.
 
-    ``folder/train/<class>/<text>`` with further splits beside ``train``, or ``folder/<class>/<text>`` without.
+    That is ``folder/train/<class>/<text>`` with further splits next to ``train``, or ``folder/<class>/<text>``.
     """
     split_folders = {SPLIT_NAMES[entry.name]: entry for entry in folder.iterdir() if entry.name in SPLIT_NAMES}
     if "train" not in split_folders:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def folder_of(options: Namespace) -> Path:
-    """Return where table and page go: below the folder of results that a person names, or their own local tables."""
+    """Return where table and page go: below the folder of results that a person names, or to their local tables."""
     return below(Path(options.results), "benchmark") if options.results else below(RESULTS, "local", "benchmark")
 
 
@@ -127,7 +127,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(options: Namespace) -> None:
-    """Raise :class:`ExperimentError` where options are out of range or at odds with each other."""
+    """Raise :class:`ExperimentError` if options are out of range or contradict each other."""
     for name, least in MINIMA.items():
         if options[name] < least:
             raise ExperimentError(f"--{name} is {options[name]}; it must be at least {least}")

@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/docs", "/docs.js", "/openapi.json", "/health"})
-"""Paths without anything of the runs; every other one needs the key, if there is one."""
+"""Paths that reveal nothing of the runs; every other one needs the key, if there is one."""
 KEYED_PATHS = frozenset({"/predict", "/info", "/metrics"})
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
@@ -43,7 +43,7 @@ class Refusal(Exception):
 
 
 class Guard:
-    """Wraps a service: refuses what it must not see, adds security headers, counts and logs.
+    """Wraps a service: it refuses what the service must not see, adds security headers, counts and logs.
 
     Args:
         application: the service.

@@ -1,6 +1,6 @@
 """Tests and intervals over the rows of one test split, given trained models; by group if rows hang together.
 
-They speak of rows like these and of these trained weights. How another seed would do is a question for
+They are about rows like these and these trained weights. How another seed would do is a question for
 :mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other: the design effect is 15
 for accuracy. Such rows are not independent, so whole groups are resampled.
 """

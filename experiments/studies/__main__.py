@@ -11,9 +11,9 @@ T10, or padding_leak; all by default. A claim that needs training runs is judged
 
 padding_leak asks whether padding leaks into the answers of trained runs. RUN is a run folder, such as
 ``results/runs/article_code/docstrings/post_ln/default/seed_0``; all runs must be of one corpus. Its chosen checkpoint
-answers the test rows as they were tested, with 8, 16 and 32 more columns of padding in every batch, and each row alone.
-Printed is how many rows get another class, what macro-F1 becomes and the largest change of a probability; ``--output``
-also writes them as CSV, as a page and as a figure.
+answers the test rows in several arrangements: as they were tested, with 8, 16 and 32 more columns of padding in every
+batch, and each row alone. The command prints how many rows get another class, the new macro-F1 and the largest change
+of a probability; ``--output`` also writes them as CSV, as a page and as a figure.
 
 removed_blocks asks how many blocks a trained network can lose. Runs that the folder holds already are not measured
 again.

@@ -40,11 +40,11 @@ class FeedForward(Function):
     """``W₂·inner(activation(hidden(W₁·x + b₁))) + b₂`` at each position (arXiv:1706.03762, equation 2).
 
     Args:
-        variant: what stands at the sites ``hidden`` and ``inner``.
+        variant: names the ops at the sites ``hidden`` and ``inner``.
         place: gives the width D of the stream.
         hidden_width: width H between the two matrices.
-        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, of which
-            the second half makes the gate's other factor.
+        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, and the
+            second half of them makes the gate's other factor.
     """
 
     def __init__(self, variant: Variant, place: Place, *, hidden_width: int, activation: str) -> None:

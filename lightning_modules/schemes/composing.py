@@ -29,7 +29,8 @@ def compose(
 
         compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
 
-    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+    The ops of a site come in order: those of ``base``, those of each variant, then those of ``sites``. An empty list
+    empties a site.
 
     Args:
         base: the placement, a variant.
@@ -40,7 +41,7 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, or one has blocks that are not alike.
+        ConfigurationError: two variants want one slot for different parts, or the blocks of one are not alike.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]
@@ -118,7 +119,7 @@ class OneBlock:
     others: Variant
 
     def __call__(self, place: Place) -> Variant:
-        """Return what stands at a place."""
+        """Return the variant at a place."""
         return self.there if place.block == self.number else self.others
 
 
@@ -126,7 +127,7 @@ def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
     """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
 
     Raises:
-        ConfigurationError: the two hand on different states, or one has blocks that are not alike.
+        ConfigurationError: the two pass on different states, or the blocks of one are not alike.
     """
     for each in (variant, others):
         odd = each.by_place is not None or each.layers is not None or each.parallel

@@ -30,7 +30,7 @@ TABLE_ORDER = (
 
 
 FAMILIES: dict[str, str] = {}
-"""File that a variant of ours is registered in, without its suffix, by the variant's name."""
+"""By the name of each of our variants, the file that registers it, without its suffix."""
 
 
 def family_names() -> list[str]:

@@ -64,7 +64,7 @@ class TextClassifier(TaskModule):
         return {"loss": MeanLoss(), **classification_metrics(len(self.class_names))}
 
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Predict every row and score the predictions, in double precision where these are shares and means."""
+        """Predict every row and score the predictions; shares and means are in double precision."""
         return evaluation_of(predict(self, batches), self.class_names)
 
 

@@ -1,4 +1,4 @@
-"""Adversarial training: the loss where the embeddings are moved in the direction that hurts most."""
+"""Adversarial training: the loss after the embeddings are moved in the direction that raises it most."""
 
 from __future__ import annotations
 
