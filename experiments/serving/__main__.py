@@ -18,8 +18,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
@@ -205,21 +207,17 @@ def one_round(folder: Path, port: int, parsed: Namespace) -> dict[str, float]:
     return found
 
 
-_loaded: dict[Path, tuple[list[str], object, list[dict[str, object]], list[dict[str, object]]]] = {}
-
-
-def rows_of_run(folder: Path) -> tuple[list[str], object, list[dict[str, object]], list[dict[str, object]]]:
+@cache
+def rows_of_run(folder: Path) -> tuple[list[str], Any, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return texts of a run's evaluated rows, its network, and their tokens in batches and one by one; loaded once."""
-    if folder not in _loaded:
-        from experiments.compressing import rows_of
-        from experiments.runs.inference import TrainedModel
+    from experiments.compressing import rows_of
+    from experiments.runs.inference import TrainedModel
 
-        trained = TrainedModel.load(folder)
-        network = trained.module.cpu().eval().network
-        batches, singles = (list(map(dict, rows_of(trained.data, TEXTS, size).batches)) for size in (TOGETHER, 1))
-        split = "test" if trained.data.config.stage == "final" else "validation"
-        _loaded[folder] = trained.data.texts(split)[:TEXTS], network, batches, singles
-    return _loaded[folder]
+    trained = TrainedModel.load(folder)
+    network = trained.module.cpu().eval().network
+    batches, singles = (list(map(dict, rows_of(trained.data, TEXTS, size).batches)) for size in (TOGETHER, 1))
+    split = "test" if trained.data.config.stage == "final" else "validation"
+    return trained.data.texts(split)[:TEXTS], network, batches, singles
 
 
 def table_of(rounds: list[dict[str, float]]) -> TextTable:
