@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from httpx import ConnectError
+from huggingface_hub.errors import HTTPError
 from tiny_runs import make, tiny_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -334,7 +334,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_and_the_folder_stays(
 ) -> None:
     class Gone:
         def create_repo(self, repository: str, exist_ok: bool) -> None:
-            raise ConnectError("no route")
+            raise HTTPError("no route")
 
     monkeypatch.setattr("huggingface_hub.HfApi", Gone)
     said = fails(run, "--to", tmp_path / "kept", "--push_to_hub", "me/mine")
