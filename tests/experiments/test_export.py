@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 from tiny_runs import make, tiny_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -326,3 +327,16 @@ def test_a_scheme_of_ones_own_goes_into_the_one_file(tmp_path: Path) -> None:
     hub = flat.ResNormConfig(settings=network_settings(config), vocab_size=20, max_position_embeddings=9)
     model = flat.ResNormForSequenceClassification(hub)
     assert (model.network.blocks[0].attention.output[0].gain == 0.5).all()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_the_folder_stays(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fail
+) -> None:
+    class Gone:
+        def create_repo(self, repository: str, exist_ok: bool) -> None:
+            raise HTTPError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Gone)
+    said = fails(run, "--to", tmp_path / "kept", "--push_to_hub", "me/mine")
+    assert "was not sent to me/mine: no route" in said
+    assert (tmp_path / "kept" / "model.safetensors").is_file()
