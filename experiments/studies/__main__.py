@@ -2,17 +2,22 @@
 
     python -m experiments.studies run|report|publish [NAME …]
     python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
+    python -m experiments.studies plan|run|report|publish zoo_stability [--cpu_minutes N]
 
 ``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` writes tables, figures
 and verdicts from the measurements alone, to ``results/local/reproductions``. ``publish`` checks that nothing is missing
 and writes them in place of the committed ones. NAME is a claim of ``experiments/claims/published``, such as T1 or
-T10, or padding_leak; all by default. A claim that needs training runs is judged by the records of its grid.
+T10, or padding_leak; all claims by default. A claim that needs training runs is judged by the records of its grid.
 
 padding_leak asks whether padding leaks into the answers of trained runs. RUN is a run folder, such as
 ``results/runs/article_code/docstrings/post_ln/default/seed_0``; all runs must be of one corpus. Its chosen checkpoint
 answers the test rows as they were tested, with 8, 16 and 32 more columns of padding in every batch, and each row alone.
 Printed is how many rows get another class, what macro-F1 becomes and the largest change of a probability; ``--output``
 also writes them as CSV, as a page and as a figure.
+
+zoo_stability asks for the largest learning rate that every scheme survives at every depth
+(``experiments/studies/zoo_stability.yaml``). ``plan`` prints its price by a measured step. ``run`` makes one training
+run after the other on one core and keeps each; start it once for every core. It goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -28,8 +33,8 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 
-VERBS = ("run", "report", "publish")
-PADDING_LEAK = "padding_leak"
+VERBS = ("plan", "run", "report", "publish")
+PADDING_LEAK, ZOO_STABILITY = "padding_leak", "zoo_stability"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(parsed, names)
         if PADDING_LEAK in names or not names:
             padding_leak(parsed, results, console)
-        published = [name for name in names if name != PADDING_LEAK]
+        if ZOO_STABILITY in names:
+            zoo_stability(parsed, results, console)
+        published = [name for name in names if name not in (PADDING_LEAK, ZOO_STABILITY)]
         if published or not names:
             published_results(parsed.verb, published, results, console)
 
@@ -52,6 +59,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("names", type=str, nargs="*", metavar="NAME", help="such as T1 T10 padding_leak (default: all)")
     parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak measures")
     parser.add_argument("--output", type=str, help="folder for table, page and figure of padding_leak (default: none)")
+    parser.add_argument("--cpu_minutes", type=float, help="zoo_stability: begin no scheme once as many are used")
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")
     return parser.parse_args(list(arguments))
 
@@ -63,6 +71,12 @@ def check(parsed: Namespace, names: Sequence[str]) -> None:
         raise ExperimentError(f"{PADDING_LEAK} measures trained runs: name their folders with --runs")
     if (parsed.runs or parsed.output) and not measures_padding:
         raise ExperimentError(f"--runs and --output belong to `run {PADDING_LEAK}`")
+    if parsed.verb == "plan" and names != [ZOO_STABILITY]:
+        raise ExperimentError(f"plan prices {ZOO_STABILITY} alone; the other studies take minutes")
+    if parsed.cpu_minutes is not None and (parsed.verb != "run" or ZOO_STABILITY not in names):
+        raise ExperimentError(f"--cpu_minutes belongs to `run {ZOO_STABILITY}`")
+    if parsed.cpu_minutes is not None and not parsed.cpu_minutes > 0:
+        raise ExperimentError(f"--cpu_minutes is {parsed.cpu_minutes:g}; it must be above 0")
 
 
 def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
@@ -75,6 +89,21 @@ def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
         into = results if parsed.verb == "publish" else below(results, "local")
         for path in padding_leak.report(results, into):
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def zoo_stability(parsed: Namespace, results: Path, console: Console) -> None:
+    """Price the stability map, make its missing runs, or write its table, page and figure."""
+    from experiments.studies.rate_edges import RateQuestion
+
+    question = RateQuestion.read()
+    if parsed.verb in ("plan", "run"):
+        from experiments.studies import rate_trials
+
+        if parsed.verb == "plan":
+            rate_trials.print_price(question, console)
+        else:
+            made = rate_trials.make_missing_trials(question, results, console, parsed.cpu_minutes)
+            console.print(f"{made} runs made", highlight=False)
 
 
 def published_results(verb: str, ids: Sequence[str], results: Path, console: Console) -> None:
