@@ -104,6 +104,12 @@ def zoo_stability(parsed: Namespace, results: Path, console: Console) -> None:
         else:
             made = rate_trials.make_missing_trials(question, results, console, parsed.cpu_minutes)
             console.print(f"{made} runs made", highlight=False)
+    if parsed.verb != "plan":
+        from experiments.studies.rate_page import write_map
+
+        into = results if parsed.verb == "publish" else below(results, "local")
+        for path in write_map(question, results, into):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def published_results(verb: str, ids: Sequence[str], results: Path, console: Console) -> None:

@@ -17,7 +17,6 @@ from rich.console import Console
 
 from data_modules.batches.windows import IGNORED
 from experiments.making.display import duration
-from experiments.making.pricing import measured_step
 from experiments.planning.run_config import RunConfig
 from experiments.runs.canonical import five_digits
 from experiments.runs.run_folder import Busy, locked
@@ -44,6 +43,8 @@ TRIALS = 4.0
 """Runs that a cell takes on average: two around the edge, one more on the way, and the second seed."""
 OTHERS = 1.3
 """Cost of the average scheme over that of Pre-LN."""
+PRICED_STEPS = 20
+"""Steps of a run that are measured for its price."""
 POLL_SECONDS = 1.0
 """Between two looks at a cell that another process makes."""
 EVERY = 10
@@ -220,18 +221,20 @@ class CellSearch:
 
 
 def print_price(question: RateQuestion, console: Console) -> None:
-    """Measure a step of Pre-LN at every depth, and print what the whole map takes."""
+    """Measure a few steps of Pre-LN at every depth, and print what the whole map takes of one core's time."""
     prepare_process(1)
     text, setup, whole = text_of(question), question.setup, 0.0
-    schemes = len(trainable_schemes())
+    schemes, short = len(trainable_schemes()), replace(setup, steps=PRICED_STEPS, last=1)
+    make_trial(short, BASE, 1, setup.begin, 0, text)  # which pays for what a process does once
     for layers in setup.layers:
-        _, step = measured_step(setup.config(BASE, layers, setup.begin, 0), text)
-        seconds = step * setup.steps
+        started = time.process_time()
+        make_trial(short, BASE, layers, setup.begin, 0, text)
+        seconds = (time.process_time() - started) * setup.steps / PRICED_STEPS
         cost = schemes * TRIALS * OTHERS * seconds
         whole += cost
         console.print(
-            f"{layers} blocks: {1000 * step:.0f} ms a step, {seconds:.1f} s a run of Pre-LN, "
-            f"about {duration(cost)} for {schemes} schemes of {TRIALS:g} runs",
+            f"{layers} blocks: {seconds:.1f} CPU-seconds a run of Pre-LN, about {duration(cost)} for {schemes} schemes "
+            f"of {TRIALS:g} runs",
             highlight=False,
         )
     console.print(f"the whole map: about {whole / 3600:.2g} CPU-hours", highlight=False)
