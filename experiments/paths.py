@@ -29,6 +29,7 @@ RESERVED = frozenset(
         "padding_leak",
         "studies",
         "zoo_stability",
+        "ranking",
     }
 )
 """Folders of `results` that are no grid's."""

@@ -16,6 +16,7 @@ Activation = Literal["relu", "gelu", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+Form = Literal["shared", "published"]
 LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
@@ -39,6 +40,10 @@ class ModelConfig:
 
     scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
+
+    form: Form = field(default="shared", metadata={"since": 2})
+    """Network around the scheme: ``shared`` with the settings below, the same for all, or ``published`` with the
+    positions, activation and biases of the scheme's own paper, in place of these settings."""
 
     layers: int = 6
     """Transformer blocks."""
@@ -133,6 +138,8 @@ class ModelConfig:
         check_numbers("model.", self, MOST)
         for name, choices in CHOICES.items():
             reject_unknown(f"model.{name}", getattr(self, name), choices)
+        if self.form == "published":
+            self._take_published_form()
         if self.layers < 0:
             raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
         for name in ("width", "heads"):
@@ -205,10 +212,19 @@ class ModelConfig:
         if self.causal:
             refuse_causal(scheme)
 
+    def _take_published_form(self) -> None:
+        """Set what the scheme's paper sets; a hidden width that was given stays."""
+        published = self.scheme.published
+        self.positions = published.get("positions", self.positions)
+        self.activation = published.get("activation", self.activation)
+        if self.feed_forward_width is None and "feed_forward_factor" in published:
+            self.feed_forward_width = int(published["feed_forward_factor"] * self.width)
+
     @property
     def scheme(self) -> Variant:
-        """The variant that ``variant`` names, with ``scheme_options`` set."""
-        return VARIANTS[self.variant].with_options(self.scheme_options)
+        """The variant that ``variant`` names, with ``scheme_options`` set, in the form that ``form`` asks for."""
+        variant = VARIANTS[self.variant].with_options(self.scheme_options)
+        return variant.as_published() if self.form == "published" else variant
 
     @property
     def hidden_width(self) -> int:
@@ -244,6 +260,7 @@ MOST_WEIGHTS = 10**11
 """Weights of the blocks past which a setting is a slip: 400 gigabytes."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "form": get_args(Form),
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),

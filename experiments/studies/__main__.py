@@ -2,7 +2,7 @@
 
     python -m experiments.studies run|report|publish [NAME …]
     python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
-    python -m experiments.studies plan|run|report|publish zoo_stability [--cpu_minutes N]
+    python -m experiments.studies plan|run|report|publish zoo_stability [--cpu_minutes N --layers 6 12]
 
 ``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` writes tables, figures
 and verdicts from the measurements alone, to ``results/local/reproductions``. ``publish`` checks that nothing is missing
@@ -60,6 +60,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak measures")
     parser.add_argument("--output", type=str, help="folder for table, page and figure of padding_leak (default: none)")
     parser.add_argument("--cpu_minutes", type=float, help="zoo_stability: begin no scheme once as many are used")
+    parser.add_argument("--layers", type=int, nargs="+", default=[], help="zoo_stability: depths to measure now")
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")
     return parser.parse_args(list(arguments))
 
@@ -75,6 +76,8 @@ def check(parsed: Namespace, names: Sequence[str]) -> None:
         raise ExperimentError(f"plan prices {ZOO_STABILITY} alone; the other studies take minutes")
     if parsed.cpu_minutes is not None and (parsed.verb != "run" or ZOO_STABILITY not in names):
         raise ExperimentError(f"--cpu_minutes belongs to `run {ZOO_STABILITY}`")
+    if parsed.layers and (parsed.verb != "run" or ZOO_STABILITY not in names):
+        raise ExperimentError(f"--layers belongs to `run {ZOO_STABILITY}`")
     if parsed.cpu_minutes is not None and not parsed.cpu_minutes > 0:
         raise ExperimentError(f"--cpu_minutes is {parsed.cpu_minutes:g}; it must be above 0")
 
@@ -102,7 +105,7 @@ def zoo_stability(parsed: Namespace, results: Path, console: Console) -> None:
         if parsed.verb == "plan":
             rate_trials.print_price(question, console)
         else:
-            made = rate_trials.make_missing_trials(question, results, console, parsed.cpu_minutes)
+            made = rate_trials.make_missing_trials(question, results, console, parsed.cpu_minutes, parsed.layers)
             console.print(f"{made} runs made", highlight=False)
     if parsed.verb != "plan":
         from experiments.studies.rate_page import write_map

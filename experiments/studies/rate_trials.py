@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from data_modules.batches.windows import IGNORED
 from experiments.making.display import duration
+from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.runs.canonical import five_digits
 from experiments.runs.run_folder import Busy, locked
@@ -142,7 +144,11 @@ def ending_of(setup: RateSetup, losses: list[float], unigram_loss: float, *, fin
 
 
 def make_missing_trials(
-    question: RateQuestion, results: Path, console: Console, cpu_minutes: float | None = None
+    question: RateQuestion,
+    results: Path,
+    console: Console,
+    cpu_minutes: float | None = None,
+    layers: Sequence[int] = (),
 ) -> int:
     """Make the trials that the search still needs, cell by cell, and count them.
 
@@ -154,16 +160,24 @@ def make_missing_trials(
         results: folder of all results.
         console: where each trial is told.
         cpu_minutes: no cell is begun once this process has used as much; without limit by default.
+        layers: depths to measure now; all by default.
+
+    Raises:
+        ExperimentError: a depth is not one of the question's.
     """
+    for depth in layers:
+        reject_unknown("--layers: depth", str(depth), map(str, question.setup.layers))
     prepare_process(1)
     search = CellSearch(question, results, console)
-    for scheme, layers in question.cells():
+    for scheme, depth in question.cells():
+        if layers and depth not in layers:
+            continue
         if cpu_minutes is not None and time.process_time() > 60 * cpu_minutes:
             console.print(f"stopped after {cpu_minutes:g} CPU-minutes; the same command goes on", highlight=False)
             break
         if scheme != BASE:
-            search.make(BASE, layers, waits=True)  # where all others begin
-        search.make(scheme, layers)
+            search.make(BASE, depth, waits=True)  # where all others begin
+        search.make(scheme, depth)
     return search.made
 
 
