@@ -16,6 +16,7 @@ from experiments.paths import below, own_tables_folder, runs_folder, tables_fold
 from experiments.planning.grid import Grid
 from experiments.reporting.render import TextTable, joined, number, plural, rounded, to_csv, to_markdown
 from experiments.reporting.style import PALETTE, Picture, save_picture, settings
+from experiments.runs.naming import WITHOUT_NETWORK
 from experiments.runs.record import Record
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import gather_records
@@ -49,7 +50,7 @@ def rank(records: Sequence[Record]) -> Ranking:
     Raises:
         ExperimentError: there is no run of Pre-LN that trained, nothing to compare, or no second seed of any scheme.
     """
-    finals = [record for record in records if record.stage == "final"]
+    finals = [each for each in records if each.stage == "final" and each.condition not in WITHOUT_NETWORK]
     if not finals:
         raise ExperimentError(
             "there are no final runs to rank; make them with: python -m experiments.ablation run GRID"
@@ -135,8 +136,8 @@ def compose(ranking: Ranking, grid: Grid, picture: Picture) -> str:
         f"Pre-LN has {plural(ranking.control_seeds, 'seed')} and a mean of {rounded(family.control_mean)}. The "
         f"standard deviation over seeds is pooled over all schemes: {rounded(family.pooled_sd)} with {family.freedom} "
         f"degrees of freedom. Equal spread: {equal}. Spreads above three times that: "
-        f"{joined(family.outliers) or 'none'}. The comparisons with Pre-LN are {family.method}. *Not told apart* is one group, without an order of its own. "
-        "*Time* is that of a training step over Pre-LN's (docs/schemes.md).",
+        f"{joined(family.outliers) or 'none'}. The comparisons with Pre-LN are {family.method}. *Not told "
+        "apart* is one group, without an order. *Time* is that of a training step over Pre-LN's (docs/schemes.md).",
     ]
     return "\n\n".join(parts) + "\n"
 
