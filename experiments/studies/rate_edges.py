@@ -108,6 +108,8 @@ class RateQuestion:
     """Which rates are tried, in words."""
     known_before: str
     """What was seen before the file was written."""
+    amended: str
+    """What was changed after first runs, and why."""
     first: list[str]
     """Schemes that are measured first, at ``first_layers``."""
     first_layers: list[int]
@@ -232,7 +234,8 @@ def search_edge(setup: RateSetup, trials: Sequence[Trial], begin: int) -> Edge:
             stride = STEPS_OUT[min(outward, len(STEPS_OUT) - 1)]
             outward += 1
             power = min(low + stride, setup.highest) if trial.survived else max(high - stride, setup.lowest)
-    for power in range(low, setup.lowest - 1, -1):
+    none_so_far = low < setup.lowest  # a window may lie between two rates that failed: one too large, one too slow
+    for power in range(begin if none_so_far else low, setup.lowest - 1, -1):
         for seed in (first, *others):
             trial = known.get((power, seed))
             if trial is None:

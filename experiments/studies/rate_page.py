@@ -29,6 +29,7 @@ from experiments.studies.rate_edges import (
     gather_trials,
     packed,
 )
+from experiments.studies.rate_order import check_ratios, read_planned, verdict_of
 from lightning_modules.schemes.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -124,11 +125,13 @@ def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[Trial], 
         f"*{picture.caption}*",
         "## How they fail",
         failures_sentence(edges),
+        *order_section(question, edges),
         "## Every scheme",
         to_markdown(rates_table(question, edges, ranked(edges))).rstrip(),
         "## How it was measured",
         *(" ".join(text.split()) for text in (question.purpose, question.survived, question.search)),
         " ".join(question.known_before.split()),
+        f"**Amended.** {' '.join(question.amended.split())}",
         "**What it leaves out.** One task, one width, one optimiser (AdamW), two seeds, and 200 steps: a rate that "
         "fails later is counted as survived. A scheme that needs a smaller rate than these steps can learn with has "
         "none. A scheme with a ramp over its first steps is measured inside it. Two seeds tell an edge to about a "
@@ -207,6 +210,33 @@ def failures_sentence(edges: Edges) -> str:
             none.setdefault(layers, []).append(f"`{scheme}`")
     lines = [f"At {layers} blocks no rate was survived by {joined(names)}." for layers, names in sorted(none.items())]
     return " ".join([told, *lines])
+
+
+def order_section(question: RateQuestion, edges: Edges) -> list[str]:
+    """Return the sections about published orders of rates: the verdict where a depth allows one, and every ratio."""
+    parts = []
+    for planned in (each for each in read_planned() if each.ratios):
+        checked = {n: check_ratios(question.setup, planned.ratios, edges, n) for n in depths(edges)}
+        known = [n for n in checked if checked[n] is not None]
+        deep = [n for n in known if n >= planned.layers_at_least]
+        verdict = verdict_of(checked[max(deep)] if deep else None)
+        parts.append(f"## {planned.id} · {planned.title}: {verdict}")
+        source = f"*{planned.paper.citation}, arXiv:{planned.paper.arxiv}, {planned.paper.place}.*"
+        parts += [" ".join(planned.claim.split()), source]
+        if not deep:
+            parts.append(f"Its rule asks for {planned.layers_at_least} blocks or more, which are not measured yet.")
+        rows = []
+        for place, ratio in enumerate(planned.ratios):
+            cells = []
+            for n in known:
+                each = (checked[n] or [])[place]
+                cells.append(f"{each.bound} {each.measured:.3g}".strip() if each.bound != "?" else "neither survived")
+            rows.append([f"{ratio.over} ÷ {ratio.under}", f"≥ {ratio.at_least:g}", *cells])
+        if known:
+            table = TextTable(["rates", "published", *(f"{n} blocks" for n in known)], rows)
+            parts.append(to_markdown(table).rstrip())
+        parts += [f"**How it differs.** {' '.join(planned.differs.split())}"]
+    return parts
 
 
 def draw(question: RateQuestion, edges: Edges) -> Picture:

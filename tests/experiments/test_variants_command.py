@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,19 @@ def test_a_diagram_has_one_part_per_kind_of_block_and_the_skip_ends_at_the_sum()
 def test_every_scheme_of_ours_meets_the_needs_of_its_own_parts() -> None:
     for variant in VARIANTS.values():
         refuse_meaningless(variant)
+
+
+def test_the_list_and_the_card_show_what_a_step_costs_over_pre_ln(capsys: pytest.CaptureFixture[str]) -> None:
+    with (ROOT / "results" / "benchmark" / "scheme_times.csv").open(encoding="utf-8") as file:
+        times = {row["scheme"]: float(row["relative_time"]) for row in csv.DictReader(file)}
+    assert set(times) == {name for name in VARIANTS if name != "bag_of_embeddings"}
+    assert 0.8 < times["pre_ln"] < 1.25, "Pre-LN is measured against itself"
+    line = next(line for line in listing().splitlines() if line.startswith("mhc "))
+    assert f"time {times['mhc']:.2f}" in line
+    main(["show", "mhc"])
+    said = capsys.readouterr().out
+    assert f"time over pre_ln  {times['mhc']:.2f}" in said
+    assert "`--model.form published`: rotary positions, SwiGLU, no biases; it lacks experts" in said
 
 
 def test_options_are_shown_with_their_usual_values(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,14 @@ def test_an_edge_where_the_search_begins_takes_three_runs() -> None:
     assert len(searched({0: 4, 1: 4}, begin=4)[1]) == 3
 
 
+def test_a_window_between_a_rate_that_kills_and_one_that_is_too_slow_is_found() -> None:
+    made: list[Trial] = []
+    while (wanted := search_edge(SETUP, made, 6).next) is not None:
+        made.append(trial(*wanted, survives=wanted[0] in (0, 1)))
+    assert search_edge(SETUP, made, 6).power == 1
+    assert len(made) == len({(t.power, t.seed) for t in made})
+
+
 def test_a_search_depends_on_its_trials_and_not_on_their_order() -> None:
     _, made = searched({0: 5, 1: 3})
     assert search_edge(SETUP, made[::-1], 2) == search_edge(SETUP, made, 2)
