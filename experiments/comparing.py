@@ -1,4 +1,4 @@
-"""The engine of ``compare``: finished runs with their predictions, paired, and whether their difference is chance.
+"""The engine of ``compare``: it pairs finished runs with their predictions and tests whether they differ by chance.
 
 Two runs, or two conditions seed by seed. Free of torch.
 """
@@ -194,7 +194,7 @@ class MetricDifference:
     difference: Spread
     """First minus second, over seeds."""
     p_value: float | None
-    """Of the sign-flip permutation over seeds; none for a single pair."""
+    """P-value of the sign-flip permutation test over seeds; None for a single pair."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class RowDifference:
     high: float
     """Upper end."""
     p_value: float
-    """Of the permutation of the models' names."""
+    """P-value of the permutation test that swaps the models' names."""
     unit: str
     """What is resampled and permuted: ``row`` or ``group``."""
 

@@ -162,7 +162,7 @@ def spelled(value: Any) -> str:
 
 
 def diagram(variant: Variant) -> str:
-    """Return a text diagram of a variant's blocks with what stands at their sites; one per kind of block."""
+    """Return a text diagram of a variant's blocks with the ops at their sites; one per kind of block."""
     roles = (Role.PARALLEL,) if variant.parallel else (Role.ATTENTION, Role.FEED_FORWARD)
     by_block: dict[str, list[int]] = {}
     for block in range(1, LAYERS + 1):

@@ -168,7 +168,7 @@ def keeps_the_shape(variant: str) -> None:
 
 
 def edits_nothing_in_place(variant: str) -> None:
-    """What a sublayer's parts are given is still the same afterwards."""
+    """The parts of a sublayer leave their inputs unchanged."""
     import torch
 
     from lightning_modules.network.sites import Site
@@ -212,7 +212,7 @@ def draws_nothing(variant: str) -> None:
 
 
 def takes_other_dtypes(variant: str) -> None:
-    """It computes in float32 and float64 alike, and in bfloat16 under autocast."""
+    """It computes the same in float32 and float64, up to rounding, and nearly so in bfloat16 under autocast."""
     import torch
 
     ids, mask = batch()
@@ -321,7 +321,7 @@ def has_no_dead_site(variant: str) -> None:
 
 
 def resumes(variant: str) -> None:
-    """Saved, loaded and trained on, it is what it would have been."""
+    """Saved, loaded and trained on, it equals a network that was trained without a break."""
     import torch
 
     from lightning_modules.config import ModelConfig

@@ -7,9 +7,9 @@
     python -m experiments.variants table > docs/schemes.md
 
 ``list`` names variants: family, year, arXiv id, status, time per token over Pre-LN's, and the formula of a sublayer;
-``--counts`` adds norms, skips and parameters. ``show`` says all about some, with a diagram. ``compose`` puts what
-variants change into one, says why that cannot be, or writes it as a scheme file (``--write``). ``check`` looks for
-faults of a file of one's own. ``table`` prints the page of all schemes.
+``--counts`` adds norms, skips and parameters. ``show`` describes variants in full, with a diagram. ``compose`` puts
+the changes of several variants into one, or says why this is impossible; ``--write`` makes a scheme file of it.
+``check`` looks for faults in a person's own file. ``table`` prints the page of all schemes.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ class ConfigurationError(ValueError):
 
 
 class SpoiltWeights(ConfigurationError):
-    """A checkpoint holds numbers that are not finite, so whatever it answered would mean nothing."""
+    """A checkpoint holds numbers that are not finite, so its answers would mean nothing."""
 
 
 def nearest(value: str, choices: Iterable[str]) -> str:
@@ -40,8 +40,8 @@ LARGEST = 1_000_000_000
 def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
     """Check every number of a configuration: its kind, that it is finite, and that it is not absurdly large.
 
-    What follows from a number (weights, rows, processes) would otherwise fill memory or never end. Numbers of numpy
-    become Python's own.
+    Numbers that are too large (of weights, rows, processes) would fill memory or never end. Numbers of numpy become
+    Python's own.
 
     Args:
         prefix: what comes before a field's name in messages, such as ``model.``.
@@ -80,7 +80,7 @@ def _numeric_fields(config: Hashable) -> dict[str, tuple[type, bool]]:
 
 
 def spelled(number: Any) -> str:
-    """Return a number as a message can show it; one of very many digits is described."""
+    """Return a number as a message can show it; a number of very many digits is described."""
     if isinstance(number, int) and number.bit_length() > 200:
         return f"a number of about {int(number.bit_length() * 0.30103) + 1:,} digits"
     return str(number)

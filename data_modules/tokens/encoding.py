@@ -67,10 +67,10 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64] | None) -> EncodedSpli
 
 
 def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str, *, documents: bool = False) -> None:
-    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time.
+    """Tokenise a split and write its arrays as ``<name>.<part>.npy``; memory holds ``PIECE`` rows at a time.
 
-    With ``documents`` a row is whole, ends in ``<eos>`` and has no label; ``<name>.bytes.npy`` holds the UTF-8 bytes of
-    the split, with one for the end of each document.
+    With ``documents`` a row is whole, ends in ``<eos>`` and has no label. Then ``<name>.bytes.npy`` holds the number of
+    UTF-8 bytes of the split, with one for the end of each document.
     """
     labelled = "label" in rows.column_names and not documents
     cut, size = tokenizer.encode_documents if documents else tokenizer.encode, len(rows)

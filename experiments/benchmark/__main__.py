@@ -24,7 +24,7 @@ from rich.console import Console
 
 from data_modules.config import DataConfig
 from experiments.errors import ExperimentError, readable_errors
-from experiments.paths import RESULTS
+from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.reporting.render import TextTable
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     with readable_errors():
         check(options)
-        console, folder = Console(), Path(options.results) / "benchmark"
+        console, folder = Console(), folder_of(options)
         if options.schemes is not None:
             from experiments.benchmark.scheme_times import measure_schemes
 
@@ -49,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = configuration(options)
         measured = measure(config, options, console)
         show(measured, folder, console)
+
+
+def folder_of(options: Namespace) -> Path:
+    """Return where table and page go: below the folder of results that a person names, or to their local tables."""
+    return below(Path(options.results), "benchmark") if options.results else below(RESULTS, "local", "benchmark")
 
 
 def measure(config: RunConfig, options: Namespace, console: Console) -> list[dict[str, str]]:
@@ -125,14 +130,12 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--layers", type=int, default=6, help="blocks of the networks")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every side")
     parser.add_argument("--precision", type=str, default="32-true", help="precision of our sides, or bf16-mixed")
-    parser.add_argument(
-        "--results", type=str, default=str(RESULTS / "local"), help="folder of results, results/local by default"
-    )
+    parser.add_argument("--results", type=str, help="folder of results, results/local by default")
     return parser.parse_args(list(arguments))
 
 
 def check(options: Namespace) -> None:
-    """Raise :class:`ExperimentError` where options are out of range or at odds with each other."""
+    """Raise :class:`ExperimentError` if options are out of range or contradict each other."""
     for name, least in MINIMA.items():
         if options[name] < least:
             raise ExperimentError(f"--{name} is {options[name]}; it must be at least {least}")

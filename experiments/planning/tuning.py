@@ -18,7 +18,7 @@ from lightning_modules.schemes.variants import VARIANTS
 MOST_TRIALS = 10_000
 """Most listed trials of a condition."""
 FIRST_TUNING_SEED = 1000
-"""Tuning has seeds of its own, so that no final run was looked at while choosing."""
+"""First of the seeds of tuning, which no final run has: so no final run was looked at while choosing."""
 KEYS = ("seeds", "pilot", "around", "spaces", "widen", "extend", "confirm", "carry")
 
 
@@ -35,7 +35,7 @@ class Tuning:
     """Seeds of every trial."""
     spaces: Mapping[str, Mapping[str, Sequence[Any]]]
     pilot: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """One setting and the ladder on which it is centred first; none without a pilot."""
+    """One setting and the ladder on which it is centred first; empty without a pilot."""
     around: tuple[float, ...] = (1.0,)
     """Multiples of the pilot's best that are combined with ``spaces``."""
     widen: int = 0

@@ -15,9 +15,9 @@ from experiments.statistics.seeds import spread
 FIRST_STEPS = 10
 """Optimiser steps that count as the start of training; later ones show what training did to the gradients."""
 FEWEST_FOR_INTERVAL = 3
-"""Seeds from which a band is the t-interval of the mean; of fewer it is their range."""
+"""Fewest seeds whose band is the t-interval of the mean; with fewer, the band is their range."""
 FEWEST_VALUES = 3
-"""Values of a swept number from which a curve says more than a table."""
+"""Fewest values of a swept number for which a curve says more than a table."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _point(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def spoken_bands(bands: Sequence[Band], *, geometric: bool = False) -> str:
-    """Return what lines and bands of a figure are, such as ``Lines: mean over seeds. Bands: their range.``"""
+    """Return what the lines and bands of a figure show, such as ``Lines: mean over seeds. Bands: their range.``"""
     counts = np.concatenate([band.counts for band in bands])
     if counts.max() == 1:
         return "Lines: one seed each."

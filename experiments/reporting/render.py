@@ -29,7 +29,7 @@ class TextTable:
 
 
 def number(value: float | None, digits: int = 6) -> str:
-    """Return a number with a fixed number of decimals; nothing for what is not defined."""
+    """Return a number with a fixed number of decimals; empty if it is not defined."""
     if value is None or value != value:
         return ""
     text = f"{value:.{digits}f}"
@@ -37,7 +37,7 @@ def number(value: float | None, digits: int = 6) -> str:
 
 
 def rounded(value: float | None, digits: int = 3) -> str:
-    """Return a number for reading, with a real minus sign; a dash for what is not defined."""
+    """Return a number for reading, with a real minus sign; a dash if it is not defined."""
     return number(value, digits).replace("-", "−") or EMPTY
 
 
@@ -167,7 +167,7 @@ def to_latex(table: TextTable, name: str, caption: str) -> str:
 
 
 def _numeric_columns(table: TextTable) -> list[bool]:
-    """Tell for each column whether every cell that says anything starts as a number or an interval does."""
+    """Tell for each column whether every cell with contents starts like a number or an interval."""
     found = []
     for place in range(len(table.columns)):
         said = [row[place] for row in table.rows if row[place] not in ("", EMPTY)]

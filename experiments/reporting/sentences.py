@@ -34,7 +34,7 @@ from experiments.statistics.seeds import FEWEST_PAIRS
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed", "no_parent")
 ENDINGS: dict[Status, str] = {"no_parent": "had no start to train from"}
-"""How a run ended, in words, where its status alone would not say."""
+"""How a run ended, in words, for a status that does not say it."""
 MOST_NAMED = 2
 """Conditions that a sentence names before it counts the rest."""
 ALIKE = 1.05
@@ -52,7 +52,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 
 def leader(rows: Sequence[Row]) -> list[str]:
-    """Return which network scores best on the test split, which one comes next, and whether seeds bear the lead."""
+    """Return which network scores best on the test split, which one is next, and whether the seeds support the lead."""
     metric = rows[0].task.primary_metric
     scored = [row for row in rows if row.condition not in WITHOUT_NETWORK and _is_scored(row)]
     if not scored:
@@ -149,7 +149,7 @@ def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
 
 
 def budget(rows: Sequence[Row]) -> str:
-    """Return the steps, rows and seeds that every result of the report is a property of."""
+    """Return the steps, rows and seeds on which every result of the report depends."""
     trained = [row for row in rows if row.condition not in WITHOUT_NETWORK]
     records = [record for row in trained for record in row.records]
     steps = [record.progress.get("steps") for record in records if record.outcome.status in ("trained", "collapsed")]

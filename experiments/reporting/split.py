@@ -18,7 +18,7 @@ from experiments.statistics.components import UNSCORED, ResampledSplit, SeedScor
 from experiments.statistics.rows import METRICS
 
 FILES = ("docstrings",)
-"""Corpora whose groups of rows are source files."""
+"""Corpora whose rows are grouped by source file."""
 Replicas = Mapping[str, NDArray[np.float64]]
 
 

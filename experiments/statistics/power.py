@@ -25,9 +25,9 @@ def check_delta(delta: float) -> None:
 def equivalence_p_value(difference: PairedDifference, delta: float) -> float | None:
     """The p-value of two one-sided t-tests (TOST, Schuirmann 1987) that the mean lies within ±delta.
 
-    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom. A value of at most α
-    says that any difference is smaller than what would matter. None for fewer than two pairs, and where all differences
-    are equal, so that no spread is known.
+    ``p = max(P(T ≥ (mean + δ)/se), P(T ≤ (mean − δ)/se))`` with n − 1 degrees of freedom. A value of at most α says
+    that any difference is too small to matter. None for fewer than two pairs, and if all differences are equal, so that
+    no spread is known.
 
     Raises:
         ValueError: if delta is not a positive number, or a difference is NaN or infinite.

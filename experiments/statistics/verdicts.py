@@ -19,7 +19,7 @@ class Verdict:
 
     name: VerdictName
     reason: str = ""
-    """Why it is inconclusive or not run, or that a refuted effect is none in practice: one of :data:`REASONS`."""
+    """Why it is inconclusive or not run, or that a refuted effect is practically zero: one of :data:`REASONS`."""
 
 
 AGAINST_CONFIRMING = ("upper_bound", "treatment_lost")

@@ -1,8 +1,8 @@
 """Measures of the residual stream over real tokens: its size, how alike its tokens are, its rank, its outliers.
 
 Every function takes a stream ``x`` ``(B, T, D)``, float32 or float64, and the mask ``(B, T)`` (True: real token), and
-returns a scalar tensor. Measures of a row's tokens are averaged over the rows that have at least two of them. Where
-there is nothing to average the answer is NaN.
+returns a scalar tensor. Measures of a row's tokens are averaged over the rows that have at least two of them. If no row
+has two, the answer is NaN.
 """
 
 from __future__ import annotations

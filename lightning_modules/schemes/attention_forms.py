@@ -260,7 +260,7 @@ SAS_ATTENTION = SAS.derive("sas_attention", residual="none")
 
 
 def sas(place: Place) -> Variant:
-    """Return what stands at a place of SAS: attention has no skip."""
+    """Return the variant at a place of SAS: attention has no skip."""
     return SAS_ATTENTION if place.role is Role.ATTENTION else SAS
 
 
@@ -297,7 +297,7 @@ SKIPPING_ATTENTION = SKIPPING.derive("value_skip_attention", residual="none")
 
 
 def value_skip(place: Place) -> Variant:
-    """Return what stands at a place of Value-SkipInit: attention has no skip."""
+    """Return the variant at a place of Value-SkipInit: attention has no skip."""
     return SKIPPING_ATTENTION if place.role is Role.ATTENTION else SKIPPING
 
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.schemes.variants import (
-    INNER,
-    INPUT,
-    NORM,
-    OUTPUT,
-    PARTS,
-    POST,
-    SITES,
-    SKIP,
-    VARIANTS,
-    Part,
-    Variant,
-)
+from lightning_modules.schemes.needs import as_tuple, refuse_meaningless
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.variants import EMBEDDING, NORM, PARTS, VARIANTS, Part, Variant
 
 SLOTS = ("norm", "residual", "attention", "feed_forward", "parallel", "biases")
 """Fields of a variant that can have one value."""
@@ -41,7 +30,8 @@ def compose(
 
         compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
 
-    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+    The ops of a site come in order: those of ``base``, those of each variant, then those of ``sites``. An empty list
+    empties a site.
 
     Args:
         base: the placement, a variant.
@@ -99,6 +89,67 @@ def compose(
     return composition
 
 
+def norms() -> list[str]:
+    """Return the variants that differ from their parents by their norm alone."""
+    return [
+        variant.name
+        for variant in VARIANTS.values()
+        if variant.parent
+        and changed_slots(variant, VARIANTS[variant.parent]).keys() == {"norm"}
+        and (variant.sites, variant.by_place, variant.recipes) == (VARIANTS[variant.parent].sites, None, ())
+    ]
+
+
+def with_norm(variant: Variant, taken: str) -> Variant:
+    """Return ``variant`` with the norm of another one in place of its own, at the same sites.
+
+    Raises:
+        ConfigurationError: there is no such norm, or the blocks are not alike.
+    """
+    reject_unknown("model.norm", taken, norms())
+    if variant.by_place is not None:
+        raise ConfigurationError(f"blocks of {variant.name} are not alike, so model.norm cannot change their norm")
+    other = VARIANTS[taken]
+    return replace(variant, norm=other.norm, mixes=variant.mixes | other.mixes)
+
+
+@dataclass(frozen=True)
+class OneBlock:
+    """One variant at one block, another at all others."""
+
+    number: int
+    """The block, counted from 1."""
+    there: Variant
+    others: Variant
+
+    def __call__(self, place: Place) -> Variant:
+        """Return the variant at a place."""
+        return self.there if place.block == self.number else self.others
+
+
+def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
+    """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
+
+    Raises:
+        ConfigurationError: the two pass on different states, or the blocks of one are not alike.
+    """
+    for each in (variant, others):
+        odd = each.by_place is not None or each.layers is not None or each.parallel
+        if odd or each.residual not in ("identity", "none"):
+            raise ConfigurationError(
+                f"model.only_block puts blocks of {variant.name} and {others.name} into one stream, and {each.name} "
+                "has a stream or blocks of its own"
+            )
+    mixes = variant.mixes | others.mixes
+    return replace(others, name=variant.name, by_place=OneBlock(number, variant, others), mixes=mixes)
+
+
+def with_embedding_norm(variant: Variant) -> Variant:
+    """Return a variant with its norm after the embeddings too; one without norms stays as it is."""
+    has_norms = any(NORM in as_tuple(ops) for ops in variant.sites.values())
+    return replace(variant, sites=variant.sites | {EMBEDDING: NORM}) if has_norms else variant
+
+
 def changed_slots(variant: Variant, parent: Variant) -> dict[str, Any]:
     """Return the slots whose value a variant does not share with its parent."""
     return {slot: getattr(variant, slot) for slot in SLOTS if getattr(variant, slot) != getattr(parent, slot)}
@@ -110,153 +161,6 @@ def added_ops(variant: Variant, parent: Variant) -> dict[str, tuple[Part, ...]]:
         site: tuple(op for op in as_tuple(ops) if op not in as_tuple(parent.sites.get(site, ())))
         for site, ops in variant.sites.items()
     }
-
-
-@dataclass(frozen=True)
-class Need:
-    """What a part needs of the blocks around it."""
-
-    parts: frozenset[str]
-    """Ops, recipes or residuals that need it."""
-    holds: Callable[[Variant], bool]
-    reason: str
-    """What is wrong where it does not hold; ``{part}`` is the part's name."""
-
-
-def needs(*parts: str, reason: str) -> Callable[[Callable[[Variant], bool]], Callable[[Variant], bool]]:
-    """Return a decorator that adds a function to :data:`NEEDS` as what some parts need."""
-
-    def add(holds: Callable[[Variant], bool]) -> Callable[[Variant], bool]:
-        NEEDS.append(Need(frozenset(parts), holds, reason))
-        return holds
-
-    return add
-
-
-NEEDS: list[Need] = []
-"""Every need of a part, in the order in which they are looked at."""
-NORMS = frozenset({NORM, "layer_norm", "rms_norm", "plain_rms_norm", "simple_rms_norm", "layer_norm_without_bias"})
-"""Ops that normalise a token's features, whatever the size of these is."""
-
-
-def parts_at(variant: Variant, *sites: str) -> set[str]:
-    """Return the names of the ops at sites of any role; the variant's own norm is ``norm``."""
-    found: set[str] = set()
-    for key, ops in variant.sites.items():
-        if key.rpartition(".")[2] in sites:
-            found |= {name_of(op) for op in as_tuple(ops)}
-    return found
-
-
-def has_norm(variant: Variant, *sites: str) -> bool:
-    """Tell whether a norm is at one of some sites."""
-    return bool(parts_at(variant, *sites) & NORMS)
-
-
-@needs(
-    "admin", reason="{part} sets the weights ω at `skip` so that a norm at `post` sees a balanced sum; one is missing"
-)
-def is_post_norm_with_weights(variant: Variant) -> bool:
-    """Admin profiles Post-LN blocks (arXiv:2004.08249)."""
-    return has_norm(variant, POST) and "gain" in parts_at(variant, SKIP)
-
-
-@needs(
-    *("deepnorm_alpha", "deepnorm_beta", "keel_alpha"),
-    reason="{part} weighs the two summands of a norm; without a norm at `post` the stream outgrows the branch",
-)
-def is_post_norm(variant: Variant) -> bool:
-    """DeepNorm and KEEL weigh the two summands of a norm."""
-    return has_norm(variant, POST)
-
-
-@needs(
-    *("fixup", "t_fixup", "dt_fixup"),
-    reason="{part} is a start in the place of norms; the blocks have one at `input`, `output` or `post`",
-)
-def is_without_norms(variant: Variant) -> bool:
-    """The three starts take the place of norms."""
-    return not has_norm(variant, INPUT, OUTPUT, POST)
-
-
-@needs("sub_ln_gain", reason="{part} is derived for a norm before the output matrix; there is none at `inner`")
-def is_normed_within(variant: Variant) -> bool:
-    """Sub-LN's gain belongs to its inner norm (arXiv:2210.06423)."""
-    return has_norm(variant, INNER)
-
-
-@needs(
-    *("over_root_of_sublayers", "over_root_of_more_sublayers", "over_root_of_own_sublayers", "root_of_streams"),
-    reason="{part} scales output matrices at the start, and a norm at `output` undoes that",
-)
-def is_free_at_output(variant: Variant) -> bool:
-    """A norm is blind to the size of its input."""
-    return not has_norm(variant, OUTPUT)
-
-
-@needs("root_of_streams", reason="{part} is for hyper-connections; the residual has one stream")
-def has_streams(variant: Variant) -> bool:
-    """The factor √n belongs to n streams (arXiv:2409.19606)."""
-    return name_of(variant.residual) in ("hyper_connections", "dynamic_hyper_connections")
-
-
-@needs(
-    *("zero_gain", "shared_gain"),
-    reason="{part} starts at zero, and without a skip a zero branch leaves nothing to learn from",
-)
-def keeps_the_stream(variant: Variant) -> bool:
-    """A branch that starts at zero needs the stream."""
-    return name_of(variant.residual) != "none"
-
-
-@needs(
-    *("drop_path", "layer_drop", "ramp", "progressive_ramp"),
-    reason="{part} takes branches away for a time, and without a skip nothing is left then",
-)
-def survives_without_a_branch(variant: Variant) -> bool:
-    """What is dropped must have a way around it."""
-    return name_of(variant.residual) != "none"
-
-
-@needs(
-    "hypersphere",
-    "unit_weights",
-    reason="{part} keeps the stream at length one, so a norm in the blocks has nothing to do",
-)
-def is_on_the_sphere(variant: Variant) -> bool:
-    """nGPT has no other norms (arXiv:2410.01131)."""
-    return not has_norm(variant, INPUT, POST, OUTPUT)
-
-
-def refuse_meaningless(variant: Variant) -> None:
-    """Refuse a part whose reason is missing from the blocks around it.
-
-    Raises:
-        ConfigurationError: naming the part and what it needs.
-    """
-    slots = [variant.residual, variant.attention, *variant.recipes]
-    there = {name_of(part) for part in slots} | parts_at(variant, *SITES)
-    for need in NEEDS:
-        wanting = sorted(need.parts & there)
-        if wanting and not need.holds(variant):
-            raise ConfigurationError(need.reason.format(part=wanting[0]))
-    for site, ops in variant.sites.items():
-        names = [name_of(op) for op in as_tuple(ops)]
-        for first, second in pairwise(names):
-            if first in NORMS and second in NORMS:
-                raise ConfigurationError(
-                    f"{second} follows {first} at `{site}`, and a norm of a normed input changes nothing but its gain"
-                )
-
-
-def name_of(part: Part) -> str:
-    """Return the name of a part; that of a class in a file of one's own is the class's."""
-    return part if isinstance(part, str) else getattr(part, "name", getattr(part, "__name__", str(part)))
-
-
-def as_tuple(ops: Any) -> tuple[Part, ...]:
-    """Return a site's ops in order."""
-    return ops if isinstance(ops, tuple) else (ops,)
 
 
 def source_of(variant: Variant) -> str:

@@ -115,7 +115,7 @@ class AttentionResiduals(Residual):
 
         x = Σ_i α_i·v_i,   α = softmax_i(wᵀ·RMSNorm(v_i)),   w = 0;   v_0 = embeddings, v_i = F_i(x_i)
 
-    With ``group`` > 1 the outputs of so many sublayers are added up before they are attended to.
+    With ``group`` > 1, the outputs of ``group`` sublayers are added up before they are attended to.
     """
 
     state_grows = True
@@ -217,7 +217,8 @@ class SlowLambdas(Recipe):
 class Unet(Residual):
     """Block L + 1 - i receives w times what block i put out (modded-nanogpt).
 
-    The first half of the blocks saves, the second half receives, the last saved first; w is learned.
+    The first half of the blocks saves its outputs; the second half receives them, the last saved one first. w is
+    learned.
     """
 
     state_grows = True

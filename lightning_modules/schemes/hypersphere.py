@@ -16,7 +16,7 @@ from lightning_modules.schemes.placements import NO_NORM
 from lightning_modules.schemes.variants import HIDDEN, LOGITS, Variant, register
 
 INWARD = ("attention_query", "attention_key", "attention_value", "feed_forward_hidden", "feed_forward_gate")
-"""Matrices whose rows are of unit length; those of the others are their columns."""
+"""Matrices whose rows are of unit length; the other matrices have columns of unit length."""
 
 
 class Rescaled(nn.Module):

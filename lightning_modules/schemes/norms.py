@@ -1,4 +1,4 @@
-"""Norms of a token's own features, and the variants that differ by what they take for a norm.
+"""Norms of a token's own features, and the variants that differ in their norm alone.
 
 To add one, subclass :class:`~lightning_modules.network.sites.Norm`, name it with ``@op``, and register a variant.
 """
@@ -51,7 +51,7 @@ class LayerNormOverTokens(LayerNorm):
         y[b, t, d] = gain_d · (x[b, t, d] - mean_t x[b, t, d]) / √(variance_t x[b, t, d] + ε) + bias_d
 
     Mean and variance run over all T positions of a row, padding included. So a row's outputs depend on how far its
-    batch is padded, and what one token gets depends on all others. It is here to show what that does.
+    batch is padded, and each token's output depends on all other tokens. It is here to show what that does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class CentredRmsNorm(RmsNorm):
 
         y = gain ⊙ x/√((Σ x² + (Σ x)²)/(D + 1) + ε)
 
-    The last feature is ``-Σ x``, so that x stands for D + 1 features.
+    The last feature is ``-Σ x``, so that x represents D + 1 features.
     """
 
     def forward(self, x: Tensor) -> Tensor:

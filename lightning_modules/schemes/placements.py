@@ -1,4 +1,4 @@
-"""Where the usual norm stands in the usual sum: the root of all variants, and those that need no module."""
+"""Where the usual norm is placed in the usual sum: the root of all variants, and those that need no module."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ HYBRID_FIRST = HYBRID.derive("hybrid_norm_first", sites=HYBRID.sites | {INPUT: N
 
 
 def hybrid_norm_star(place: Place) -> Variant:
-    """Return what stands at a place of HybridNorm*: the first block has norms before both functions."""
+    """Return the variant at a place of HybridNorm*: the first block has norms before both functions."""
     return HYBRID_FIRST if place.block == 1 else HYBRID
 
 
@@ -180,7 +180,7 @@ register(
 
 
 def mix_ln(place: Place, share: float) -> Variant:
-    """Return what stands at a place of Mix-LN: Post-LN in the first ⌊share·L⌋ blocks, Pre-LN in the others."""
+    """Return the variant at a place of Mix-LN: Post-LN in the first ⌊share·L⌋ blocks, Pre-LN in the others."""
     return POST_LN if place.block <= int(share * place.blocks) else PRE_LN
 
 
@@ -200,7 +200,7 @@ KEEL_FIRST = KEEL.derive("keel_first", sites=KEEL.sites | {POST: ()})
 
 
 def keel(place: Place) -> Variant:
-    """Return what stands at a place of KEEL: the very first sublayer has no norm after its sum."""
+    """Return the variant at a place of KEEL: the very first sublayer has no norm after its sum."""
     return KEEL_FIRST if place.index == 0 else KEEL
 
 

@@ -97,7 +97,7 @@ def shift(width: int, place: Place) -> Shift:
 def layer_scale(width: int, place: Place, start: float = 0.0) -> Gain:
     """A learned vector on the branch: 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6 (arXiv:2103.17239, section 2).
 
-    ``start``, where it is positive, is the value at every depth.
+    A positive ``start`` is the value at every depth.
     """
     by_depth = 0.1 if place.blocks <= 18 else 1e-5 if place.blocks <= 24 else 1e-6
     return Gain(torch.full((width,), start if start > 0 else by_depth))

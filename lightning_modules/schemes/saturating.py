@@ -22,7 +22,7 @@ from lightning_modules.schemes.variants import FINAL, TOKENS, Variant, register,
 class DynamicTanh(Norm):
     """DyT: ``y = γ ⊙ tanh(α·x) + β``, scalar α = ½, γ = 1, β = 0 (Zhu et al. 2025, arXiv:2503.10622).
 
-    ``alpha_attention``, where it is positive, is where α starts before attention.
+    If ``alpha_attention`` is positive, α starts there before attention.
     """
 
     def __init__(self, width: int, place: Place, alpha: float = 0.5, alpha_attention: float = 0.0) -> None:

@@ -83,8 +83,8 @@ class ManifoldHyperConnections(Residual):
         H ← H_res·H + H_postᵀ·F(H_pre·H),   raw = α·(RMSNorm(vec H)·φ) + b
         H_pre = σ(raw),   H_post = 2σ(raw),   H_res = Sinkhorn(exp(raw)), 20 iterations
 
-    α = 0.01. Of φ and b the paper gives no start: here φ ~ N(0, 1/(n·D)). b is 0 for reading and writing, and 3 on the
-    diagonal of mixing: with 0 there the streams would be averaged away, with a large number they would never mix.
+    α = 0.01. The paper gives no start for φ and b: here φ ~ N(0, 1/(n·D)). b is 0 for reading and writing, and 3 on the
+    diagonal of mixing. With 0 there, the streams would be averaged away; with a large number, they would never mix.
     """
 
     def __init__(self, place: Place, streams: int = 4) -> None:
@@ -150,7 +150,7 @@ class FracConnections(Residual):
 
 @residual("residual_dual")
 class ResiDual(Residual):
-    """A Post-LN stream and beside it the plain sum: ``x ← N(x + F(x)), r ← r + F(x)``, ``x + N(r)`` at the end.
+    """A Post-LN stream and the plain sum: ``x ← N(x + F(x)), r ← r + F(x)``, ``x + N(r)`` at the end.
 
     Xie et al. 2023, arXiv:2304.14802.
     """

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.scheme_cards import diagram
 from experiments.variants import listing, main
-from lightning_modules.schemes.composing import refuse_meaningless
+from lightning_modules.schemes.needs import refuse_meaningless
 from lightning_modules.schemes.open_schemes import OPEN_SCHEMES
 from lightning_modules.schemes.variants import TIME, VARIANTS
 
