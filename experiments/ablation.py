@@ -1,6 +1,6 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|watch|report|across|publish|clean GRID [--seeds N] [--model.…]
+    python -m experiments.ablation plan|run|status|watch|report|across|rank|publish|clean GRID [--seeds N] [--model.…]
     python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
 ``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
@@ -8,7 +8,8 @@
 what is finished, running or missing. ``watch`` shows curves in TensorBoard under short names. ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
 ``--all`` figures and further formats go there too. ``across`` writes ``results/local/<grid>/across.md``: every effect
-by corpus, pooled, and for a new corpus. ``publish`` checks tables and puts them in place of the committed ones,
+by corpus, pooled, and for a new corpus. ``rank`` compares every condition with Pre-LN, all at once, in
+``results/local/ranking/<grid>/<corpus>``. ``publish`` checks tables and puts them in place of the committed ones,
 ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
@@ -41,7 +42,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 
-VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "rank", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 report(grid, results, console, **wanted(parsed))
             case "across":
                 across(grid, results, console, everything=parsed.get("all", False))
+            case "rank":
+                rank(grid, results, console)
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -263,6 +266,16 @@ def across(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 
     with one_at_a_time(results):
         across_grid(grid, results, console, everything=everything)
+
+
+def rank(grid: Grid, results: Path, console: Console) -> None:
+    """Write the ranking of a grid's conditions against Pre-LN."""
+    from experiments.reporting.ranking import write_ranking
+    from experiments.runs.run_folder import one_at_a_time
+
+    with one_at_a_time(results):
+        for path in write_ranking(grid, results):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def publish(grid: Grid, results: Path, console: Console) -> None:

@@ -29,6 +29,8 @@ RESERVED = frozenset(
         "padding_leak",
         "removed_blocks",
         "studies",
+        "zoo_stability",
+        "ranking",
     }
 )
 """Folders of `results` that are no grid's."""

@@ -18,6 +18,7 @@ Activation = Literal["relu", "gelu", "gelu_tanh", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+Form = Literal["shared", "published"]
 LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
@@ -42,6 +43,10 @@ class ModelConfig:
 
     scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
+
+    form: Form = field(default="shared", metadata={"since": 2})
+    """Network around the scheme: ``shared`` with the settings below, the same for all, or ``published`` with the
+    positions, activation and biases of the scheme's own paper, in place of these settings."""
 
     norm: str | None = field(default=None, metadata={"since": 2})
     """Variant whose norm takes the place of ``variant``'s own, such as ``rms_norm`` or ``dyt``."""
@@ -168,6 +173,8 @@ class ModelConfig:
         check_numbers("model.", self, MOST)
         for name, choices in CHOICES.items():
             reject_unknown(f"model.{name}", getattr(self, name), choices)
+        if self.form == "published":
+            self._take_published_form()
         if self.layers < 0:
             raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
         for name in ("width", "heads"):
@@ -250,6 +257,14 @@ class ModelConfig:
         if self.causal:
             refuse_causal(scheme)
 
+    def _take_published_form(self) -> None:
+        """Set what the scheme's paper sets; a hidden width that was given stays."""
+        published = VARIANTS[self.variant].published_settings()
+        self.positions = published.get("positions", self.positions)
+        self.activation = published.get("activation", self.activation)
+        if self.feed_forward_width is None and "feed_forward_factor" in published:
+            self.feed_forward_width = int(published["feed_forward_factor"] * self.width)
+
     def _take_sizes(self, network: PretrainedNetwork) -> None:
         """Take over the sizes of a pretrained network and the digest of its weights.
 
@@ -276,7 +291,10 @@ class ModelConfig:
         chosen = chosen.with_options(self.scheme_options)
         if self.only_block is not None and self.elsewhere is not None:
             chosen = at_one_block(chosen, VARIANTS[self.elsewhere], self.only_block)
-        return with_embedding_norm(chosen) if self.embedding_norm else chosen
+        chosen = with_embedding_norm(chosen) if self.embedding_norm else chosen
+        if self.form == "published":
+            chosen = chosen.with_biases(VARIANTS[self.variant].published.get("biases", chosen.biases))
+        return chosen
 
     @property
     def hidden_width(self) -> int:
@@ -313,6 +331,7 @@ MOST_WEIGHTS = 10**11
 """Most weights of the blocks: 400 gigabytes; a setting that asks for more is a slip."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "form": get_args(Form),
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),

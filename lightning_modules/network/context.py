@@ -86,7 +86,7 @@ class Context:
     def turned(self, x: Tensor) -> Tensor:
         """Return queries or keys ``(B, H, T, d_h)`` turned by their positions (Su et al. 2021, arXiv:2104.09864).
 
-        Equation 34, for each pair of features at position t, with θ_i = 10000^(-2i/d_h)::
+        For each pair of features at position t, with θ_i = 10000^(-2i/d_h)::
 
             (x_2i, x_2i+1) ──► (x_2i·cos tθ_i - x_2i+1·sin tθ_i,  x_2i·sin tθ_i + x_2i+1·cos tθ_i)
         """

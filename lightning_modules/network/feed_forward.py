@@ -13,7 +13,7 @@ from lightning_modules.schemes.variants import HIDDEN, INNER, Variant
 
 
 class SwiGlu(nn.Module):
-    """``silu(a) ⊙ b`` of the two halves a and b of the features (Shazeer 2020, arXiv:2002.05202, equation 6)."""
+    """``silu(a) ⊙ b`` of the two halves a and b of the features (Shazeer 2020, arXiv:2002.05202)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., 2·H)`` to ``(..., H)``."""
@@ -37,7 +37,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class FeedForward(Function):
-    """``W₂·inner(activation(hidden(W₁·x + b₁))) + b₂`` at each position (arXiv:1706.03762, equation 2).
+    """``W₂·inner(activation(hidden(W₁·x + b₁))) + b₂`` at each position (arXiv:1706.03762).
 
     Args:
         variant: names the ops at the sites ``hidden`` and ``inner``.

@@ -17,7 +17,7 @@ GAUSSIAN_SD = 0.02
 def initialise(function: Function, kind: str, gain: float = 1.0) -> None:
     """Draw the matrices of attention or of a feed-forward network, and set their biases to zero.
 
-    - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16);
+    - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010);
     - ``gaussian``: W ~ N(0, (gain·0.02)²) (Radford et al. 2018, section 4.1; also arXiv:1810.04805's code);
     - ``random``: PyTorch's default, W ~ U(-a, a), a = gain/√inputs; biases keep PyTorch's default draw.
 

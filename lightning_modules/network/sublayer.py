@@ -24,7 +24,7 @@ feed_forward("two_layers")(FeedForward)
 
 @residual("identity")
 class Residual(nn.Module):
-    """The residual connection: ``x ← post(skip(x) + F(x))`` (He et al. 2015, arXiv:1512.03385, equation 1).
+    """The residual connection: ``x ← post(skip(x) + F(x))`` (He et al. 2015, arXiv:1512.03385).
 
     Base of all schemes. They override :meth:`forward`, and also :meth:`open` and :meth:`close` if they keep more than
     the stream. There is one residual per sublayer; the first opens the stream and the last closes it. The state has one

@@ -11,7 +11,7 @@ from torch import Tensor
 def attention_probabilities(query: Tensor, key: Tensor, attention_mask: Tensor) -> Tensor:
     """Return ``softmax(q·kᵀ/√d_h)`` over real keys, ``(B, H, T, T)``, of queries and keys ``(B, H, T, d_h)``.
 
-    The fused kernel of ``network/attention.py`` uses these without returning them (arXiv:1706.03762, equation 1).
+    The fused kernel of ``network/attention.py`` uses these without returning them (arXiv:1706.03762).
     """
     logits = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     return logits.masked_fill(~attention_mask[:, None, None, :], -torch.inf).softmax(dim=-1)

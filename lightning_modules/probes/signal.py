@@ -75,7 +75,7 @@ def effective_rank(x: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def kurtosis(x: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the kurtosis of the neurons' root mean squares, which outlier features raise (arXiv:2405.19279, eq. 1).
+    """Return the kurtosis of the neurons' root mean squares, which outlier features raise (arXiv:2405.19279).
 
     With s_j the root mean square of feature j over all real tokens::
 

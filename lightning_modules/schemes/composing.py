@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.schemes.needs import as_tuple, refuse_meaningless
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import EMBEDDING, NORM, PARTS, VARIANTS, Part, Variant
 
@@ -41,7 +42,8 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, or the blocks of one are not alike.
+        ConfigurationError: two variants want one slot for different parts, one has blocks that are not alike, or a part
+            has no meaning beside the others.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]
@@ -73,7 +75,7 @@ def compose(
     for slot in unknown:
         reject_unknown("slot", slot, SLOTS)
     made = ", ".join([base, *takes])
-    return start.derive(
+    composition = start.derive(
         name,
         title=f"Composition {name}",
         formula=f"composed of {made}",
@@ -83,6 +85,8 @@ def compose(
         mixes=frozenset(mixes),
         **{**changes, **slots},
     )
+    refuse_meaningless(composition)
+    return composition
 
 
 def norms() -> list[str]:
@@ -157,11 +161,6 @@ def added_ops(variant: Variant, parent: Variant) -> dict[str, tuple[Part, ...]]:
         site: tuple(op for op in as_tuple(ops) if op not in as_tuple(parent.sites.get(site, ())))
         for site, ops in variant.sites.items()
     }
-
-
-def as_tuple(ops: Any) -> tuple[Part, ...]:
-    """Return a site's ops in order."""
-    return ops if isinstance(ops, tuple) else (ops,)
 
 
 def source_of(variant: Variant) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from lightning_modules.schemes.variants import VARIANTS
 
 FOLDER = Path(__file__).parent
-NO_FAMILY = frozenset({"__init__", "composing", "families", "files", "open_schemes", "place", "variants"})
+NO_FAMILY = frozenset({"__init__", "composing", "families", "files", "needs", "open_schemes", "place", "variants"})
 TORCH_FREE = frozenset(
     {"lightning_modules.errors", *(f"lightning_modules.schemes.{name}" for name in ("place", "placements", "variants"))}
 )

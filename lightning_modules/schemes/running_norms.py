@@ -28,7 +28,7 @@ def real_tokens(context: Context, x: Tensor) -> Tensor:
 class GlobalNorm(Norm):
     """Global layer normalisation: mean and variance over all features of all real tokens of a row.
 
-    Luo & Mesgarani 2019, arXiv:1809.07454, equations 15 to 17 (gLN).
+    Luo & Mesgarani 2019, arXiv:1809.07454 (gLN).
     """
 
     uses_context = True
@@ -259,7 +259,7 @@ register(
         "global_norm",
         title="Global layer norm",
         formula="x + F(N(x)), N over all features of all real tokens of a row",
-        source="Luo & Mesgarani 2019, arXiv:1809.07454, equations 15 to 17",
+        source="Luo & Mesgarani 2019, arXiv:1809.07454",
         norm="global_norm",
         mixes=frozenset({TIME}),
         unverified="the paper was not read; the formula is as libraries for speech have it",

@@ -123,6 +123,13 @@ class Variant:
     differs: str = ""
     """How the network around the scheme differs from the published one, for example in positions or activations."""
 
+    published: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of the published network that ``model.form`` ``published`` takes: :data:`PUBLISHED_SETTINGS`. A child
+    does not inherit them, nor the next."""
+
+    published_lacks: str = ""
+    """What even that form lacks, such as experts."""
+
     pitfalls: str = ""
     """What goes wrong with it, and where published code departs from its paper."""
 
@@ -141,7 +148,10 @@ class Variant:
                 reject_unknown(f"sublayer of site {key} of variant {self.name}", role, [kind.value for kind in Role])
         for mixed in self.mixes:
             reject_unknown(f"mixes of variant {self.name}", mixed, (TIME, PADDING, ROWS))
-        object.__setattr__(self, "sites", dict(self.sites))  # the caller's mapping may change
+        for setting in self.published:
+            reject_unknown(f"published setting of variant {self.name}", setting, PUBLISHED_SETTINGS)
+        for mapping in ("sites", "published"):
+            object.__setattr__(self, mapping, dict(getattr(self, mapping)))  # the caller's mapping may change
 
     def at(self, place: Place) -> Variant:
         """Return the variant at ``place``: this one if all blocks are alike."""
@@ -155,8 +165,27 @@ class Variant:
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""
-        fresh = dict.fromkeys(("unverified", "differs", "pitfalls", "tune"), "")
+        fresh: dict[str, Any] = dict.fromkeys(("unverified", "differs", "pitfalls", "tune", "published_lacks"), "")
+        fresh |= {"published": {}}
         return replace(self, name=name, **{"parent": self.name, "also_without": (), **fresh, **changes})
+
+    def published_settings(self) -> dict[str, Any]:
+        """Return the settings of the published network.
+
+        Raises:
+            ConfigurationError: the variant names none.
+        """
+        if not self.published:
+            known = ", ".join(name for name, variant in VARIANTS.items() if variant.published)
+            raise ConfigurationError(
+                f"model.form is published, and variant {self.name} has no published form of its own; choose {known}"
+            )
+        return self.published
+
+    def with_biases(self, biases: bool) -> Variant:
+        """Return this variant with or without biases of its linear maps, in every block."""
+        by_place = None if self.by_place is None else partial(with_biases, by_place=self.by_place, biases=biases)
+        return replace(self, biases=biases, by_place=by_place)
 
     @property
     def year(self) -> int | None:
@@ -210,6 +239,16 @@ class Variant:
     def _parts(self) -> Iterator[Part]:
         for held in (*(getattr(self, name) for name in PARTS), *self.sites.values()):
             yield from held if isinstance(held, tuple) else (held,)
+
+
+PUBLISHED_SETTINGS = ("positions", "activation", "biases", "feed_forward_factor")
+"""What differs between published networks around a scheme: two settings of the model, the biases of linear maps, and
+the hidden width of the feed-forward network in terms of D."""
+
+
+def with_biases(place: Place, *, by_place: Callable[[Place], Variant], biases: bool) -> Variant:
+    """Return the variant at a place, its linear maps with or without biases."""
+    return replace(by_place(place), biases=biases)
 
 
 PARTS = ("norm", "residual", "attention", "feed_forward", "recipes")
