@@ -69,8 +69,3 @@ def tables_folder(results: Path, grid: str, corpus: str) -> Path:
 def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of the tables that a person's own command writes: ``results/local/<grid>/<corpus>``."""
     return below(results, "local", grid, corpus)
-
-
-def verdicts_folder(results: Path) -> Path:
-    """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
-    return below(results, "local", "verdicts")
