@@ -1,6 +1,7 @@
 """A claim as a file of ``experiments/claims`` states it: what is compared, by which measure, and what would matter.
 
-``article`` holds what the article claims, ``also_tested`` what the lab asks besides, ``errors`` what is wrong in it.
+``article`` holds what the article claims, ``also_tested`` what the lab asks besides, ``errors`` what is wrong in it,
+and ``answer`` what the one-page answer shows.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from experiments.runs.canonical import decode
 from experiments.runs.naming import spell
 
 LANGUAGES = ("en", "zh")
-KINDS = ("article", "also_tested", "errors")
+KINDS = ("article", "also_tested", "errors", "answer")
 """Folders of claims, in the order of the overview."""
 Text = Mapping[str, str]
 """A text in every language of :data:`LANGUAGES`."""
@@ -90,7 +91,7 @@ class Claim:
     id: str
     """Name of the file."""
 
-    kind: Literal["article", "also_tested", "errors"]
+    kind: Literal["article", "also_tested", "errors", "answer"]
     """Folder of the file."""
 
     number: int

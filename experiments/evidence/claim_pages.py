@@ -129,7 +129,7 @@ class Pages:
         overview = {
             "page": "overview",
             "table": self.overview_table(leads, language),
-            "picture": PICTURE,
+            "picture": PICTURE if self.has_effects else "",
             **{kind: by_kind.get(kind, []) for kind in ("article", "also_tested", "errors")},
         }
         contexts: dict[str, dict[str, Any]] = {OVERVIEW: overview}
@@ -137,7 +137,18 @@ class Pages:
         contexts |= {
             kind: {"page": kind, "claims": by_kind[kind]} for kind in ("also_tested", "errors") if kind in by_kind
         }
+        contexts |= {each["id"]: {"page": "answer", "claims": [each]} for each in by_kind.get("answer", [])}
         return contexts
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether any of the article's claims has an effect to draw."""
+        return any(
+            effect.is_run
+            for claim in self._of("article")
+            for each in self._answered(claim)
+            for effect in each.by_corpus.values()
+        )
 
     def _of(self, kind: str) -> list[Claim]:
         return [claim for claim in self.claims if claim.kind == kind]
@@ -267,16 +278,16 @@ class Spoken:
         known = [
             f"{for_markdown(name)} {_estimate(answered, each.effect, self.language, each)}"
             for name, each in answered.natural.items()
-            if each.effect is not None
+            if each.effect is not None and each.said in WORDS
         ]
         if not known:
-            return SPOKEN[self.language][NOT_RUN]
+            return EMPTY
         return said["list"].join(known) if len(known) <= 2 else said["apart"].format(len(known))
 
     @property
     def linked(self) -> str:
         """The estimate with a link to the table of every number."""
-        return self.estimate if self.estimate == SPOKEN[self.language][NOT_RUN] else f"[{self.estimate}]({EFFECTS})"
+        return self.estimate if self.estimate == EMPTY else f"[{self.estimate}]({EFFECTS})"
 
     @property
     def word(self) -> str:
@@ -287,7 +298,8 @@ class Spoken:
         said = [spoken_word(each, self.language) for each in answered.natural.values()]
         counts = Counter(said)
         if len(said) < 2:
-            return "".join(said) or SPOKEN[self.language][NOT_RUN]
+            elsewhere = any(each.is_run for each in answered.by_corpus.values())
+            return "".join(said) or (EMPTY if elsewhere else SPOKEN[self.language][NOT_RUN])
         spelled = PHRASES[self.language]["of"]
         return PHRASES[self.language]["list"].join(
             f"{word} {spelled.format(n, len(said))}" for word, n in counts.items()
@@ -434,9 +446,11 @@ def write_pages(pages: Pages, folder: Path) -> list[Path]:
     contents[VALUES] = to_csv(values_of_seeds(pages.claims, pages.answers.claims))
     for name, text in contents.items():
         write_atomically(folder / name, text.encode())
-    with matplotlib.rc_context(settings()):
-        picture = save_picture(claims_picture(pages.claims, pages.answers), folder / PICTURE)
-    return [*(folder / name for name in contents), picture]
+    written = [folder / name for name in contents]
+    if pages.has_effects:
+        with matplotlib.rc_context(settings()):
+            written.append(save_picture(claims_picture(pages.claims, pages.answers), folder / PICTURE))
+    return written
 
 
 def claims_picture(claims: Sequence[Claim], answers: Answers) -> Picture:
