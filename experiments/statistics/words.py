@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy as np
 from experiments.statistics.components import MeanEstimate
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, PooledEffect
-from experiments.statistics.power import check_delta, nodes
 from experiments.statistics.seeds import CONFIDENCE, t_quantile
 
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
@@ -24,6 +24,8 @@ EQUIVALENCE = 0.9
 BOTH_DEAD = "both dead"
 POWER_AT = (1, 2, 5)
 """Multiples of δ at which power is printed."""
+NODES = 400
+"""Points of the quadrature over the sample's standard deviation."""
 
 
 class HasInterval(Protocol):
@@ -115,6 +117,19 @@ def said_of(
     if not (first.all_trained and second.all_trained):
         return f"trained {first.trained} of {first.runs} against {second.trained} of {second.runs}"
     return word_for(effect, delta, higher_is_better=higher_is_better)
+
+
+def check_delta(delta: float) -> None:
+    """Raise :class:`ValueError` unless delta, the smallest difference that matters, is a positive number."""
+    if not 0 < delta < math.inf:
+        raise ValueError(f"delta is {delta}; it must be a positive number")
+
+
+@cache
+def nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Places in [−1, 1] and weights of the quadrature."""
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    return places, weights
 
 
 def chances(effect: float, se: float, degrees: float, delta: float) -> dict[Word, float]:
