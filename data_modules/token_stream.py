@@ -71,6 +71,8 @@ class TokenStream(TextBase):
         Raises:
             DataError: the training text is shorter than one window.
         """
+        if not len(self.corpus.splits["train"]):
+            raise DataError(f"the corpus {self.corpus.slug} has no training rows; it is there to evaluate on")
         encoded = encode(self.corpus, self.config, documents=True)
         tokens = len(encoded.splits["train"].tokens)
         if tokens < self.config.max_length:

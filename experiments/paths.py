@@ -18,7 +18,18 @@ RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,~-]{0,149}")
 RESERVED = frozenset(
-    {"runs", "local", "history", "figures", "verdicts", "benchmark", "reproductions", "padding_leak", "studies"}
+    {
+        "runs",
+        "local",
+        "history",
+        "figures",
+        "verdicts",
+        "benchmark",
+        "reproductions",
+        "padding_leak",
+        "removed_blocks",
+        "studies",
+    }
 )
 """Folders of `results` that are no grid's."""
 

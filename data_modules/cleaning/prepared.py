@@ -82,6 +82,8 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     facts = json.loads((entry / "facts.json").read_text(encoding="utf-8"))
     facts["class_names"] = tuple(facts["class_names"])
     rows = load_from_disk(str(entry / "rows"))
+    if "train" not in rows:
+        rows["train"] = rows["test"].select([])
     return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
 
 
@@ -117,7 +119,8 @@ def _build(
     if others:
         refined = with_more_text(refined, {other.slug: other.splits["train"]["text"][:] for other in others}, config)
     disable_progress_bar()
-    dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
+    splits = {name: frame for name, frame in refined.splits.items() if len(frame)}  # `datasets` reads no empty one
+    dataset_of(splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {
         "fingerprint": refined.fingerprint,
         "split_hash": refined.split_hash,

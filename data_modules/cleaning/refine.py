@@ -69,6 +69,8 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     fingerprint = _digest_of(rows, class_names)
     if config.clean:
         rows, report["cleaning"] = _clean(rows)
+    if not report["rows_read"]["train"] and all(len(rows.get(name, ())) for name in EVALUATION_SPLITS):
+        return _for_evaluation(rows, report, fingerprint)
     _check_classes(rows, class_names)
     if config.deduplicate:
         rows["train"], report["duplicates"] = _drop_duplicates(rows)
@@ -93,6 +95,13 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     return RefinedCorpus(
         splits=rows, class_names=class_names, report=report, fingerprint=fingerprint, split_hash=split_hash
     )
+
+
+def _for_evaluation(rows: dict[str, pd.DataFrame], report: dict[str, Any], fingerprint: str) -> RefinedCorpus:
+    """Return a corpus without training rows: clean, and otherwise as it is."""
+    report["rows"] = {name: len(rows[name]) for name in SPLITS}
+    split_hash = _digest_of(rows, ())
+    return RefinedCorpus(splits=rows, class_names=(), report=report, fingerprint=fingerprint, split_hash=split_hash)
 
 
 def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], str]) -> RawCorpus:

@@ -40,12 +40,16 @@ def corpus_of(splits: DatasetDict, columns: dict[str, str], name: str) -> RawCor
     labels themselves. Each split has class names of its own. If they differ, the classes are those of the training
     rows, and other splits' rows are matched by name.
 
+    Text without labels may be there for evaluation alone: validation and test rows, and no others.
+
     Raises:
         DataError: there is no train split, or a column is missing.
     """
     named = {SPLIT_NAMES.get(key, key): splits[key] for key in splits}
     if "train" not in named:
-        raise DataError(f"{name} has no split 'train'; its splits are: {', '.join(splits)}")
+        if "label" in columns or not {"validation", "test"} <= named.keys():
+            raise DataError(f"{name} has no split 'train'; its splits are: {', '.join(splits)}")
+        named["train"] = named["test"].select([])
     named = {split: named[split] for split in SPLITS if split in named}
     for split, rows in named.items():
         wanted = {f"data.{kind}_column": column for kind, column in columns.items()}

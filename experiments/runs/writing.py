@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,7 +17,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
 from experiments.runs.inference import checkpoint_of, device, train_again
-from experiments.runs.run_folder import RECORD_FILE, read_record
+from experiments.runs.run_folder import RECORD_FILE, check_file, read_record
 from experiments.runs.training import prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
@@ -24,6 +25,7 @@ from lightning_modules.facts import TaskFacts
 from lightning_modules.network.generation import Sampling, continued, why_uncached
 from lightning_modules.tasks.causal_lm import LanguageModel
 
+LOGGER = logging.getLogger(__name__)
 LIKELIEST = 5
 """Words that are proposed for a gap."""
 
@@ -52,7 +54,8 @@ class TrainedLanguageModel:
         """Load a run folder, on a GPU if there is one; the run's text is not needed.
 
         Raises:
-            ExperimentError: the run left no network or no tokenizer, or is of another task.
+            ExperimentError: the run left no network or no tokenizer, is of another task, or its checkpoint is not the
+            one that the record names.
         """
         config = load_run_config(folder)
         kind = task_named(config.task).load("module")
@@ -60,6 +63,8 @@ class TrainedLanguageModel:
             raise ExperimentError(f"{folder} is of the task {config.task}, and only a language model writes")
         record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
         checkpoint = checkpoint_of(folder, record)
+        if not check_file(checkpoint, record, train_again(folder)):
+            LOGGER.warning("%s is unchecked: no record names its SHA-256", checkpoint)
         prepare_process(config.threads)
         try:
             module = kind.load_from_checkpoint(checkpoint)

@@ -2,6 +2,7 @@
 
     python -m experiments.studies run|report|publish [NAME …]
     python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
+    python -m experiments.studies run removed_blocks --runs RUN [RUN …] --output FOLDER
 
 ``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` writes tables, figures
 and verdicts from the measurements alone, to ``results/local/reproductions``. ``publish`` checks that nothing is missing
@@ -13,6 +14,9 @@ padding_leak asks whether padding leaks into the answers of trained runs. RUN is
 answers the test rows in several arrangements: as they were tested, with 8, 16 and 32 more columns of padding in every
 batch, and each row alone. The command prints how many rows get another class, the new macro-F1 and the largest change
 of a probability; ``--output`` also writes them as CSV, as a page and as a figure.
+
+removed_blocks asks how many blocks a trained network can lose. Runs that the folder holds already are not measured
+again.
 """
 
 from __future__ import annotations
@@ -29,7 +33,9 @@ from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 
 VERBS = ("run", "report", "publish")
-PADDING_LEAK = "padding_leak"
+PADDING_LEAK, REMOVED_BLOCKS = "padding_leak", "removed_blocks"
+OF_RUNS = (PADDING_LEAK, REMOVED_BLOCKS)
+"""Studies of trained runs, which a person names."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check(parsed, names)
         if PADDING_LEAK in names or not names:
             padding_leak(parsed, results, console)
-        published = [name for name in names if name != PADDING_LEAK]
+        if REMOVED_BLOCKS in names or not names:
+            removed_blocks(parsed, results, console)
+        published = [name for name in names if name not in OF_RUNS]
         if published or not names:
             published_results(parsed.verb, published, results, console)
 
@@ -50,19 +58,25 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser = StrictParser(prog="python -m experiments.studies", description=__doc__)
     parser.add_argument("verb", choices=VERBS, help="what to do")
     parser.add_argument("names", type=str, nargs="*", metavar="NAME", help="such as T1 T10 padding_leak (default: all)")
-    parser.add_argument("--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak measures")
-    parser.add_argument("--output", type=str, help="folder for table, page and figure of padding_leak (default: none)")
+    parser.add_argument(
+        "--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak or removed_blocks measures"
+    )
+    parser.add_argument("--output", type=str, help="folder for table, page and figure of such a study")
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")
     return parser.parse_args(list(arguments))
 
 
 def check(parsed: Namespace, names: Sequence[str]) -> None:
     """Refuse options that do not fit together, before anything is measured."""
-    measures_padding = parsed.verb == "run" and PADDING_LEAK in names
-    if measures_padding and not parsed.runs:
-        raise ExperimentError(f"{PADDING_LEAK} measures trained runs: name their folders with --runs")
-    if (parsed.runs or parsed.output) and not measures_padding:
-        raise ExperimentError(f"--runs and --output belong to `run {PADDING_LEAK}`")
+    of_runs = [name for name in names if name in OF_RUNS] if parsed.verb == "run" else []
+    if len(of_runs) > 1:
+        raise ExperimentError(f"{' and '.join(of_runs)} each have runs and a folder of their own; run one at a time")
+    if of_runs and not parsed.runs:
+        raise ExperimentError(f"{of_runs[0]} measures trained runs: name their folders with --runs")
+    if of_runs == [REMOVED_BLOCKS] and not parsed.output:
+        raise ExperimentError(f"{REMOVED_BLOCKS} keeps what it has measured: name a folder with --output")
+    if (parsed.runs or parsed.output) and not of_runs:
+        raise ExperimentError(f"--runs and --output belong to `run {PADDING_LEAK}` and `run {REMOVED_BLOCKS}`")
 
 
 def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
@@ -74,6 +88,18 @@ def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
     else:
         into = results if parsed.verb == "publish" else below(results, "local")
         for path in padding_leak.report(results, into):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def removed_blocks(parsed: Namespace, results: Path, console: Console) -> None:
+    """Measure the runs that are named, or rewrite the pages of what was measured before."""
+    from experiments.studies import removed_blocks
+
+    if parsed.runs:
+        removed_blocks.run(parsed.runs, Path(parsed.output).expanduser(), console)
+    else:
+        into = results if parsed.verb == "publish" else below(results, "local")
+        for path in removed_blocks.report(results, into):
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -56,10 +56,8 @@ class SelfAttention(Function):
 
     def project(self, x: Tensor, context: Context) -> tuple[Tensor, ...]:
         """Return queries, keys and values of ``x`` ``(B, T, D)``, each ``(B, H, T, d_h)``."""
-        batch, length, width = x.shape
-        projected = self.query_key_value(x).view(
-            batch, length, len(self.fused), self.number_of_heads, width // self.number_of_heads
-        )
+        batch, length, _ = x.shape  # heads that were pruned leave fewer features than the stream has
+        projected = self.query_key_value(x).view(batch, length, len(self.fused), self.number_of_heads, -1)
         return projected.permute(2, 0, 3, 1, 4).unbind()
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:

@@ -93,7 +93,7 @@ def test_scores_of_a_file_are_those_of_scikit_learn(run: Path, rows_file: Path, 
         np.testing.assert_allclose(written[column], expected, atol=1e-6)
     report = (folder / "report.md").read_text()
     assert "&lt;b&gt;eleven" in report and "\x1b" not in report and "(2)" in report
-    assert "1 rows have no label" in report
+    assert "1 row without a label" in report
     assert (folder / "reliability.png").stat().st_size > 1_000
 
 
