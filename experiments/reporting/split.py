@@ -35,7 +35,7 @@ class ScoredSplit:
 
     @cached_property
     def _split(self) -> ResampledSplit | None:
-        """The rows; None where no run has answers."""
+        """The rows; None if no run has answers."""
         table = self._predictions
         if not len(table) or table["label"].isna().any():
             return None

@@ -2,9 +2,10 @@
 
     python -m experiments.serving RUN --seconds 10 --rounds 5
 
-It starts ``experiments.serve RUN`` and asks it from this process: requests of 32 texts, one text at a time by one
-client and by 32 clients, and single texts that come at random at half of that rate. Between these it runs the network
-alone on the same rows, in batches of 32 and one by one. Printed are medians over rounds, and the ratios that matter.
+It starts ``experiments.serve RUN`` and asks it from this process in four ways: requests of 32 texts; one text at a time
+by one client and by 32 clients; and single texts at random times, at half of that rate. Between these it runs the
+network alone on the same rows, in batches of 32 and one by one. It prints medians over rounds, and the ratios that
+matter.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Load:
 
 
 class Client:
-    """One connection that is kept open, as cheap as Python allows, so that it leaves the service its core."""
+    """One connection that is kept open; it is as cheap as Python allows, so that the service has a core for itself."""
 
     def __init__(self, port: int) -> None:
         self.port = port

@@ -27,7 +27,7 @@ class TextAnswer:
     """What a run says of one text."""
 
     probabilities: tuple[float, ...]
-    """Of each class, in label order; empty where there is no answer."""
+    """Of each class, in label order; empty if there is no answer."""
 
     is_full: bool = False
     """Whether the text has as many tokens as the run reads; whatever follows was not read."""
@@ -125,7 +125,7 @@ class ServedRun:
 
 
 def fault_of(row: Sequence[int], special: frozenset[int], unknown: int | None) -> str | None:
-    """Say why a row of token ids has no answer; None where it has one."""
+    """Say why a row of token ids has no answer; None if it has one."""
     words = [token for token in row if token == unknown or token not in special]
     if not words:
         return EMPTY

@@ -39,7 +39,7 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
         alpha: family-wise error rate.
 
     Raises:
-        ValueError: where a p-value is NaN, or does not lie between 0 and 1.
+        ValueError: if a p-value is NaN, or does not lie between 0 and 1.
     """
     broken = [p_value for p_value in p_values if p_value is not None and not 0 <= p_value <= 1]
     if broken:

@@ -84,7 +84,7 @@ def trained_share(trained: Sequence[bool], scores: Sequence[float | None], level
         level: 1 − confidence.
 
     Raises:
-        ValueError: without runs, where the two differ in length, or a score is not a finite number.
+        ValueError: without runs, if the two differ in length, or a score is not a finite number.
     """
     known = [score for is_good, score in zip(trained, scores, strict=True) if is_good and score is not None]
     require_finite(known)

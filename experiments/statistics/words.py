@@ -18,7 +18,7 @@ from experiments.statistics.seeds import CONFIDENCE, t_quantile
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
 WORDS: tuple[Word, ...] = get_args(Word)
 DELTA = 0.01
-"""Smallest difference in macro F1 that matters, where a grid does not say otherwise."""
+"""Smallest difference in macro F1 that matters, unless a grid says otherwise."""
 EQUIVALENCE = 0.9
 """Confidence of the interval that must lie inside ±δ: two one-sided tests at 5 % each (Schuirmann 1987)."""
 BOTH_DEAD = "both dead"
@@ -37,7 +37,7 @@ class HasInterval(Protocol):
         ...
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Return its ends; None where no spread is known."""
+        """Return its ends; None if no spread is known."""
         ...
 
 
@@ -181,7 +181,7 @@ class WordPower:
 def word_power(estimate: MeanEstimate | PooledEffect | None, delta: float) -> WordPower | None:
     """Return the chances of the words at δ, 2δ and 5δ, and of no difference, under a measured spread.
 
-    None where no spread is known.
+    None if no spread is known.
     """
     check_delta(delta)
     if estimate is None or estimate.se == 0:
