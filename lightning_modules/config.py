@@ -45,8 +45,8 @@ class ModelConfig:
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
 
     form: Form = field(default="shared", metadata={"since": 2})
-    """Network around the scheme: ``shared`` with the settings below, the same for all, or ``published`` with the
-    positions, activation and biases of the scheme's own paper, in place of these settings."""
+    """Network around the scheme: ``shared`` takes the settings below, the same for all schemes. ``published`` takes the
+    positions, activation and biases of the scheme's own paper instead."""
 
     norm: str | None = field(default=None, metadata={"since": 2})
     """Variant whose norm takes the place of ``variant``'s own, such as ``rms_norm`` or ``dyt``."""
