@@ -17,7 +17,7 @@ test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest $(PARALLEL)
+	$(VENV)/bin/python -m pytest $(PARALLEL) --durations=25 --durations-min=10
 	$(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=$(CELL_SECONDS) notebooks
 
 # Everything, also what takes long: the tests of `test`, then the stress test.
@@ -46,7 +46,7 @@ $(VENV)/.ready: requirements.txt requirements.lock | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt requirements-cluster.txt requirements.txt requirements.lock | $(VENV)/bin/python
+$(VENV)/.ready-dev: requirements-dev.txt requirements-cluster.txt requirements-export.txt requirements-serve.txt requirements.txt requirements.lock | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $(VENV)/.ready $@
 

@@ -292,7 +292,7 @@ def linked(text: str, target: str) -> str:
 
 
 def filled(text: str, up: str = "") -> str:
-    """A page's text with every table as the committed results have it; `up` leads from the page to the repository."""
+    """A page's text with every table filled from the committed results; `up` leads from the page to the repository."""
 
     def table(match: re.Match[str]) -> str:
         name, *arguments = match[2].split()

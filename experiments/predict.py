@@ -4,11 +4,15 @@
     python -m experiments.predict RUN --file rows.csv --text_column text --output answers.csv
     python -m experiments.predict RUN --prompt "Return the" --temperature 0.8 --top_p 0.9
     python -m experiments.predict RUN --text "The <mask> of a matrix"
+    python -m experiments.predict RUN --text "What is the boiling point of water ?" --explain
+    python -m experiments.predict RUN --file rows.csv --robust
 
 RUN is a run folder, such as ``results/runs/quick/docstrings/pre_ln/default/seed_0``. Texts on the command line are
-answered with a table. The rows of a file come back, other columns as they were, with the columns ``predicted`` and
-``probability_<class>``, in UTF-8 and the format that the output's ending names, or as CSV on standard output. A causal
-language model writes on after a prompt; a masked one proposes five words for the gap in a text.
+answered with a table. The rows of a file come back with the columns ``predicted`` and ``probability_<class>``, other
+columns as they were. They are in UTF-8 and the format that the output's ending names, or CSV on standard output. A
+causal language model writes on after a prompt; a masked one proposes five words for the gap in a text. ``--explain``
+shows what each word adds to the probability of the answer, ``--robust`` how many answers survive small edits of the
+texts.
 """
 
 from __future__ import annotations
@@ -46,6 +50,10 @@ if TYPE_CHECKING:  # they take seconds to import
     from experiments.runs.inference import ClassAnswers
 
 
+MOST_WORDS = 40
+"""Words of a text whose contributions are shown."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer texts or a file; mistakes end with one line and status 2."""
     with readable_errors():
@@ -54,6 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = run_folder(parsed.run)
         if parsed.prompt is not None:
             write_on(folder, parsed)
+        elif parsed.explain:
+            explain_texts(folder, parsed.text)
+        elif parsed.robust:
+            measure_robustness(folder, parsed.text or texts_in_file(parsed), parsed.seed)
         elif parsed.text and load_run_config(folder).task in LANGUAGE_TASKS:
             fill_gaps(folder, parsed.text)
         elif parsed.text:
@@ -81,17 +93,26 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--top_p", type=float | None, help="choose among the fewest tokens that have this share together"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of what is written at a temperature above 0")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of what is written at a temperature above 0, and of --robust"
+    )
     parser.add_argument(
         "--cache", type=bool, default=True, help="keep keys and values of what was read; the text is the same without"
     )
-    parser.add_argument("--file", type=str, help=f"rows to classify: {', '.join(FILE_FORMATS)}, by its ending")
+    endings = ", ".join(FILE_FORMATS)
+    parser.add_argument("--file", type=str, help=f"rows to classify ({endings}, by the ending), or a folder of texts")
     parser.add_argument("--text_column", type=str, default="text", help="column of the file that holds the text")
     parser.add_argument("--encoding", type=str, default="utf-8", help="encoding of the file's text")
     parser.add_argument(
         "--columns", type=list[str], help="names of the columns of a csv or tsv file without a header, as [label,text]"
     )
     parser.add_argument("--output", type=str, help="file to write (default: CSV on standard output)")
+    parser.add_argument(
+        "--explain", action="store_true", help="what each word of --text adds to the answer (requirements-export.txt)"
+    )
+    parser.add_argument(
+        "--robust", action="store_true", help="share of answers that survive swapped letters, lost words, synonyms"
+    )
     add_schemes_option(parser)
     return parser.parse_args(list(arguments))
 
@@ -100,6 +121,16 @@ def check(parsed: Namespace) -> None:
     """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
     if sum((bool(parsed.text), bool(parsed.file), parsed.prompt is not None)) != 1:
         raise ExperimentError("give either --text (once or more), --file or --prompt")
+    if parsed.explain and not parsed.text:
+        raise ExperimentError("--explain belongs to --text")
+    if parsed.robust and parsed.prompt is not None:
+        raise ExperimentError("--robust belongs to --text or --file")
+    if parsed.explain and parsed.robust:
+        raise ExperimentError("give either --explain or --robust")
+    if parsed.robust and parsed.output:
+        raise ExperimentError("--robust prints a table and writes no rows; leave out --output")
+    if parsed.robust and not 0 <= parsed.seed < 2**32:
+        raise ExperimentError(f"--seed is {parsed.seed}; it must be a whole number from 0 to 2³² − 1")
     if parsed.output and not parsed.file:
         raise ExperimentError("--output belongs to --file; answers to --text go to the terminal")
     if parsed.output:
@@ -109,12 +140,12 @@ def check(parsed: Namespace) -> None:
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file's ending names.
+    """Return the format that a file's ending names; of a folder, that of what is written about its texts.
 
     Raises:
         ExperimentError: if it names none that is known.
     """
-    ending = file_format_of(path.name)
+    ending = "csv" if path.is_dir() else file_format_of(path.name)
     if ending not in FILE_FORMATS:
         raise ExperimentError(
             f"{path.name} ends in {ending!r}, which is no known format{nearest(ending, FILE_FORMATS)}"
@@ -164,6 +195,84 @@ def answer_texts(folder: Path, texts: list[str]) -> None:
     Console().print(table)
 
 
+def explain_texts(folder: Path, texts: list[str]) -> None:
+    """Print what each word of every text adds to its answer."""
+    from experiments.runs.explaining import explain
+    from experiments.runs.inference import TrainedModel
+
+    with Console(stderr=True).status("loading the model"):
+        model = TrainedModel.load(folder)
+        found = [explain(model, text) for text in texts]
+    console = Console()
+    for each in found:
+        console.print(
+            f"[bold]{for_terminal(each.answer)}[/bold] {each.probability:.3f}; without any word {each.baseline:.3f}",
+            highlight=False,
+        )
+        shown = sorted(sorted(range(len(each.words)), key=lambda place: -abs(each.words[place][1]))[:MOST_WORDS])
+        table = Table("word", "adds", "", box=None)
+        largest = max(abs(value) for _, value in each.words) or 1.0
+        for word, value in (each.words[place] for place in shown):
+            bar = "█" * round(20 * abs(value) / largest)
+            table.add_row(for_terminal(word), f"{value:+.3f}", f"[{'green' if value > 0 else 'red'}]{bar}[/]")
+        console.print(table)
+        if len(each.words) > len(shown):
+            console.print(f"{len(each.words) - len(shown)} words that add less are left out", highlight=False)
+        if each.cut:
+            console.print(f"the last {each.cut:,} characters were not read", highlight=False)
+
+
+def measure_robustness(folder: Path, texts: list[str], seed: int) -> None:
+    """Print how many answers survive each kind of edit."""
+    from experiments.runs.inference import TrainedModel
+    from experiments.runs.robustness import survival
+
+    with Console(stderr=True).status("loading the model"):
+        found = survival(TrainedModel.load(folder), texts, seed)
+    table = Table("edit", "texts", "answers that survive", "95 % interval", box=None)
+    for each in found:
+        low, high = each.interval or (0.0, 0.0)
+        share = "–" if each.share is None else f"{each.share:.3f}"
+        table.add_row(each.edit, f"{each.texts:,}", share, "–" if each.share is None else f"{low:.3f} to {high:.3f}")
+    console = Console()
+    console.print(table)
+    console.print("Each edit changes a tenth of the words of a text, at least one.", highlight=False)
+
+
+def texts_in_file(parsed: Namespace) -> list[str]:
+    """Read the texts of the file that the command line names.
+
+    Raises:
+        ExperimentError, DataError: it cannot be read, or lacks the column.
+    """
+    path = Path(parsed.file).expanduser()
+    _, texts = read_rows(path, parsed.text_column, parsed.encoding, parsed.columns)
+    return texts
+
+
+def read_rows(
+    path: Path, text_column: str, encoding: str, columns: Sequence[str] | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a file of rows, or a folder of texts: what names each of them, and their texts.
+
+    Raises:
+        ExperimentError, DataError: it cannot be read, or lacks the column.
+    """
+    from data_modules.sources.columns import require_columns
+    from data_modules.sources.files import read_table
+    from data_modules.sources.folder import texts_in
+
+    file_format = format_of(path)
+    if columns is not None and (path.is_dir() or file_format not in ("csv", "tsv")):
+        raise ExperimentError(f"--columns names the columns of csv and tsv files, and {path.name} is neither")
+    if path.is_dir():
+        found = texts_in(path, encoding)
+        return found[["file"]], found["text"].tolist()
+    table = read_table(path, file_format, encoding, columns, halves=file_format == "jsonl")
+    require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
+    return table, texts_of(table[text_column])
+
+
 def answer_file(
     folder: Path,
     path: Path,
@@ -172,20 +281,14 @@ def answer_file(
     encoding: str = "utf-8",
     columns: Sequence[str] | None = None,
 ) -> None:
-    """Write the rows of a file with their classes and probabilities.
+    """Write the rows of a file, or the names of a folder's texts, with their classes and probabilities.
 
     Raises:
         ExperimentError, DataError: if the file cannot be read or written, or lacks the column.
     """
-    from data_modules.sources.columns import require_columns
-    from data_modules.sources.files import read_table
-
     file_format = format_of(path)
-    if columns is not None and file_format not in ("csv", "tsv"):
-        raise ExperimentError(f"--columns names the columns of csv and tsv files, and {path.name} is neither")
-    table = read_table(path, file_format, encoding, columns, halves=file_format == "jsonl")
-    require_columns(path.name, [str(column) for column in table.columns], {"--text_column": text_column})
-    answers = load_and_answer(folder, texts_of(table[text_column]))
+    table, texts = read_rows(path, text_column, encoding, columns)
+    answers = load_and_answer(folder, texts)
     added = added_columns(answers, list(table.columns), path.name)
     if output is not None and file_format == format_of(output) == "parquet":
         written = parquet_with(path, added)

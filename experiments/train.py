@@ -15,6 +15,7 @@ if not __package__:  # started by its path, where Python finds neither our packa
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -39,10 +40,11 @@ from experiments.planning.run_config import ProbesConfig, StartConfig
 from experiments.planning.saved_runs import section
 from experiments.planning.yaml_files import read_yaml
 from experiments.tasks import CLASSIFICATION, TaskSpec, task_named
-from lightning_modules.schemes.variants import SCHEME_SHA256
 from lightning_modules.training.processes import is_first_process
 
 MAX_TOKENS_HELP = "budget in real training tokens, in place of max_epochs: as many steps as have them on average"
+
+VALIDATE_HELP = "steps between two validations, in place of val_check_interval"
 
 
 class OneLineParser(LightningArgumentParser):
@@ -59,7 +61,7 @@ class TrainCLI(LightningCLI):
     """LightningCLI that writes the run folder of a grid and ends a fit with scores and a record."""
 
     task_defaults: Mapping[str, Any] = {}
-    """Settings that the task has where the command line says nothing else."""
+    """Settings of the task, unless the command line sets them."""
 
     resumed_step: int | None = None
     """Optimiser step of the checkpoint from which training goes on."""
@@ -71,6 +73,9 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument("--task", type=str, default=CLASSIFICATION.name, help="what to train for")
         parser.add_argument("--trainer.max_tokens", type=PositiveInt | None, default=None, help=MAX_TOKENS_HELP)
+        parser.add_argument(
+            "--trainer.validate_every_n_steps", type=PositiveInt | None, default=None, help=VALIDATE_HELP
+        )
         parser.add_argument("--precision", type=Literal["auto"], help=PRECISION_HELP)
         parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of run folders and tables")
         parser.add_argument("--name", type=str, default="train", help="first folder name of the run, as a grid's name")
@@ -91,14 +96,14 @@ class TrainCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Return Lightning's subcommands but ``predict``, for which there is ``experiments.predict``."""
+        """Return Lightning's subcommands without ``predict``, which ``experiments.predict`` replaces."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint, if one is named, before anything is built.
 
-        Lightning's own method would let the checkpoint's settings win over the command line without a word. Here they
-        must agree when training goes on, and the checkpoint's are taken to validate or test it.
+        Lightning's own method would silently let the checkpoint's settings win over the command line. Here both must
+        agree when training goes on; to validate or test a checkpoint, its own settings are taken.
         """
         subcommand = self.config["subcommand"]
         settings = self.config[subcommand]
@@ -122,8 +127,7 @@ class TrainCLI(LightningCLI):
         saved = {name: value for name, value in checkpoint["hyper_parameters"].items() if name in settings.model}
         if subcommand == "fit":
             refuse_weights_only(path, checkpoint)
-            settings.model.scheme_sha256 = settings.model.scheme_sha256 or SCHEME_SHA256.get(settings.model.variant)
-            refuse_other_model(path, saved, settings.model)
+            refuse_other_model(path, saved, vars(run.config.model))  # with what was filled in
             refuse_other_run(path, checkpoint, run.config)
             self.resumed_step = checkpoint["global_step"]
         else:
@@ -132,10 +136,10 @@ class TrainCLI(LightningCLI):
         settings["ckpt_path"] = str(path)
 
     def _set_seed(self) -> None:
-        """Check the seed before Lightning takes it, which for ``true`` draws one that no record would show.
+        """Check the seed before Lightning takes it: for ``true``, Lightning draws a seed that no record would show.
 
         Raises:
-            ExperimentError: no generator of numbers takes it.
+            ExperimentError: no random generator takes it.
         """
         from experiments.planning.run_config import MOST
         from experiments.planning.yaml_files import whole_number
@@ -191,6 +195,8 @@ class TrainCLI(LightningCLI):
         self.parent = find_parent(self.run.config)
         if self.parent is not None:
             self.datamodule.config = self.parent.text(self.datamodule.config)
+        elif self.run.config.model.pretrained is not None:
+            self.datamodule.config = replace(self.datamodule.config, tokenizer=self.run.config.text.tokenizer)
         begin(self.model, self.datamodule, self.run.config, self.parent)
         if self.model.words is not None and is_first_process():
             print(f"word vectors: found {len(self.model.words.ids)} of {self.datamodule.facts.vocabulary_size} tokens")
@@ -216,7 +222,7 @@ class TrainCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Train in the run's folder, score the run, write its record and say where everything is.
 
-        Of several processes that train together, the first does all that but the training.
+        If several processes train together, the first one does everything else.
         """
         if not is_first_process():
             self.trainer.fit(**arguments)

@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("data_modules", "lightning_modules", "experiments")
-LEAVES = ("studies", "cluster", "benchmark")
+LEAVES = ("studies", "cluster", "benchmark", "serving")
 """Folders of experiments that nothing else imports."""
 UNIX_ONLY = ("fcntl", "grp", "posix", "pwd", "resource", "termios")
 
@@ -62,7 +62,7 @@ def test_nothing_imports_a_leaf(leaf: str) -> None:
     folder = f"experiments.{leaf}"
     inside = {name for name in FILES if name == folder or name.startswith(f"{folder}.")}
     assert inside
-    verbs = {"experiments.reproduce", "experiments.padding_leak", "experiments.probe"}  # verbs that start a study
+    verbs = {f"experiments.{verb}" for verb in ("reproduce", "padding_leak", "probe", "serve")}  # which start a leaf
     assert [name for name in FILES.keys() - inside - verbs if IMPORTS[name] & inside] == []
 
 
@@ -86,7 +86,7 @@ for module in sys.argv[1:]:
 
 
 def test_every_module_can_be_imported_without_what_only_unix_has() -> None:
-    optional = ("experiments.cluster", "experiments.benchmark.peers")  # they need packages of their own
+    optional = tuple(f"experiments.{name}" for name in ("cluster", "benchmark.peers", "serving"))  # need more packages
     modules = [name for name in FILES if not name.startswith(optional) and not name.endswith("__main__")]
     command = [sys.executable, "-c", BLOCKED, *modules]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

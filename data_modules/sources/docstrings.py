@@ -1,7 +1,7 @@
 """The embedded corpus ``docstrings``: English prose from the docstrings of five installed packages.
 
-The class of a paragraph is the package it stands in. Nothing is imported or downloaded: source files are parsed. As
-every version in ``requirements.txt`` is exact, every machine builds the same corpus.
+The class of a paragraph is the package that it comes from. Nothing is imported or downloaded: source files are parsed.
+As every version in ``requirements.txt`` is exact, every machine builds the same corpus.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_modules.cache import digest
+from data_modules.cache import cache_root, cached, code_digest, digest
 from data_modules.config import DocstringsOptions
 from data_modules.errors import DataError
 from data_modules.sources import paragraphs as reader
@@ -28,6 +29,7 @@ from data_modules.sources.source import RawCorpus, Source
 PACKAGES = ("torch", "transformers", "numpy", "pandas", "sympy")
 SLOWEST_FIRST = ("transformers", "torch", "sympy", "pandas", "numpy")
 ROWS_PER_CLASS = 4_500
+PARAGRAPHS = "paragraphs.json"
 PACKAGE, IDENTIFIER = "PACKAGE", "IDENTIFIER"
 
 PACKAGE_NAME = re.compile(
@@ -69,12 +71,36 @@ def read_package(folder: Path, package: str) -> list[tuple[str, str]]:
     return [(file, text) for file, text in json.loads(finished.stdout)]
 
 
-def _rows(options: DocstringsOptions) -> pd.DataFrame:
-    folder = site_packages()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process of its own
-        found = dict(
-            zip(SLOWEST_FIRST, pool.map(lambda package: read_package(folder, package), SLOWEST_FIRST), strict=True)
-        )
+def read_packages(
+    folder: Path, distributions: Mapping[str, str], cache_dir: str | None
+) -> dict[str, list[tuple[str, str]]]:
+    """Return ``(file, paragraph)`` for the prose in the docstrings of packages, by package.
+
+    What a package holds is kept in the cache, since `docstrings` and `prose` share five of them and a large one takes
+    half a minute. Those that take longest are begun first.
+
+    Args:
+        folder: where the packages are.
+        distributions: distribution by package.
+        cache_dir: the configured cache.
+    """
+    code = code_digest([Path(reader.__file__)])
+
+    def read(package: str) -> list[tuple[str, str]]:
+        def build(entry: Path) -> None:
+            (entry / PARAGRAPHS).write_text(json.dumps(read_package(folder, package)))
+
+        key = digest(code, package, version(distributions[package]))
+        entry = cached(cache_root(cache_dir), "paragraphs", key, build)
+        return [(file, text) for file, text in json.loads((entry / PARAGRAPHS).read_text())]
+
+    order = sorted(distributions, key=lambda package: package not in SLOWEST_FIRST)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for its process
+        return dict(zip(order, pool.map(read, order), strict=True))
+
+
+def _rows(options: DocstringsOptions, cache_dir: str | None) -> pd.DataFrame:
+    found = read_packages(site_packages(), {package: package for package in SLOWEST_FIRST}, cache_dir)
     rows = [
         (mask(text, identifiers=options.mask_identifiers), label, file)
         for label, package in enumerate(PACKAGES)
@@ -83,12 +109,12 @@ def _rows(options: DocstringsOptions) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["text", "label", "group"])
 
 
-def build(options: DocstringsOptions) -> RawCorpus:
+def build(options: DocstringsOptions, cache_dir: str | None = None) -> RawCorpus:
     """Read, mask, remove duplicates across classes, and draw at most ``ROWS_PER_CLASS`` rows of each class.
 
-    Masking comes first because it makes texts equal that were not; a masked text with two labels goes entirely.
+    Masking comes first because it makes some texts equal. A masked text with two labels is dropped altogether.
     """
-    rows = _rows(options)
+    rows = _rows(options, cache_dir)
     report = {"paragraphs": len(rows)}
     same = rows["text"].str.casefold()
     contradictory = rows.groupby(same)["label"].transform("nunique") > 1
@@ -109,8 +135,8 @@ def build(options: DocstringsOptions) -> RawCorpus:
     return RawCorpus(splits={"train": rows}, class_names=PACKAGES, report=report)
 
 
-def source(options: DocstringsOptions) -> Source:
+def source(options: DocstringsOptions, cache_dir: str | None = None) -> Source:
     """Return the corpus as a source; its key names the packages' versions and the options."""
     versions = {package: version(package) for package in PACKAGES}
     key = digest("docstrings", versions, options.split_by, options.mask_identifiers)
-    return Source(slug="docstrings", description="embedded", key=key, load=lambda: build(options))
+    return Source(slug="docstrings", description="embedded", key=key, load=lambda: build(options, cache_dir))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILE = re.compile(rf"hf://datasets/(?P<id>{HUB_ID.pattern})@(?P<revision>[^/]+)/(?P<path>.+\.parquet)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ KNOWN = {
     "sst2": KnownDataset("SetFit/sst2"),
     "sst2_glue": KnownDataset("stanfordnlp/sst2", text_column="sentence"),
     "sst5": KnownDataset("SetFit/sst5"),
-    # Its main branch holds a loading script; the Hub's own conversion to Parquet stands beside it.
+    # Its main branch holds a loading script; the Hub's own conversion to Parquet is next to it.
     "trec": KnownDataset("CogComp/trec", label_column="coarse_label", revision="refs/convert/parquet"),
     "tweeteval_emotion": KnownDataset("cardiffnlp/tweet_eval", configuration="emotion"),
     "tweeteval_sentiment": KnownDataset("cardiffnlp/tweet_eval", configuration="sentiment"),
@@ -49,31 +50,47 @@ KNOWN = {
 }
 
 
-def _fetch(known: KnownDataset) -> DatasetDict:
-    """Load a data set from the Hub, or its cached copy where the Hub is out of reach.
+def _fetch(known: KnownDataset, label: str | None) -> DatasetDict:
+    """Load a data set from the Hub, or its cached copy if the Hub is out of reach.
 
     Raises:
-        DataError: it cannot be loaded, or there is neither network nor a copy; the latter is found out before
-            ``datasets`` and pandas are imported, which takes seconds.
+        DataError: it cannot be loaded, its files number the classes differently, or there is neither network nor a
+            copy; the last is found out before ``datasets`` and pandas are imported, which takes seconds.
     """
     reachable = is_reachable()
     if not reachable and not is_cached(known.id):
         raise _out_of_reach(known)
-    from datasets import load_dataset
+    from datasets import load_dataset, load_dataset_builder
     from datasets.exceptions import DatasetNotFoundError
     from datasets.utils.logging import disable_progress_bar
 
     if reachable:
         try:
-            return load_dataset(known.id, known.configuration, revision=known.revision)
+            builder = load_dataset_builder(known.id, known.configuration, revision=known.revision)
+            loaded = load_dataset(known.id, known.configuration, revision=known.revision)
         except (DatasetNotFoundError, ValueError, OSError, RuntimeError) as error:
             raise DataError(f"the Hub data set {known.id!r} cannot be loaded: {reason_of(error)}") from error
+        from data_modules.sources.folder import refuse_other_orders
+
+        urls = [url for of_split in (builder.config.data_files or {}).values() for url in of_split]
+        refuse_other_orders(f"the Hub data set {known.id!r}", downloaded_parquet(urls), label)
+        return loaded
     disable_progress_bar()
     try:
         with offline():
             return load_dataset(known.id, known.configuration, revision=known.revision)
     except (OSError, ValueError) as error:  # ConnectionError is an OSError
         raise _out_of_reach(known) from error
+
+
+def downloaded_parquet(urls: Iterable[str]) -> list[Path]:
+    """Return this machine's copies of the Parquet files of a Hub data set."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [HUB_FILE.fullmatch(url) for url in urls]
+    parts = [match.group("id", "revision", "path") for match in found if match is not None]
+    kept = [try_to_load_from_cache(name, path, revision=at, repo_type="dataset") for name, at, path in parts]
+    return [Path(path) for path in kept if isinstance(path, str)]
 
 
 def _out_of_reach(known: KnownDataset) -> DataError:
@@ -107,7 +124,9 @@ def _identify(config: DataConfig, embedded: Sequence[str]) -> tuple[str, KnownDa
 
 
 def source(config: DataConfig, embedded: Sequence[str]) -> Source:
-    """Return a Hub data set as a source. It is read at once: only its content says whether it is still the same.
+    """Return a Hub data set as a source.
+
+    It is read at once, because only its content shows whether it is still the same.
 
     Raises:
         DataError: it is not known, cannot be reached, or lacks a column.
@@ -118,14 +137,14 @@ def source(config: DataConfig, embedded: Sequence[str]) -> Source:
         revision=config.revision or known.revision,
         configuration=config.configuration or known.configuration,
     )
-    fetched = _fetch(known)
-    from data_modules.sources.folder import corpus_of
-
     columns = columns_of(config)
     defaults = {"text": ("text", known.text_column), "label": ("label", known.label_column)}
     for kind, (untouched, own) in defaults.items():
         if columns.get(kind) == untouched:
             columns[kind] = own
+    fetched = _fetch(known, columns.get("label"))
+    from data_modules.sources.folder import corpus_of
+
     raw = corpus_of(fetched, columns, known.id)
     content = {name: {column: frame[column].tolist() for column in frame} for name, frame in raw.splits.items()}
     return Source(

@@ -6,9 +6,7 @@ is exact, every machine builds the same text.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import pandas as pd
@@ -35,32 +33,31 @@ DISTRIBUTIONS = {name: name for name in docstrings.PACKAGES} | {
 """Distribution that each package belongs to; the packages are read in this order."""
 
 
-def rows_of(options: ProseOptions) -> Iterator[tuple[str, str]]:
+def rows_of(options: ProseOptions, cache_dir: str | None) -> Iterator[tuple[str, str]]:
     """Yield paragraph and file, in the order of packages and files.
 
     Raises:
         DataError: a package is not installed, or not where the others are.
     """
     folder = docstrings.site_packages(tuple(DISTRIBUTIONS), "prose")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process of its own
-        found = pool.map(lambda package: docstrings.read_package(folder, package), DISTRIBUTIONS)
-        for paragraphs in found:
-            for file, text in paragraphs:
-                if options.mask_names or options.mask_identifiers:
-                    text = docstrings.mask(text, identifiers=options.mask_identifiers)
-                yield text, file
+    found = docstrings.read_packages(folder, DISTRIBUTIONS, cache_dir)
+    for package in DISTRIBUTIONS:
+        for file, text in found[package]:
+            if options.mask_names or options.mask_identifiers:
+                text = docstrings.mask(text, identifiers=options.mask_identifiers)
+            yield text, file
 
 
-def build(options: ProseOptions) -> RawCorpus:
+def build(options: ProseOptions, cache_dir: str | None = None) -> RawCorpus:
     """Read the paragraphs; the first of equal ones stays, and a file is a group that no two splits share."""
-    rows = pd.DataFrame(rows_of(options), columns=["text", "group"])
+    rows = pd.DataFrame(rows_of(options, cache_dir), columns=["text", "group"])
     repeated = rows["text"].str.casefold().duplicated()
     report = {"paragraphs": len(rows), "duplicates": int(repeated.sum())}
     return RawCorpus(splits={"train": rows[~repeated].reset_index(drop=True)}, report=report)
 
 
-def source(options: ProseOptions) -> Source:
+def source(options: ProseOptions, cache_dir: str | None = None) -> Source:
     """Return the corpus as a source; its key names the packages' versions and the options."""
     versions = {name: version(distribution) for name, distribution in DISTRIBUTIONS.items()}
     key = digest("prose", versions, options.mask_names, options.mask_identifiers)
-    return Source(slug="prose", description="embedded", key=key, load=lambda: build(options))
+    return Source(slug="prose", description="embedded", key=key, load=lambda: build(options, cache_dir))

@@ -21,7 +21,7 @@ def resolve(config: DataConfig) -> Source:
     if config.corpus == "docstrings":
         from data_modules.sources.docstrings import source
 
-        return source(config.docstrings)
+        return source(config.docstrings, config.cache_dir)
     if config.corpus == "listops":
         from data_modules.sources.listops import source as listops
 
@@ -29,7 +29,7 @@ def resolve(config: DataConfig) -> Source:
     if config.corpus == "prose":
         from data_modules.sources.prose import source as prose
 
-        return prose(config.prose)
+        return prose(config.prose, config.cache_dir)
     if config.corpus == PLAIN_TEXT:
         from data_modules.sources.plain_text import source as plain_text
 

@@ -1,5 +1,6 @@
-"""Tokenizers: learned on the training rows (words, with punctuation or apart from it, characters, WordPiece,
-byte-pair) or pretrained.
+"""Tokenizers, learned on the training rows or pretrained.
+
+Learned ones cut words, with punctuation or apart from it, characters, word pieces or byte pairs.
 
 A learned tokenizer puts ``<cls>`` before every text, so that first-token pooling has a token of its own and an empty
 text still has one; the token costs one position. For language models it also has ``<eos>``, the end of a document, and
@@ -27,11 +28,19 @@ from data_modules.sources.online import is_reachable
 
 PADDING, UNKNOWN, CLASS, END, MASK = "<pad>", "<unk>", "<cls>", "<eos>", "<mask>"
 SPECIAL_TOKENS = [PADDING, UNKNOWN, CLASS]
+SPELLINGS = {
+    PADDING: ("[PAD]", "<|endoftext|>"),
+    UNKNOWN: ("[UNK]",),
+    CLASS: ("[CLS]", "<s>"),
+    END: ("</s>", "[SEP]", "<|endoftext|>"),
+    MASK: ("[MASK]",),
+}
+"""How the tokenizers of others spell our special tokens, the likeliest first (BERT, RoBERTa, GPT-2)."""
 KEPT_IDS = ("padding", "unknown", "end", "mask", "class")
-"""Ids that go with a tokenizer that is sent elsewhere."""
+"""Ids that accompany a tokenizer that is sent elsewhere."""
 BYTES = 256
 LARGEST_FILE = 200_000_000
-"""Bytes of a pretrained tokenizer's file; those of 250,000 tokens have about 20 million."""
+"""Most bytes of a pretrained tokenizer's file; files of 250,000 tokens have about 20 million."""
 LARGEST_GROWTH = 1_000.0
 """How many times longer a pretrained tokenizer's replacements may make a text."""
 
@@ -44,11 +53,11 @@ class TextTokenizer:
     padding_id: int
     unknown_id: int | None
     end_id: int | None = None
-    """Id that ends a document; none of a tokenizer for single texts."""
+    """Id that ends a document; None for a tokenizer of single texts."""
     mask_id: int | None = None
-    """Id that hides a token; none of a tokenizer that has no such token."""
+    """Id that hides a token; None if the tokenizer has no such token."""
     class_id: int | None = None
-    """Id that opens a row; none of a tokenizer that has no such token."""
+    """Id that opens a row; None if the tokenizer has no such token."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -92,8 +101,9 @@ class TextTokenizer:
         return '"ByteLevel"' in content and '"Lowercase"' not in content and all(symbol in known for symbol in alphabet)
 
     def byte_lengths(self) -> NDArray[np.int64]:
-        """Return the UTF-8 bytes that each token id spells, ``(vocabulary,)``: one for ``<eos>``, else none for a
-        special token.
+        """Return the number of UTF-8 bytes that each token id spells, ``(vocabulary,)``.
+
+        ``<eos>`` counts as one byte, other special tokens as none.
 
         Raises:
             DataError: the tokenizer's pieces are not bytes.
@@ -122,7 +132,7 @@ def _word(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.T
 
 
 def _whitespace(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
-    """What stands between white space, punctuation marks included; the most frequent ones are the vocabulary."""
+    """Pieces between white space, punctuation marks included; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer, trainers.WordLevelTrainer(
@@ -204,11 +214,17 @@ def learn(config: DataConfig, texts: Iterable[str], *, documents: bool = False) 
 def _finish(tokenizer: Tokenizer, max_length: int) -> TextTokenizer:
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    padding_id = tokenizer.token_to_id(PADDING)
+    padding_id = special_id(tokenizer, PADDING)
     assert padding_id is not None  # the trainers put the special tokens first
     names = (UNKNOWN, END, MASK, CLASS)
-    unknown_id, end_id, mask_id, class_id = (tokenizer.token_to_id(name) for name in names)
+    unknown_id, end_id, mask_id, class_id = (special_id(tokenizer, name) for name in names)
     return TextTokenizer(tokenizer, padding_id, unknown_id, end_id, mask_id, class_id)
+
+
+def special_id(tokenizer: Tokenizer, name: str) -> int | None:
+    """Return the id of one of our special tokens, however the tokenizer spells it; None if it has none."""
+    found = (tokenizer.token_to_id(spelling) for spelling in (name, *SPELLINGS[name]))
+    return next((index for index in found if index is not None), None)
 
 
 def load_learned(path: Path, max_length: int) -> TextTokenizer:
@@ -217,7 +233,7 @@ def load_learned(path: Path, max_length: int) -> TextTokenizer:
 
 
 def _refuse_unbounded(folder: Path) -> None:
-    """Refuse a tokenizer's file that is too large, or whose replacements can make a text grow without measure.
+    """Refuse a tokenizer's file that is too large, or whose replacements can make a text grow without bound.
 
     Raises:
         DataError: it is not to be loaded.
@@ -246,7 +262,7 @@ def _refuse_unbounded(folder: Path) -> None:
 
 
 def _own_file(path: Path, max_length: int) -> TextTokenizer:
-    """Read the file of a tokenizer that was learned here, such as that of a run.
+    """Read the file of a tokenizer that a run left: one that was learned here, or that of a pretrained network.
 
     Raises:
         DataError: it is damaged, or is another kind of tokenizer's.
@@ -255,7 +271,7 @@ def _own_file(path: Path, max_length: int) -> TextTokenizer:
         backend = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises plain exceptions
         raise DataError(f"{path.name} (data.tokenizer) is no tokenizer's file: {error}") from None
-    if backend.token_to_id(PADDING) is None:
+    if special_id(backend, PADDING) is None:
         raise DataError(f"{path.name} (data.tokenizer) has no token {PADDING}; pass the folder of a saved tokenizer")
     return _finish(backend, max_length)
 

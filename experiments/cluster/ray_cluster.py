@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,10 +36,11 @@ from experiments.paths import REPOSITORY
 from experiments.planning.runs import Run
 from experiments.runs.provenance import CODE_VERSION_FILE, code_version, usable_cores, versions
 from experiments.runs.run_folder import Busy, locked
+from experiments.tasks import LANGUAGE_TASKS
 from lightning_modules.schemes.own_files import LOADED
 
 POLL_SECONDS = 1.0
-"""Between two looks at how much room the cluster has."""
+"""Seconds between two looks at how much room the cluster has."""
 PATIENCE = 5.0
 """Seconds in which cancelled runs may clear up after themselves before their processes are ended."""
 
@@ -97,6 +98,7 @@ class RayEngine(Engine):
         self, runs: Sequence[Run], results: Path, is_made: Callable[[Run], bool]
     ) -> Generator[Event, None, None]:
         """Send the runs to the nodes, as many at a time as there is room for; closing the generator cancels them."""
+        refuse_unsendable(runs)
         if self.ray is None:
             self.connect()
         waiting, losses = deque(runs), Counter[str]()
@@ -123,10 +125,10 @@ class RayEngine(Engine):
                 self.cancel(under_way)
 
     def connect(self) -> None:
-        """Connect, and make sure that the cluster has room for a run, now or by the nodes that it will get.
+        """Connect, and make sure that the cluster has room for a run, now or with nodes that it can add.
 
         Raises:
-            ExperimentError: if it has not.
+            ExperimentError: if it has no room.
         """
         self.ray = connect(self.options.ray_address, self.options.workers or usable_cores())
         may_grow = self.options.ray_address is not None and self.options.workers is not None
@@ -168,16 +170,17 @@ class RayEngine(Engine):
 
     def send_text(self, run: Run) -> SentText:
         """Put the text of a run into the object store, once for all runs on it."""
-        settings = repr(replace(run.config.data, seed=0, stage="tune"))
+        documents = run.config.task in LANGUAGE_TASKS
+        settings = repr((documents, replace(run.config.data, seed=0, stage="tune")))
         if settings not in self.texts:
-            packed = pack_text(run.config.data)
+            packed = pack_text(run.config.data, documents=documents)
             known = [text for text in self.texts.values() if text.digest == packed.digest]
             reference = known[0].reference if known else self.ray.put(packed.archive)
             self.texts[settings] = SentText(packed.digest, packed.fingerprint, reference)
         return self.texts[settings]
 
     def receive(self, reference: Any, sent: SentRun, results: Path, losses: Counter[str]) -> Message | None:
-        """Take in how a run ended and what it left; none if it was lost and is to be made again."""
+        """Take in how a run ended and what it left; None if it was lost and is to be made again."""
         run, errors = sent.run, self.ray.exceptions
         with sent.lock:
             try:
@@ -213,17 +216,34 @@ class RayEngine(Engine):
 
 
 PACKAGES = ("data_modules", "experiments", "lightning_modules")
-"""The code that a node gets."""
+"""Packages of the code that a node gets."""
 NODE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-"""The second has a run that asks for no GPU see none, which is not Ray's default."""
+"""Environment of a node's runs. By the second variable a run that asks for no GPU sees none; this is not Ray's
+default."""
 SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
-"""Has Ray send no statistics."""
+"""Variable that keeps Ray from sending statistics."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of a Ray that is started here: texts and what runs leave; Ray puts on disk what does not fit."""
 REACH_SECONDS = 5.0
-"""In which a cluster's machine must take a connection."""
+"""Seconds in which a cluster's machine must take a connection."""
 ANSWER_SECONDS = 60.0
-"""In which it must say that it is a Ray cluster."""
+"""Seconds in which it must say that it is a Ray cluster."""
+
+
+def refuse_unsendable(runs: Iterable[Run]) -> None:
+    """Refuse runs that need more than their own text, which is all that a node is sent.
+
+    Raises:
+        ExperimentError: naming the first such run.
+    """
+    for run in runs:
+        if run.config.start.is_given or run.config.model.pretrained is not None:
+            what = "starts from earlier weights"
+        elif run.config.data.more_text:
+            what = "reads further corpora (data.more_text)"
+        else:
+            continue
+        raise ExperimentError(f"{run.name} {what}, which are on this machine alone; leave out --engine ray")
 
 
 def require_ray() -> None:

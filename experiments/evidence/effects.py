@@ -95,8 +95,8 @@ class WeakestEffect:
         """Interval of the smallest true effect; None where a component has no spread.
 
         The lower end is the smallest one: it is above 0 only if every component's is (intersection-union, Berger 1982).
-        The upper end is the smallest one at a level that the K components share out (Bonferroni), since any of them
-        could have come out low by chance.
+        The upper end is the smallest one at a level that the K components share (Bonferroni). Any of them could have
+        come out low by chance.
         """
         count = len(self.components)
         lower = [each.interval(confidence) for each in self.components.values()]

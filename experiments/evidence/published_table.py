@@ -27,12 +27,11 @@ class Contradiction:
 def predictions_are_too_few(recall_is_below_precision: Mapping[str, bool]) -> bool:
     """Tell whether recall below precision in every class rules out every single-label classifier on every test set.
 
-    Proof. A class with n rows, recall R and precision P has ``n·R`` rows that are answered rightly, and these are the
-    share P of the rows that are given the class: so ``n·R/P`` rows are given it. A single-label classifier gives every
-    one of the N rows to one class, so ``Σ n·R/P = N = Σ n``. With R < P in every class every term is below its n, and
-    the sum is below N, whatever the class sizes n are: a contradiction. (Rounding does not help: of two numbers whose
-    rounded values differ, the larger one is not the smaller, so R ≤ P everywhere and the sum reaches N only with R = P
-    in every class.)
+    Proof. A class with n rows, recall R and precision P has ``n·R`` rows that are answered rightly. These are the share
+    P of the rows that are given the class, so ``n·R/P`` rows are given it. A single-label classifier gives every one of
+    the N rows to one class, so ``Σ n·R/P = N = Σ n``. With R < P in every class every term is below its n, and the sum
+    is below N, whatever the class sizes n are: a contradiction. (Rounding does not help. Rounding keeps the order of
+    numbers whose rounded values differ. So R ≤ P everywhere, and the sum reaches N only with R = P in every class.)
     """
     return bool(recall_is_below_precision) and all(recall_is_below_precision.values())
 

@@ -29,8 +29,9 @@ def gap_at_common_train_f1(record: Record, target: float | None) -> float | None
     """Return train minus validation macro-F1 where train macro-F1 first reaches the target, the same for all variants.
 
     Both curves are taken as straight between two validations, so that no variant is measured further along than
-    another. None for a run that never reaches it (at equal epochs, models that learn nothing have the smallest gap) and
-    for one that is beyond it at its first validation already, whose gap at the target was not seen.
+    another. None for a run that never reaches the target: at equal epochs, models that learn nothing have the smallest
+    gap. None also for a run that is beyond it at its first validation already, since its gap at the target was not
+    seen.
     """
     history = record.history.get("validation") or {}
     curves = zip(history.get("train_macro_f1", []), history.get("macro_f1", []), strict=False)

@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from data_modules.config import EMBEDDED_CORPORA, DataConfig
+from data_modules.config import EMBEDDED_CORPORA, DataConfig, slug_of
 from experiments.errors import ExperimentError
 from experiments.planning.names import nest, reject_unknown
 from experiments.tasks import CAUSAL_LM, CLASSIFICATION, task_named
 from lightning_modules.config import ModelConfig
 from lightning_modules.errors import ConfigurationError, check_numbers
 from lightning_modules.facts import steps_in_epoch
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.schemes.variants import refuse_causal
 
 SPELLINGS = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "64": "64-true"}
@@ -27,11 +28,11 @@ PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
 
 MOST = {"max_epochs": 10_000_000, "devices": 100_000, "rows": 1_000_000, "threads": 10_000, "seed": 2**32 - 1}
-"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+"""The largest values of fields: larger ones cost too much memory or time, or a library refuses them."""
 
 
 def checked(prefix: str, config: Any, most: Mapping[str, int]) -> None:
-    """Check the numbers of a section of experiments as those of the model are.
+    """Check the numbers of a section of experiments as those of the model are checked.
 
     Raises:
         ExperimentError: naming the field.
@@ -47,13 +48,13 @@ class TrainerConfig:
     """The flags of Lightning's ``Trainer`` that a grid may set, by Lightning's own names."""
 
     max_epochs: int = 4
-    """Passes over the training rows, unless ``max_steps`` or ``max_tokens`` is the budget."""
+    """Passes over the training rows, unless ``max_steps`` or ``max_tokens`` sets the budget."""
 
     max_steps: int | None = field(default=None, metadata={"since": 2})
     """Budget in optimiser steps, in place of ``max_epochs``; the schedule is as long."""
 
     max_tokens: int | None = field(default=None, metadata={"since": 2})
-    """Budget in real training tokens, in place of ``max_epochs``: as many steps as have them on average."""
+    """Budget in real training tokens, in place of ``max_epochs``: as many steps as have these tokens on average."""
 
     gradient_clip_val: float | None = 1.0
     """Largest total gradient norm; null switches clipping off."""
@@ -62,13 +63,16 @@ class TrainerConfig:
     """Lightning's precision, such as ``32-true`` or ``bf16-mixed``."""
 
     accelerator: str = "auto"
-    """``auto`` takes a GPU where there is one."""
+    """``auto`` takes a GPU if there is one."""
 
     devices: int = 1
     """Devices that share a run."""
 
     val_check_interval: float = 1.0
     """Share of an epoch between two validations."""
+
+    validate_every_n_steps: int | None = field(default=None, metadata={"since": 2})
+    """Steps between two validations, in place of ``val_check_interval``: for runs that see their rows many times."""
 
     log_every_n_steps: int = 10
     """Steps between two points of the training curves."""
@@ -82,10 +86,10 @@ class TrainerConfig:
         reject_unknown("trainer.precision", self.precision, PRECISIONS)
         if self.max_epochs < 1:
             raise ExperimentError(f"trainer.max_epochs is {self.max_epochs}; it must be at least 1")
-        for name in ("max_steps", "max_tokens"):
-            value = getattr(self, name)
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
+            value, usual = getattr(self, name), "max_epochs" if name.startswith("max") else "val_check_interval"
             if value is not None and value < 1:
-                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for max_epochs")
+                raise ExperimentError(f"trainer.{name} is {value}; it must be at least 1, or null for {usual}")
         if self.max_steps is not None and self.max_tokens is not None:
             raise ExperimentError(
                 f"trainer.max_steps {self.max_steps} and trainer.max_tokens {self.max_tokens} are two budgets; give one"
@@ -146,7 +150,7 @@ class StartConfig:
     """Hash of the configuration of the run that is started from; filled in when it is looked up."""
 
     parents: int = 1
-    """Seeds that the grid of the starts has; filled in likewise."""
+    """Seeds that the starts' grid has; filled in likewise."""
 
     def __post_init__(self) -> None:
         checked("start.", self, MOST)
@@ -177,7 +181,7 @@ class StartConfig:
         return replace(self, run=self.run.replace("{seed}", str(seed % self.parents)))
 
     def identity(self) -> dict[str, Any]:
-        """What of it decides the numbers: which run by its configuration, not by its place."""
+        """What of the start decides the numbers: the run's configuration, not its place."""
         names = ("part", "train", "rate_per_block", "parent")
         return {name: getattr(self, name) for name in names}
 
@@ -210,10 +214,42 @@ class RunConfig:
             raise ExperimentError(f"seed is {self.seed}; it cannot be negative")
         if self.task == CAUSAL_LM.name:
             refuse_causal(self.model.scheme)
+        if self.model.pretrained is not None:
+            self._check_pretrained()
+        if self.model.adversarial != "none" and self.task != CLASSIFICATION.name:
+            raise ExperimentError(
+                f"model.adversarial is {self.model.adversarial}, and only the task {CLASSIFICATION.name} trains so; "
+                f"the task is {self.task}"
+            )
         if self.model.compile and self.probes.every_n_steps:
             raise ExperimentError(
                 "probes look inside the blocks, which model.compile translates as a whole; leave out one of them"
             )
+
+    def _check_pretrained(self) -> None:
+        if self.task != CLASSIFICATION.name and not (self.task == CAUSAL_LM.name and self.model.causal):
+            raise ExperimentError(
+                f"model.pretrained cannot be trained for {self.task}: a causal network can write on, any can classify"
+            )
+        if self.model.word_vectors is not None:
+            raise ExperimentError("model.pretrained and model.word_vectors are two starts of the embeddings; give one")
+
+    @property
+    def text(self) -> DataConfig:
+        """The text as this run reads it: with the tokenizer of the pretrained network, if it takes one.
+
+        Raises:
+            ConfigurationError: that network is not there, or has fewer positions than ``data.max_length``.
+        """
+        if self.model.pretrained is None:
+            return self.data
+        network = pretrained_network(self.model.pretrained)
+        if self.data.max_length > network.positions:
+            raise ExperimentError(
+                f"the pretrained network has {network.positions} positions, and data.max_length is "
+                f"{self.data.max_length}; lower it"
+            )
+        return replace(self.data, tokenizer=str(network.folder))
 
     def with_seed(self, seed: int) -> RunConfig:
         """Return this configuration with another seed of initialisation, dropout and batch order."""
@@ -242,7 +278,7 @@ class RunConfig:
         sections["trainer"] |= sections.pop("trainer_flags")
         trainer = sections["trainer"]
         del trainer["track_train_metrics"]  # decides no number, and is no flag of Lightning's
-        for name in ("max_steps", "max_tokens"):
+        for name in ("max_steps", "max_tokens", "validate_every_n_steps"):
             if trainer[name] is None:  # which Lightning does not take
                 del trainer[name]
         for section in ("model", "data"):
@@ -250,23 +286,26 @@ class RunConfig:
         return {"seed_everything": seed, **sections}
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the numbers except the seed: no path, no probes, no other corpus's options.
+        """Everything that decides the numbers except the seed; paths, probes and other corpora's options are left out.
 
-        Records carry this; a corpus is named by its slug and known by its fingerprint, wherever it was read from.
+        Records carry this. A corpus is named by its slug and known by its fingerprint, wherever it was read from.
         """
         identity = self.as_dict()
         del identity["seed_everything"], identity["probes"]
         identity["trainer"]["accelerator"] = "auto"  # where a run was made decides no setting
         data = identity["data"]
         data["corpus"] = self.data.slug
+        data["more_text"] = [slug_of(PurePath(name).name) for name in self.data.more_text]
         if data["tokenizer"].startswith(("/", "./", "../", "~")):
             data["tokenizer"] = PurePath(data["tokenizer"]).name
         for name in ("cache_dir", "train_file", "validation_file", "test_file"):
             del data[name]
-        if self.start.is_given:
+        if self.start.is_given or self.model.pretrained is not None:
             identity["start"] = self.start.identity()
             data["tokenizer"] = "of the start"
             del data["vocabulary_size"], data["lowercase"]
+        if self.model.pretrained is not None:  # its digest says which one
+            identity["model"]["pretrained"] = pretrained_name(self.model.pretrained)
         if self.model.word_vectors is not None:
             identity["model"]["word_vectors"] = named_content(Path(self.model.word_vectors).expanduser())
         for section in ("model", "data", "trainer"):
@@ -309,12 +348,12 @@ def newer_defaults(config: Any) -> list[str]:
 
 
 def default_of(entry: Field[Any]) -> Any:
-    """Return the default of a field, be it a value or made anew; ``MISSING`` where it has none."""
+    """Return the default of a field, given as a value or by a factory; ``MISSING`` if it has none."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def steps_of(config: RunConfig, facts: Any) -> int:
-    """Optimiser steps of a run on a text, whose data module has ``facts``."""
+    """Optimiser steps of a run on the text that ``facts`` describe."""
     return planned_steps(vars(config.trainer) | config.trainer_flags, facts)
 
 

@@ -63,11 +63,11 @@ class CorpusEffect:
 
     estimate: MeanEstimate | None
     said: str
-    """Its word, or what failures leave to say."""
+    """The effect's word, or what can still be said in spite of failures."""
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it has an error and every run of both sides trained."""
+        """Whether the effect has an error and every run of both sides trained."""
         return self.estimate is not None and self.said in WORDS
 
 
@@ -82,11 +82,11 @@ class AcrossEffect:
     by_corpus: Mapping[str, CorpusEffect]
     pooled: PooledEffect | None
     word: str
-    """Of the pooled effect; empty for too few sources."""
+    """Word of the pooled effect; empty for too few sources."""
 
     @property
     def difference(self) -> str:
-        """``first − second``, with the swept values."""
+        """Name of the comparison, ``first − second``, with the swept values."""
         setting = spoken_setting(self.swept)
         return f"{self.first} − {self.second}" + (f" ({setting})" if setting else "")
 
@@ -97,7 +97,7 @@ class Across:
 
     effects: Sequence[AcrossEffect]
     corpora: Sequence[str]
-    """Natural text first."""
+    """Corpora, natural text first."""
     budgets: Mapping[str, str]
     metric: str
     covers: str
@@ -114,7 +114,7 @@ def compare_across(evidence: Mapping[str, Evidence], description: Description) -
         description: what the grid says of itself; its titles name the conditions.
 
     Raises:
-        RecordError: where there are no final runs of any corpus.
+        RecordError: there are no final runs of any corpus.
     """
     rows = {corpus: made for corpus, each in evidence.items() if (made := make_rows(each, description))}
     if not rows:

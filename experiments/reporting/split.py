@@ -18,7 +18,7 @@ from experiments.statistics.components import UNSCORED, ResampledSplit, SeedScor
 from experiments.statistics.rows import METRICS, Metric
 
 FILES = ("docstrings",)
-"""Corpora whose groups of rows are source files."""
+"""Corpora whose rows are grouped by source file."""
 Replicas = Mapping[str, NDArray[np.float64]]
 
 
@@ -35,7 +35,7 @@ class ScoredSplit:
 
     @cached_property
     def _split(self) -> ResampledSplit | None:
-        """The rows; None where no run has answers."""
+        """The rows; None if no run has answers."""
         table = self._predictions
         if not len(table) or table["label"].isna().any():
             return None

@@ -74,6 +74,29 @@ LOOKS = {
     "rows_100": Look(PALETTE[0], "^", LINES[0]),
     "rows_10_augmented": Look(PALETTE[5], "D", LINES[1]),
     "rows_100_augmented": Look(PALETTE[0], "P", LINES[1]),
+    "post_ln_pretrained": Look(PALETTE[0], "D", LINES[2]),
+    "pre_ln_pretrained": Look(PALETTE[1], "^", LINES[2]),
+    "no_norm_pretrained": Look(PALETTE[2], "P", LINES[2]),
+    "no_residual_pretrained": Look(PALETTE[5], "s", LINES[2]),
+    "plain_pretrained": Look(PALETTE[3], "o", LINES[2]),
+    "unchanged": Look(PALETTE[0], "o", LINES[0]),
+    "no_skips": Look(PALETTE[5], "D", LINES[0]),
+    "no_norms": Look(PALETTE[2], "v", LINES[0]),
+    "neither": Look(PALETTE[3], "P", LINES[0]),
+    "to_rms_norm": Look(PALETTE[1], "s", LINES[0]),
+    "to_dyt": Look(PALETTE[4], "^", LINES[0]),
+    "unchanged_frozen": Look(PALETTE[0], "o", LINES[2]),
+    "no_skips_frozen": Look(PALETTE[5], "D", LINES[2]),
+    "no_norms_frozen": Look(PALETTE[2], "v", LINES[2]),
+    "neither_frozen": Look(PALETTE[3], "P", LINES[2]),
+    "to_rms_norm_frozen": Look(PALETTE[1], "s", LINES[2]),
+    "to_dyt_frozen": Look(PALETTE[4], "^", LINES[2]),
+    "no_skips_once": Look(PALETTE[5], "D", LINES[1]),
+    "no_norms_once": Look(PALETTE[2], "v", LINES[1]),
+    "from_scratch": Look(PALETTE[7], "*", LINES[3]),
+    "scratch": Look(PALETTE[1], "s", LINES[0]),
+    "pretrained": Look(PALETTE[1], "^", LINES[2]),
+    "encoder": Look(PALETTE[0], "o", LINES[0]),
     "bag_of_embeddings": Look(GREY, "h", LINES[2]),
     "tfidf_logistic_regression": Look("#000000", "|", LINES[3]),
     "unigram": Look(GREY, "_", LINES[1]),
@@ -90,7 +113,7 @@ def look_of(condition: str) -> Look:
 
 
 def beside(figure: Figure, axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
-    """Return a transform that draws the one of ``count`` curves at ``place`` beside the others, ``step`` points apart.
+    """Return a transform that shifts the curve at ``place`` of ``count`` curves: they are ``step`` points apart.
 
     Data keep their values; only the drawing moves along x.
     """
@@ -122,7 +145,7 @@ def settings() -> dict[str, Any]:
 
 
 def printable(names: list[str]) -> list[str]:
-    """Return class names as a figure can show them: numbers where the font lacks a character of any name."""
+    """Return class names as a figure can show them: numbers if the font lacks a character of any name."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
@@ -133,7 +156,7 @@ def printable(names: list[str]) -> list[str]:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Put the sentence that says what a figure shows over all its panels, broken where the figure ends."""
+    """Put the sentence that says what a figure shows over all its panels, broken at the figure's width."""
     figure.suptitle(text, x=0.01, ha="left", fontsize=10, wrap=True)
 
 

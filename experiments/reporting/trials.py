@@ -50,8 +50,8 @@ def trial_figures(evidence: Evidence, description: Description) -> Iterator[tupl
 def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Description) -> Picture | None:
     """Draw the primary metric on validation of every trial by the swept and the tuned number, a panel per condition.
 
-    Of several budgets the smallest is drawn, at which everything is tried. None where trials sweep something else
-    besides, which a flat picture cannot show.
+    Of several budgets the smallest is drawn, at which everything is tried. None if trials sweep something else
+    as well, which a flat picture cannot show.
     """
     trials = [trial for trial in evidence.trials if swept in trial.swept and tuned in trial.tuned]
     budgets = {name: min(trial.swept[name] for trial in trials) for name in BUDGETS if all_have(name, trials)}

@@ -21,6 +21,7 @@ from data_modules.tokens.encoding import TOKENIZER_FILE
 from experiments.planning.runs import Run
 from experiments.runs.canonical import finite_or_none, five_digits
 from experiments.runs.parents import Parent, weights_digest
+from experiments.runs.predictions import answers_digest
 from experiments.runs.provenance import environment
 from experiments.runs.record import Outcome, Record, Scores
 from experiments.runs.run_folder import PREDICTIONS_FILE, left_files, write_atomically, write_record
@@ -42,7 +43,7 @@ SCORES_GROUP = "with_best_weights"
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What training leaves besides the last weights."""
+    """What training leaves in addition to the last weights."""
 
     steps: int
     """Optimiser steps taken."""
@@ -53,7 +54,7 @@ class Ending:
     history: dict[str, Any]
     """Curves, as a record holds them; a value of the step that diverged may not be finite."""
     device: str
-    """Kind of device, with the model where it is a GPU."""
+    """Kind of device, with the model of a GPU."""
     divergence: Outcome | None = None
     """The outcome if a loss or gradient was not finite."""
     checkpoint: Path | None = None
@@ -83,13 +84,13 @@ def close_run(
 ) -> Record:
     """Score a fitted model and leave timing, predictions and, last, the record in the run's folder.
 
-    ``timing`` is asked when the scores are there, and adds to the speed of the training.
+    ``timing`` is called once the scores are there, and adds to the speed of the training.
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
     if parent is not None:
         concluded.record.parent = parent.as_record()
     log_hyperparameters(trainer.loggers, concluded.record)
-    if "tokenizer" in task_named(run.config.task).parts or parent is not None:
+    if "tokenizer" in task_named(run.config.task).parts or module.start is not None:
         data.encoded.tokenizer.save(folder / TOKENIZER_FILE)
     leave(folder, run, concluded, {**speed(trainer), **timing()})
     return concluded.record
@@ -216,12 +217,21 @@ def make_record(
             "skips": size.skips,
             "flops_per_token": size.flops_per_token,
             **({} if module.words is None else {"word_vectors_found": len(module.words.ids)}),
+            **pretrained_facts(module),
         },
         environment=environment(device=ending.device, precision=config.trainer.precision, threads=config.threads),
         progress=progress,
         history=finite_or_none(five_digits(ending.history)),  # the step that diverged may have been kept
         outcome=outcome,
     )
+
+
+def pretrained_facts(module: TaskModule) -> dict[str, Any]:
+    """What a record says of a network that was trained elsewhere; nothing of a run that starts from none."""
+    if module.start is None or module.taken is None or not module.start.origin:
+        return {}
+    sizes = {"taken": module.taken.taken, "fresh": len(module.taken.fresh), "left_out": len(module.taken.left_out)}
+    return {"pretrained": {**module.start.origin, **sizes}}
 
 
 def describe_data(data: Any) -> dict[str, Any]:
@@ -253,9 +263,9 @@ def removed_rows(report: dict[str, Any]) -> dict[str, int]:
 def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """Show settings that conditions differ in and the final scores in TensorBoard's HPARAMS tab.
 
-    Every run names the same columns, scores or not: TensorBoard takes them from the first run that it finds, and
-    Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The complete
-    configuration is in ``config.yaml``.
+    Every run names the same columns, with or without scores, because TensorBoard takes them from the first run that it
+    finds. Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The
+    complete configuration is in ``config.yaml``.
     """
     settings = {
         "condition": record.condition,
@@ -293,14 +303,10 @@ def leave(folder: Path, run: Run, concluded: Concluded, timing: Timing) -> None:
     writer.writerow(row)
     write_atomically(folder / TIMING_FILE, text.getvalue().encode())
     if concluded.predictions is not None:
-        write_predictions(folder, concluded.predictions, concluded.groups)
+        rows, columns = concluded.predictions.rows, concluded.predictions.columns()
+        group = [None] * len(rows) if concluded.groups is None else concluded.groups
+        table = pd.DataFrame({"row": rows, "group": group, **columns}).astype({"group": "string"}).sort_values("row")
+        write_atomically(folder / PREDICTIONS_FILE, table.to_parquet(index=False, compression="zstd"))
+        concluded.record.answers = answers_digest(table)
     concluded.record.files = left_files(folder)
     write_record(folder, concluded.record)
-
-
-def write_predictions(folder: Path, predictions: Any, groups: list[str] | None) -> None:
-    """Write a line for each predicted row: ``row, group`` and what the task answers (``Predictions.columns``)."""
-    group = [None] * len(predictions.rows) if groups is None else groups
-    table = pd.DataFrame({"row": predictions.rows, "group": group, **predictions.columns()})
-    table = table.astype({"group": "string"}).sort_values("row")
-    write_atomically(folder / PREDICTIONS_FILE, table.to_parquet(index=False, compression="zstd"))

@@ -26,9 +26,12 @@ from experiments.runs.record import Outcome, Record
 from experiments.runs.run_folder import UNSEEN, Mark, locked, remove_earlier_attempt
 from experiments.runs.training import build_trainer, prepare_process, probing_callbacks, step_budget
 from experiments.tasks import task_named
+from lightning_modules.errors import ConfigurationError
+from lightning_modules.pretrained import pretrained_name, pretrained_network
 from lightning_modules.tasks.base import TaskModule
+from lightning_modules.training.borrowed_weights import borrowed_weights
 from lightning_modules.training.callbacks.attached import steps_of_fit
-from lightning_modules.training.starting import WordStart
+from lightning_modules.training.starting import WeightStart, WordStart
 
 RESET = Path("/proc/self/clear_refs")
 
@@ -74,7 +77,7 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
     prepare_process(run.config.threads)
     try:
         parent = find_parent(run.config)
-        text = run.config.data if parent is None else parent.text(run.config.data)
+        text = run.config.text if parent is None else parent.text(run.config.data)
     except ParentMissing as missing:
         return leave_without_parent(run, folder, str(missing), timing)
     data = task.load("data").from_config(text)
@@ -92,16 +95,19 @@ def train(run: Run, folder: Path, send: Callable[[Progress], None], timing: Call
 
 
 def begin(module: TaskModule, data: Any, config: RunConfig, parent: Parent | None) -> None:
-    """Let a module start from an earlier run's weights or from word vectors, once it builds its network.
+    """Let a module start from earlier weights or from word vectors, once it builds its network.
 
     Raises:
         ExperimentError: the head is to be taken, and it tells other classes apart.
+        ConfigurationError: the pretrained network is not the one that the configuration says.
         DataError: the word vectors cannot be read.
     """
     if parent is not None:
         if config.start.part == "all":
             refuse_other_classes(parent, data)
         module.start = parent.start(config.start)
+    elif config.model.pretrained is not None:
+        module.start = pretrained_start(config)
     if config.model.word_vectors is not None:
         path = Path(config.model.word_vectors).expanduser()
         vectors = read_word_vectors(path, data.encoded.tokenizer.backend.get_vocab())
@@ -112,8 +118,36 @@ def begin(module: TaskModule, data: Any, config: RunConfig, parent: Parent | Non
         )
 
 
+def pretrained_start(config: RunConfig) -> WeightStart:
+    """Return the weights of the network that ``model.pretrained`` names.
+
+    Raises:
+        ConfigurationError: it is not there, or is another one than the configuration says.
+    """
+    model = config.model
+    network = pretrained_network(model.pretrained or "")
+    for name, value in network.settings.items():
+        if getattr(model, name) != value:
+            raise ConfigurationError(
+                f"model.{name} is {getattr(model, name)}, and the pretrained network has {value}; leave out the sizes "
+                "and model.pretrained_sha256"
+            )
+    return WeightStart(
+        weights=borrowed_weights(network, model.pretrained_sha256 or ""),
+        top_blocks=config.start.top_blocks,
+        rate_per_block=config.start.rate_per_block,
+        surgery=True,
+        origin={
+            "name": pretrained_name(model.pretrained or ""),
+            "family": network.family,
+            "commit": network.commit,
+            "weights_sha256": model.pretrained_sha256,
+        },
+    )
+
+
 def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[], Timing]) -> Record:
-    """Leave the record of a run that has nothing to start from."""
+    """Leave the record of a run whose parent is missing."""
     data = task_named(run.config.task).load("data").from_config(run.config.data)
     record = Record(
         **run.record_fields(),
@@ -133,7 +167,7 @@ def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[
 
 
 def forget_peak_memory() -> bool:
-    """Let the peak begin anew at what the process holds now; return whether the system can do that.
+    """Let the peak start again from what the process holds now; return whether the system can do that.
 
     ``ru_maxrss`` never falls, so it would give a run the peak of the largest one before it. Linux has a peak that can
     be set back (``man 5 proc``: writing 5 to ``/proc/self/clear_refs`` resets ``VmHWM``).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -30,8 +31,8 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: if a file is damaged or is not the one that a record names, two runs give one row different labels,
-            or a recorded confusion matrix is not that of the predictions.
+        RecordError: a file is damaged or is not the one that a record names; two runs give one row different labels; or
+            the answers are not those that a record names or counts in its confusion matrix.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     of_tables: dict[Path, list[str]] = {}
@@ -76,8 +77,22 @@ def predictions_bytes(predictions: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def answers_digest(answers: pd.DataFrame) -> str | None:
+    """Return the SHA-256 of a run's answers: ``row, label, predicted`` of every row, in the order of the rows.
+
+    None for a task whose answers are not classes.
+    """
+    if "label" not in answers.columns or not pd.api.types.is_integer_dtype(answers["label"]):
+        return None
+    columns = answers.sort_values("row")[["row", "label", "predicted"]]
+    return hashlib.sha256(np.ascontiguousarray(columns.to_numpy("<i8")).tobytes()).hexdigest()
+
+
 def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
-    """Return the final runs whose recorded confusion matrix is not the one that their predictions give."""
+    """Return the final runs whose recorded confusion matrix, or digest of answers, is not that of their predictions.
+
+    If two answers are exchanged within one true class, the matrix stays the same; the digest changes.
+    """
     problems = []
     for record in finals:
         name = run_name(record)
@@ -93,11 +108,13 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
         np.add.at(confusion, (pairs[:, 0], pairs[:, 1]), 1)
         if confusion.tolist() != record.test.details["confusion"]:
             problems.append(f"{name}: the recorded confusion matrix is not that of its predictions")
+        elif record.answers not in (None, answers_digest(scored.rename(columns={name: "predicted"}))):
+            problems.append(f"{name}: the predictions are not those that its record names by their SHA-256")
     return problems
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
-    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); none if it is absent."""
+    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); None if it is absent."""
     if not path.exists():
         return None
     try:
@@ -113,7 +130,7 @@ def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
 
 
 def _widen(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join tables of runs on their rows; all must agree on what the rows are. Each has a column per run."""
+    """Join tables of runs on their rows, on which all must agree. Each table has a column per run."""
     frames = frames or [pd.DataFrame(columns=list(IDENTITY))]
     identity = pd.concat([frame[list(IDENTITY)] for frame in frames], ignore_index=True)
     identity = identity.astype({"row": "int64", "group": "string", "label": "Int16"})

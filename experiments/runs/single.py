@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
+from data_modules.config import slug_of
 from experiments.errors import ExperimentError, RecordError, explained
 from experiments.paths import below, checked_name
 from experiments.planning.grid import UNLABELLED_OVERRIDES
@@ -41,7 +42,9 @@ from experiments.runs.run_folder import (
 from experiments.runs.training import FIXED_FLAGS, REFUSED_FLAGS
 from experiments.tasks import task_named
 from lightning_modules.errors import LARGEST, SpoiltWeights, spelled
-from lightning_modules.tasks.base import TaskModule, refuse_spoilt
+from lightning_modules.pretrained import SIZES, pretrained_name
+from lightning_modules.tasks.base import TaskModule
+from lightning_modules.tasks.checkpoints import refuse_spoilt
 
 STARTED = time.perf_counter()
 CURVES_FILE = "metrics.csv"
@@ -96,21 +99,31 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
-    """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
+    """Return the settings that decide numbers and are not at their defaults, as dotted names and values."""
     usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     defaults |= dict(flatten({"start": vars(StartConfig())}))
-    ignored = UNLABELLED_OVERRIDES | {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
+    ignored = UNLABELLED_OVERRIDES - {"model.pretrained", "data.more_text"}
+    ignored |= {"seed_everything", "threads", "model.variant", "data.stage", "start.run"}
+    if config.model.pretrained is not None:
+        ignored |= {f"model.{name}" for name in ("pretrained_sha256", *SIZES)}
     return {
-        name: value
+        name: named(name, value)
         for name, value in flatten(config.as_dict())
         if name not in ignored and not name.startswith("probes.") and (name not in defaults or value != defaults[name])
     }
 
 
+def named(setting: str, value: Any) -> Any:
+    """Return a value without the folders of what it names."""
+    if setting == "model.pretrained":
+        return pretrained_name(str(value))
+    return [slug_of(PurePath(corpus).name) for corpus in value] if setting == "data.more_text" else value
+
+
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, made where it is missing.
+    """Hold a run's folder, made if it is missing.
 
     Raises:
         ExperimentError: if it cannot be written or another process is training in it.
@@ -123,7 +136,7 @@ def occupied(folder: Path) -> Iterator[None]:
 
 
 def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -> None:
-    """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone.
+    """Remove all that an earlier fit left or, if this fit goes on from there, its record alone.
 
     Raises:
         ExperimentError: it was a fit on another text, whose fingerprint is not ``fingerprint``, or a file to go on
@@ -149,6 +162,12 @@ def finish(
         return {"seconds": time.perf_counter() - STARTED, "peak_memory_mib": peak_memory_mib()}
 
     record = close_run(run, folder, trainer, module, data, timing, parent)
+    found = record.model.get("pretrained")
+    if found:
+        print(
+            f"of {found['name']} {found['taken']} tensors were taken and {found['left_out']} left out; "
+            f"{found['fresh']} of this network started anew"
+        )
     print(f"{record.outcome.status} after {record.outcome.step} steps. {record.outcome.reason}".rstrip())
     for split in ("validation", "test"):
         scores = [
@@ -180,8 +199,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of ``experiments.train`` or of a grid.
 
     Raises:
-        ExperimentError: where it is truncated or is no checkpoint of a classifier, is not the one that the record in
-            its folder names, or holds numbers that are not finite.
+        ExperimentError: it is truncated, is no checkpoint of a classifier, or holds numbers that are not finite; or the
+            record in its folder names another one.
     """
     record = None
     with suppress(RecordError):  # none there while a run is unfinished
@@ -217,8 +236,8 @@ def refuse_other_model(path: Path, saved: Mapping[str, Any], wanted: Mapping[str
 def refuse_other_run(path: Path, content: Mapping[str, Any], config: RunConfig) -> None:
     """Refuse to train on with other settings than those in the checkpoint's folder, or to a budget that is spent.
 
-    A run that changed its settings half-way would leave the record of a run that never was. Where the schedule has a
-    length of its own (``model.schedule_epochs``), a run may go on to a larger budget.
+    A run that changed its settings half-way would leave the record of a run that was never made. If the schedule has
+    its own length (``model.schedule_epochs``), a run may go on to a larger budget.
 
     Raises:
         ExperimentError: naming the first setting that differs.

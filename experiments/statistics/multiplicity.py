@@ -18,7 +18,7 @@ class Adjusted:
     level: float
     """Significance level of the member's own test and of the lower end that goes with it."""
     strictest: float
-    """``α / m``: at this level no more than a share α of families has any interval without the true effect."""
+    """``α / m``: at this level at most a share α of families has an interval that misses the true effect."""
     rejected: bool
 
 
@@ -27,9 +27,9 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
 
     The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)``. The first member that
     is not rejected ends the descent, and all later ones keep its level. Equal p-values share their strictest level:
-    that changes no rejection and makes the order given irrelevant. The adjusted p-value is ``max over j ≤ i of
-    (m − j + 1)·p_(j)``, at most 1. A member's t-interval at its level excludes zero exactly if Holm rejects it. These
-    intervals go with the tests one by one. A statement about any member of the family needs ``α/m``.
+    that changes no rejection and makes the order given irrelevant. The adjusted p-value is
+    ``max over j ≤ i of (m − j + 1)·p_(j)``, at most 1. A member's t-interval at its level excludes zero exactly if Holm
+    rejects it. These intervals match the tests one by one. A statement about any member of the family needs ``α/m``.
 
     ``statsmodels`` has the same procedure, but every call of it collects garbage for half a second. The tests compare
     with it.
@@ -39,7 +39,7 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
         alpha: family-wise error rate.
 
     Raises:
-        ValueError: where a p-value is NaN, or does not lie between 0 and 1.
+        ValueError: if a p-value is NaN, or does not lie between 0 and 1.
     """
     broken = [p_value for p_value in p_values if p_value is not None and not 0 <= p_value <= 1]
     if broken:

@@ -15,13 +15,13 @@ from experiments.statistics.finite import require_finite
 NUISANCES = 51
 """Values of the unknown share over which a p-value is the largest one."""
 SET_ASIDE = 1 / 20
-"""Share of a test's level that buys the leave to pass over implausible values of the unknown share."""
+"""Share of a test's level that is spent to leave out implausible values of the unknown share."""
 COARSE = 41
 """Differences that are tried before the ends are found between two of them."""
 FINE = 20
 """Halvings between these: the ends are right to 1e-7."""
 TIE = 1e-9
-"""Two tables are equally extreme where their statistics differ by less."""
+"""Two tables are equally extreme if their statistics differ by less than this."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class TrainedShare:
-    """How many of some runs trained, and how those did: what a mean over trained and failed runs hides."""
+    """How many of some runs trained, and how those did; a mean over trained and failed runs hides this."""
 
     trained: int
     runs: int
@@ -84,7 +84,7 @@ def trained_share(trained: Sequence[bool], scores: Sequence[float | None], level
         level: 1 − confidence.
 
     Raises:
-        ValueError: without runs, where the two differ in length, or a score is not a finite number.
+        ValueError: without runs, if the two differ in length, or a score is not a finite number.
     """
     known = [score for is_good, score in zip(trained, scores, strict=True) if is_good and score is not None]
     require_finite(known)
@@ -99,9 +99,9 @@ def exact_difference(only_other: int, only_favoured: int, pairs: int, level: flo
     In each of n pairs only one side fails with chance p₁₂ (the other one) or p₂₁ (the favoured one); the difference is
     ``Δ = p₁₂ − p₂₁``. A Δ belongs to the interval if neither one-sided test of it at ``level/2`` rejects. These order
     all tables by Tango's score statistic (Tango 1998) and take the largest p-value over the unknown ``p₁₂ + p₂₁``. So
-    whatever that is, the interval holds Δ with chance ``1 - level`` at least (Chan & Zhang 1999 do so for unpaired
-    shares). Values outside the exact interval of that sum at confidence 1 − γ are passed over, and γ is added to the
-    p-value, which stays valid (Berger & Boos 1994). Both ends are the outermost, in case the set has a hole.
+    whatever that sum is, the interval holds Δ with chance ``1 - level`` at least (Chan & Zhang 1999 do so for unpaired
+    shares). Values outside the exact interval of that sum at confidence 1 − γ are left out. In return γ is added to the
+    p-value, which stays valid (Berger & Boos 1994). If the set has a hole, its outermost ends are taken.
 
     Args:
         only_other: pairs in which only the other side failed.

@@ -1,6 +1,6 @@
 """Tests and intervals over the rows of one test split, given trained models; by group if rows hang together.
 
-They speak of rows like these and of these trained weights. How another seed would do is a question for
+They are about rows like these and these trained weights. How another seed would do is a question for
 :mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other: the design effect is 15
 for accuracy. Such rows are not independent, so whole groups are resampled.
 """
@@ -47,7 +47,7 @@ def macro_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def matthews(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 where it is not defined.
+    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 if it is not defined.
 
     With c right rows of s, ``(c·s − Σ n·p) / √((s² − Σ p²)(s² − Σ n²))`` over classes with n true and p predicted rows.
     """
@@ -210,3 +210,65 @@ def equally_often_right(right: NDArray[np.bool_], groups: pd.Series | None) -> R
         sums, unit = sums.groupby(groups.to_numpy()).sum(), "group"
     changed = sums[sums != 0].to_numpy(dtype=float)
     return RowTest(f"sign-flip permutation by {unit}", sign_flip(changed), len(changed), unit)
+
+
+RESAMPLES_OF_ONE = 1_999
+"""Resamples of one model's scores."""
+COUNTS_AT_ONCE = 4_000_000
+"""Drawn numbers that are held at a time."""
+
+
+def counts_by_unit(
+    labels: Labels, predicted: Labels, classes: int, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return one model's right, true and predicted rows by group and class, (G, 3, K); without groups, by row.
+
+    Args:
+        labels: (N,) true classes.
+        predicted: (N,) answers.
+        classes: K.
+        groups: (N,) number of the group of each row.
+    """
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    counts = np.zeros((int(units.max(initial=-1)) + 1, 3, classes), dtype=np.int64)
+    right = predicted == labels
+    np.add.at(counts[:, 0], (units[right], predicted[right]), 1)
+    np.add.at(counts[:, 1], (units, labels), 1)
+    np.add.at(counts[:, 2], (units, predicted), 1)
+    return counts
+
+
+def resampled_totals(
+    parts: NDArray[Any], generator: np.random.Generator, resamples: int = RESAMPLES_OF_ONE
+) -> NDArray[Any]:
+    """Return what the parts of G units sum to when G units are drawn with replacement, (R, …) of (G, …).
+
+    Whoever computes a score of each total has its bootstrap distribution (Davison & Hinkley 1997, section 2.2).
+    """
+    units, flat = len(parts), parts.reshape(len(parts), -1)
+    size, totals = max(1, COUNTS_AT_ONCE // units), []
+    for start in range(0, resamples, size):
+        drawn = generator.multinomial(units, [1 / units] * units, size=min(size, resamples - start))
+        totals.append(drawn.astype(flat.dtype) @ flat)
+    return np.concatenate(totals).reshape(-1, *parts.shape[1:])
+
+
+def percentiles(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
+    """Return the percentile interval of a bootstrap distribution (R,)."""
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def by_class(counts: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Return accuracy (one against the rest), precision, recall and F1 of each class, (…, K), from counts (…, 3, K).
+
+    A ratio whose denominator is 0 is 0.
+    """
+    hits, actual, predicted = _parts(counts)
+    rows = actual.sum(axis=-1, keepdims=True)
+    return {
+        "accuracy": (rows - actual - predicted + 2 * hits) / np.maximum(rows, 1),
+        "precision": hits / np.maximum(predicted, 1),
+        "recall": hits / np.maximum(actual, 1),
+        "f1": 2 * hits / np.maximum(actual + predicted, 1),
+    }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
-from lightning_modules.schemes.variants import PARTS, VARIANTS, Part, Variant
+from lightning_modules.schemes.needs import as_tuple, refuse_meaningless
+from lightning_modules.schemes.place import Place
+from lightning_modules.schemes.variants import EMBEDDING, NORM, PARTS, VARIANTS, Part, Variant
 
 SLOTS = ("norm", "residual", "attention", "feed_forward", "parallel", "biases")
 """Fields of a variant that can have one value."""
@@ -27,7 +30,8 @@ def compose(
 
         compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
 
-    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+    The ops of a site come in order: those of ``base``, those of each variant, then those of ``sites``. An empty list
+    empties a site.
 
     Args:
         base: the placement, a variant.
@@ -38,7 +42,8 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, or one has blocks that are not alike.
+        ConfigurationError: two variants want one slot for different parts; one has blocks that are not alike; or a part
+            has no meaning next to the others.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]
@@ -70,7 +75,7 @@ def compose(
     for slot in unknown:
         reject_unknown("slot", slot, SLOTS)
     made = ", ".join([base, *takes])
-    return start.derive(
+    composition = start.derive(
         name,
         title=f"Composition {name}",
         formula=f"composed of {made}",
@@ -80,6 +85,69 @@ def compose(
         mixes=frozenset(mixes),
         **{**changes, **slots},
     )
+    refuse_meaningless(composition)
+    return composition
+
+
+def norms() -> list[str]:
+    """Return the variants that differ from their parents by their norm alone."""
+    return [
+        variant.name
+        for variant in VARIANTS.values()
+        if variant.parent
+        and changed_slots(variant, VARIANTS[variant.parent]).keys() == {"norm"}
+        and (variant.sites, variant.by_place, variant.recipes) == (VARIANTS[variant.parent].sites, None, ())
+    ]
+
+
+def with_norm(variant: Variant, taken: str) -> Variant:
+    """Return ``variant`` with the norm of another one in place of its own, at the same sites.
+
+    Raises:
+        ConfigurationError: there is no such norm, or the blocks are not alike.
+    """
+    reject_unknown("model.norm", taken, norms())
+    if variant.by_place is not None:
+        raise ConfigurationError(f"blocks of {variant.name} are not alike, so model.norm cannot change their norm")
+    other = VARIANTS[taken]
+    return replace(variant, norm=other.norm, mixes=variant.mixes | other.mixes)
+
+
+@dataclass(frozen=True)
+class OneBlock:
+    """One variant at one block, another at all others."""
+
+    number: int
+    """The block, counted from 1."""
+    there: Variant
+    others: Variant
+
+    def __call__(self, place: Place) -> Variant:
+        """Return the variant at a place."""
+        return self.there if place.block == self.number else self.others
+
+
+def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
+    """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
+
+    Raises:
+        ConfigurationError: the two pass on different states, or the blocks of one are not alike.
+    """
+    for each in (variant, others):
+        odd = each.by_place is not None or each.layers is not None or each.parallel
+        if odd or each.residual not in ("identity", "none"):
+            raise ConfigurationError(
+                f"model.only_block puts blocks of {variant.name} and {others.name} into one stream, and {each.name} "
+                "has a stream or blocks of its own"
+            )
+    mixes = variant.mixes | others.mixes
+    return replace(others, name=variant.name, by_place=OneBlock(number, variant, others), mixes=mixes)
+
+
+def with_embedding_norm(variant: Variant) -> Variant:
+    """Return a variant with its norm after the embeddings too; one without norms stays as it is."""
+    has_norms = any(NORM in as_tuple(ops) for ops in variant.sites.values())
+    return replace(variant, sites=variant.sites | {EMBEDDING: NORM}) if has_norms else variant
 
 
 def changed_slots(variant: Variant, parent: Variant) -> dict[str, Any]:
@@ -93,11 +161,6 @@ def added_ops(variant: Variant, parent: Variant) -> dict[str, tuple[Part, ...]]:
         site: tuple(op for op in as_tuple(ops) if op not in as_tuple(parent.sites.get(site, ())))
         for site, ops in variant.sites.items()
     }
-
-
-def as_tuple(ops: Any) -> tuple[Part, ...]:
-    """Return a site's ops in order."""
-    return ops if isinstance(ops, tuple) else (ops,)
 
 
 def source_of(variant: Variant) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import IO, Any, NoReturn, Self, cast
+from typing import Any, NoReturn, Self, cast
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -17,12 +16,13 @@ from torch.optim import Optimizer
 from torchmetrics import Metric, MetricCollection
 
 from lightning_modules.config import ModelConfig
-from lightning_modules.errors import ConfigurationError, SpoiltWeights, shortened
+from lightning_modules.errors import ConfigurationError, SpoiltWeights
 from lightning_modules.facts import TaskFacts, steps_in_epoch
 from lightning_modules.network.dropout import batch_seed
 from lightning_modules.network.heads import ClassificationHead
 from lightning_modules.network.network import Network, build_network
 from lightning_modules.schemes.variants import ROWS
+from lightning_modules.tasks.checkpoints import CheckpointedModule
 from lightning_modules.training.compilers import missing_compiler
 from lightning_modules.training.metrics import alone
 from lightning_modules.training.optimization import build_optimizer, build_schedule
@@ -33,10 +33,8 @@ from lightning_modules.training.processes import (
     rows_of_all,
     weighted_by_rows,
 )
-from lightning_modules.training.starting import WeightStart, WordStart
+from lightning_modules.training.starting import TakenWeights, WeightStart, WordStart
 
-SAME_FACTS = ("vocabulary_size", "class_names", "padding_id", "max_length", "tokenizer_sha256")
-"""Facts on which the meaning of a network's weights rests."""
 Batch = dict[str, Tensor]
 """``input_ids`` (B, T), ``attention_mask`` (B, T) bool, ``rows`` (B,) and what the task needs, such as ``labels``."""
 
@@ -53,13 +51,13 @@ class Evaluation:
     """What was answered for each row, with ``rows`` (N,) and ``columns()``; None for a task that keeps no answers."""
 
 
-class TaskModule(LightningModule, ABC):
+class TaskModule(CheckpointedModule):
     """A network that is trained for a task.
 
-    A task is a subclass that says what its network answers (:meth:`outputs`), what training minimises (:meth:`loss`),
-    what evaluation looks at (:meth:`observe`) and what it measures (:meth:`metrics`). The network is built when the
-    trainer calls :meth:`configure_model`, from the facts of its data module; outside a trainer, call :meth:`build`
-    with facts. Checkpoints carry both settings and facts.
+    A task is a subclass. It says what its network answers (:meth:`outputs`) and what training minimises (:meth:`loss`).
+    It also says what evaluation looks at (:meth:`observe`) and what it measures (:meth:`metrics`). The network is built
+    when the trainer calls :meth:`configure_model`, from the facts of its data module; outside a trainer, call
+    :meth:`build` with facts. Checkpoints carry both settings and facts.
 
     Args:
         settings: fields of :class:`~lightning_modules.config.ModelConfig`.
@@ -69,6 +67,7 @@ class TaskModule(LightningModule, ABC):
         gradient_norm: L2 norm of the whole gradient of the latest step, before clipping.
         step_budget: optimiser steps after which training ends, if the trainer has a ``StepBudget``.
         start: weights of an earlier network to start from, to be set before the network is built.
+        taken: what became of them, once it is built.
         words: word vectors to start the embeddings from, likewise.
 
     Raises:
@@ -80,11 +79,10 @@ class TaskModule(LightningModule, ABC):
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self.config = ModelConfig(**settings)
-        self.facts: TaskFacts | None = None
         self.gradient_norm: Tensor | None = None
         self.step_budget: int | None = None
-        self._waiting: dict[str, Tensor] = {}
         self.start: WeightStart | None = None
+        self.taken: TakenWeights | None = None
         self.words: WordStart | None = None
         self.save_hyperparameters(asdict(self.config), logger=False)
 
@@ -117,7 +115,7 @@ class TaskModule(LightningModule, ABC):
 
     @abstractmethod
     def observe(self, outputs: Any, batch: Batch) -> dict[str, Any]:
-        """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
+        """What evaluation keeps of a batch, under the argument names of the metrics' ``update``.
 
         ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
         """
@@ -130,6 +128,10 @@ class TaskModule(LightningModule, ABC):
 
     def build(self, facts: Any) -> None:
         """Build network and metrics for a text with these facts (:class:`~lightning_modules.facts.TaskFacts`)."""
+        if self.config.adversarial != "none" and type(self).objective is TaskModule.objective:
+            raise ConfigurationError(
+                f"model.adversarial is {self.config.adversarial}, and only a classifier trains so; set it to none"
+            )
         self.facts = TaskFacts.of(facts)
         self.network = build_network(
             self.config,
@@ -143,10 +145,8 @@ class TaskModule(LightningModule, ABC):
         if self.words is not None:
             self.words.apply(self.network, self.config.seed)
         if self.start is not None:
-            self.start.apply(self.network)
-        if self._waiting:
-            self.network.load_state_dict({name.removeprefix("network."): w for name, w in self._waiting.items()})
-            self._waiting = {}
+            self.taken = self.start.apply(self.network)
+        self.load_waiting()
         self.validation_metrics = MetricCollection(cast(Any, self.metrics()), prefix="validation/")
         self.test_metrics = MetricCollection(cast(Any, self.metrics()), prefix="test/")
 
@@ -189,7 +189,7 @@ class TaskModule(LightningModule, ABC):
     def gathered(self) -> Self:
         """The trained module with all weights in this process, after training; all processes must call it.
 
-        Where the weights were spread, only the first process has them afterwards, on the CPU.
+        If the weights were spread, only the first process has them afterwards, on the CPU.
         """
         if not isinstance(self.trainer.strategy, FullyShardedStrategy):
             return self
@@ -201,7 +201,7 @@ class TaskModule(LightningModule, ABC):
         return whole
 
     def weight_of(self, batch: Batch) -> int:
-        """How many things the training loss of a batch is a mean over: its rows."""
+        """How many items the training loss of a batch is a mean over: its rows."""
         return len(batch["input_ids"])
 
     def forward(self, batch: Batch) -> Any:
@@ -233,9 +233,9 @@ class TaskModule(LightningModule, ABC):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
-        Before the first step of a new run the scheme's recipes see the first batch, that of all processes together: so
-        all change the weights alike. A resumed run is prepared already.
-        The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
+        Before the first step of a new run the scheme's recipes see the first batch of all processes. So all of them
+        change the weights alike. A resumed run is prepared already. The hook at an epoch's start would not do:
+        Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
         if self.device.type == "cpu":
@@ -251,7 +251,11 @@ class TaskModule(LightningModule, ABC):
         self.network.after_step()
 
     def on_train_start(self) -> None:
-        """Refuse loaders with another number of batches than the facts say, on which the schedule's length rests."""
+        """Refuse what would change the length of the schedule that the facts imply: other loaders, other accumulation.
+
+        Raises:
+            ConfigurationError: an epoch has another number of batches, or its steps vary from epoch to epoch.
+        """
         expected = steps_in_epoch(self._facts().steps_per_epoch, self._limit)
         found = self.trainer.num_training_batches
         if found != expected:
@@ -260,24 +264,23 @@ class TaskModule(LightningModule, ABC):
                 "schedule would have another length; build the task with facts whose steps_per_epoch is that of the "
                 "loader"
             )
+        if any(isinstance(callback, GradientAccumulationScheduler) for callback in cast(Any, self.trainer).callbacks):
+            raise ConfigurationError(
+                "a GradientAccumulationScheduler changes how many steps an epoch has, so its length could not "
+                "be known; use the trainer's accumulate_grad_batches"
+            )
 
     @property
     def _limit(self) -> float | None:
         """The trainer's ``limit_train_batches``, which a connector sets without declaring it."""
         return cast(Any, self.trainer).limit_train_batches
 
-    def _is_fitting(self) -> bool:
-        try:
-            return self.trainer.state.fn == TrainerFn.FITTING
-        except RuntimeError:  # there is no trainer
-            return False
-
     def _facts(self) -> TaskFacts:
         assert self.facts is not None, "configure_model() builds the network"
         return self.facts
 
     def on_predict_start(self) -> None:
-        """Refuse several devices: each would return a part of the answers, in an order of its own.
+        """Refuse several devices: each would return a part of the answers, in its own order.
 
         Raises:
             ConfigurationError: there are several.
@@ -296,9 +299,13 @@ class TaskModule(LightningModule, ABC):
             raise SpoiltWeights(f"the network's answer to batch {batch_idx} is not finite")
         return outputs
 
+    def objective(self, batch: Batch) -> Tensor:
+        """What a training step minimises: the loss, unless a task has more."""
+        return self.loss(self(batch), batch)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the training loss of a batch."""
-        loss = weighted_by_rows(self.trainer, self.loss(self(batch), batch), self.weight_of(batch))
+        loss = weighted_by_rows(self.trainer, self.objective(batch), self.weight_of(batch))
         if self.is_logged_step:
             self.log("train/loss", loss.detach(), prog_bar=True)
             self.log("learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -359,10 +366,10 @@ class TaskModule(LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measure the gradient once, then clip it where the trainer asks for that.
+        """Measure the gradient once, then clip it if the trainer asks for that.
 
         Raises:
-            ConfigurationError: the bound is negative, which would turn the gradient round, or no number.
+            ConfigurationError: the bound is negative, which would reverse the gradient, or is not a number.
         """
         if gradient_clip_val is not None and not 0 <= gradient_clip_val < float("inf"):
             raise ConfigurationError(
@@ -379,9 +386,9 @@ class TaskModule(LightningModule, ABC):
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build the optimiser and its schedule, whose length is configuration and not what is left to do.
+        """Build the optimiser and its schedule, whose length the configuration sets, not the steps that are left.
 
-        Lightning's tuner writes the rate that it finds to ``hparams``, which checkpoints carry; it is the rate taken.
+        Lightning's tuner writes the rate that it finds to ``hparams``, which checkpoints carry; this rate is taken.
         """
         rate = float(self.hparams["learning_rate"])
         if rate != self.config.learning_rate:
@@ -395,8 +402,8 @@ class TaskModule(LightningModule, ABC):
     def total_steps(self) -> int:
         """Optimiser steps that the schedule spans.
 
-        They are those of ``model.schedule_epochs``, else of the step budget, of ``trainer.max_epochs``, or
-        ``trainer.max_steps``, whichever is the first to be set.
+        They are those of ``model.schedule_epochs``, the step budget, ``trainer.max_epochs`` or ``trainer.max_steps``:
+        the first of these that is set.
 
         Raises:
             ConfigurationError: none of them is set.
@@ -412,120 +419,3 @@ class TaskModule(LightningModule, ABC):
         if self.trainer.max_steps > 0:
             return self.trainer.max_steps
         raise ConfigurationError("set model.schedule_epochs, trainer.max_epochs or trainer.max_steps")
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take up weights, now or, where the network is not built yet, when it is.
-
-        Processes that Lightning spawned or forked build the network and send its weights to the first process, whose
-        module has none: Lightning would pass over all of them without a word.
-        """
-        if self.facts is None:
-            self._waiting = {name: value for name, value in state_dict.items() if name.startswith("network.")}
-            return super().load_state_dict({}, strict=False)
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the facts, so that the checkpoint can be loaded without data, and the length of the schedule."""
-        if self.facts is not None:
-            checkpoint["facts"] = self.facts.as_dict()
-        if self._is_fitting():
-            checkpoint["schedule_steps"] = self.total_steps
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse what a trainer cannot go on from, or evaluate, rightly (``ckpt_path``).
-
-        Raises:
-            SpoiltWeights: a number is not finite.
-            ConfigurationError: it was made with another tokenizer or other classes or, where training goes on, on
-                another text or with a schedule of another length.
-        """
-        refuse_spoilt(checkpoint)
-        if self.facts is None:
-            return
-        goes_on = self._is_fitting()
-        found, saved = self.facts.as_dict(), checkpoint.get("facts") or {}
-        for name in found if goes_on else SAME_FACTS:
-            before, now = saved.get(name), found[name]
-            before = tuple(before) if isinstance(before, list) else before
-            if before and now and before != now:
-                raise ConfigurationError(
-                    f"the checkpoint was made on another text: its {name} was {shortened(str(before))} and is now "
-                    f"{shortened(str(now))}"
-                )
-        steps = checkpoint.get("schedule_steps")
-        if goes_on and steps is not None and steps != self.total_steps:
-            raise ConfigurationError(
-                f"the checkpoint's schedule spans {steps} steps and this fit's {self.total_steps}; set "
-                "model.schedule_epochs alike in both, or train anew"
-            )
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: str | Path | IO[bytes],
-        map_location: Any = None,
-        hparams_file: str | Path | None = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Load settings, facts and weights; the module is in evaluation mode.
-
-        Args:
-            checkpoint_path: a checkpoint of a run, or an open file of one.
-            map_location: where the weights go; by default to the CPU.
-            hparams_file: not taken, since a checkpoint holds its settings.
-            strict: whether the weights must be exactly the network's; by default they must.
-            weights_only: nothing but tensors and plain values is unpickled, whatever is asked for.
-            settings: fields of :class:`ModelConfig` to take instead of the checkpoint's.
-
-        Raises:
-            ConfigurationError: the file is damaged or is no checkpoint of this task, or ``hparams_file`` is given.
-            SpoiltWeights: a weight is not finite.
-        """
-        if hparams_file is not None:
-            raise ConfigurationError("a checkpoint holds its settings; give others by name instead of hparams_file")
-        try:
-            checkpoint = torch.load(checkpoint_path, map_location=map_location or "cpu", weights_only=True)
-            weights = checkpoint["state_dict"]
-            refuse_spoilt(checkpoint)
-            module = cls(**{**checkpoint[cls.CHECKPOINT_HYPER_PARAMS_KEY], **settings})
-            module.build(TaskFacts(**checkpoint["facts"]))
-            module.load_state_dict(weights, strict=strict is not False)
-            module.to(next(iter(weights.values())).device)
-        except FileNotFoundError:
-            raise
-        except SpoiltWeights as error:
-            raise SpoiltWeights(f"{checkpoint_path}: {error}") from None
-        except Exception as error:
-            raise ConfigurationError(
-                f"{checkpoint_path} is not a readable checkpoint of a {cls.__name__}: {error}"
-            ) from error
-        return module.eval()
-
-
-def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
-    """Refuse weights, or states of an optimiser, that are not finite.
-
-    Args:
-        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``.
-
-    Raises:
-        SpoiltWeights: naming the first tensor.
-    """
-    for part in ("state_dict", "optimizer_states"):
-        name = _first_spoilt(checkpoint.get(part), part)
-        if name is not None:
-            raise SpoiltWeights(f"{name} holds numbers that are not finite, so the network would answer nonsense")
-
-
-def _first_spoilt(value: Any, place: str) -> str | None:
-    """Return the name of the first tensor with a number that is not finite; none where all are finite."""
-    if isinstance(value, Tensor):
-        return None if not value.is_floating_point() or bool(value.isfinite().all()) else place
-    named: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, Mapping):
-        named = value.items()
-    elif isinstance(value, list | tuple):
-        named = enumerate(value)
-    return next((found for name, item in named if (found := _first_spoilt(item, f"{place}.{name}"))), None)

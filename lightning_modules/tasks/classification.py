@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_modules.tasks.base import Batch, Evaluation, TaskModule
+from lightning_modules.training.adversarial import adversarial_loss
 from lightning_modules.training.evaluation import Predictions, predict, score
 from lightning_modules.training.losses import build_evaluation_loss, build_training_loss
 from lightning_modules.training.metrics import MeanLoss, classification_metrics
@@ -42,6 +43,16 @@ class TextClassifier(TaskModule):
         """Training loss of logits ``(B, K)``, with the configured class weights and label smoothing."""
         return self.training_loss(outputs, batch["labels"])
 
+    def objective(self, batch: Batch) -> Tensor:
+        """The training loss and, if the configuration asks for it, that of embeddings moved against it."""
+        if self.config.adversarial == "none":
+            return super().objective(batch)
+        mask = batch["attention_mask"].bool()
+        vectors = self.network.backbone.embeddings.table(batch["input_ids"])
+        return adversarial_loss(
+            lambda moved: self.loss(self.network(moved, mask), batch), vectors, mask, self.config.adversarial_size
+        )
+
     def observe(self, outputs: Tensor, batch: Batch) -> dict[str, Any]:
         """Logits ``(B, K)`` in float32, predicted and true classes ``(B,)``, and the mean evaluation loss."""
         logits, labels = outputs.float(), batch["labels"]
@@ -53,7 +64,7 @@ class TextClassifier(TaskModule):
         return {"loss": MeanLoss(), **classification_metrics(len(self.class_names))}
 
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Predict every row and score the predictions, in double precision where these are shares and means."""
+        """Predict every row and score the predictions; shares and means are in double precision."""
         return evaluation_of(predict(self, batches), self.class_names)
 
 

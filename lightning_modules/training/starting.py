@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.network.network import Network
+from lightning_modules.network.sites import Norm, Site
+from lightning_modules.network.sublayer import Residual
 
 BACKBONE, POSITIONS, STEP = "backbone.", "backbone.embeddings.positions.", "backbone.step"
+TABLE = "backbone.embeddings.table.weight"
+NEUTRAL = {"gain": 1.0, "bias": 0.0}
+"""Gain and bias with which a norm changes nothing after normalising, as most of them spell it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenWeights:
+    """What became of the weights that a network started from."""
+
+    taken: int
+    """Tensors that are the earlier network's."""
+    fresh: tuple[str, ...]
+    """Names of those that the earlier network lacks: they are as their own parts start them."""
+    left_out: tuple[str, ...]
+    """Names of those of the earlier network that this one has no place for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +37,7 @@ class WeightStart:
     """Weights to start from, and what of them is trained.
 
     Raises:
-        ConfigurationError: at construction, where ``top_blocks`` or ``rate_per_block`` is out of range.
+        ConfigurationError: at construction, if ``top_blocks`` or ``rate_per_block`` is out of range.
     """
 
     weights: Mapping[str, Tensor]
@@ -31,6 +48,12 @@ class WeightStart:
     """Blocks that are trained, from the top, with the final norm and the head; 0 trains the head alone, None all."""
     rate_per_block: float = 1.0
     """Factor on the learning rate for each block further down (Howard & Ruder 2018, arXiv:1801.06146, section 3.2)."""
+    surgery: bool = False
+    """Whether norms and residuals may be others than those of the earlier network. What it lacks of theirs starts anew,
+    and a norm of another kind takes over gain and bias. Its vocabulary may be the larger one."""
+
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What a record says about the source of the weights, if they are not a run's."""
 
     def __post_init__(self) -> None:
         if self.top_blocks is not None and self.top_blocks < 0:
@@ -39,32 +62,47 @@ class WeightStart:
             raise ConfigurationError(f"start.rate_per_block is {self.rate_per_block}; it must be above 0 and at most 1")
 
     @torch.no_grad()
-    def apply(self, network: Network) -> None:
+    def apply(self, network: Network) -> TakenWeights:
         """Put the weights into a fresh network, and freeze what is not to be trained.
 
-        Of learned positions the first ones are taken where the earlier network had more.
+        If the earlier network had more learned positions, the first ones are taken.
 
         Raises:
             ConfigurationError: a weight is missing, of another shape or not finite; the message names it.
         """
         own = network.state_dict()
         wanted = {name for name in own if name != STEP and (self.whole or name.startswith(BACKBONE))}
-        for name in sorted(wanted):
+        free = {name for name in wanted if self.surgery and _is_of_the_scheme(network, name)}
+        fresh = {name for name in free if not self._fits(network, name, own[name])}
+        for name in sorted(wanted - fresh):
             given = self.weights.get(name)
             if given is None:
                 raise ConfigurationError(f"the start has no weights {name}; it is of another scheme or shape")
-            if name.startswith(POSITIONS) and given.shape[0] > own[name].shape[0]:
+            cut = name.startswith(POSITIONS) or (self.surgery and name == TABLE)
+            if cut and given.shape[0] > own[name].shape[0]:
                 given = given[: own[name].shape[0]]
             if given.shape != own[name].shape:
                 there, here = (" × ".join(map(str, tensor.shape)) for tensor in (given, own[name]))
                 raise ConfigurationError(f"the start's weights {name} are {there}, and this network's are {here}")
             if not torch.isfinite(given).all():
                 raise ConfigurationError(f"the start's weights {name} are not all finite")
+            if name in free:
+                offset = own[name] - NEUTRAL[name.rpartition(".")[2]]
+                given = given + offset if offset.any() else given  # a gain that starts at 0 means 1 + itself
             own[name].copy_(given)
         if self.top_blocks is not None:
             trained = {id(parameter) for parameter in self._trained(network, self.top_blocks)}
             for parameter in network.parameters():
                 parameter.requires_grad_(id(parameter) in trained)
+        left_out = self.weights.keys() - wanted if self.surgery else set()
+        return TakenWeights(taken=len(wanted - fresh), fresh=tuple(sorted(fresh)), left_out=tuple(sorted(left_out)))
+
+    def _fits(self, network: Network, name: str, own: Tensor) -> bool:
+        """Tell whether the earlier network has a norm's gain or bias for this one's weight of the same name."""
+        path, _, parameter = name.rpartition(".")
+        given = self.weights.get(name)
+        is_norm = isinstance(network.get_submodule(path), Norm) and parameter in NEUTRAL
+        return is_norm and given is not None and given.shape == own.shape
 
     @staticmethod
     def _trained(network: Network, top_blocks: int) -> Iterator[nn.Parameter]:
@@ -88,6 +126,13 @@ class WeightStart:
         return factors
 
 
+def _is_of_the_scheme(network: Network, name: str) -> bool:
+    """Tell whether a weight is a residual's or an op's at a site, rather than one that every scheme has."""
+    path = name.split(".")[:-1]
+    parts = (network.get_submodule(".".join(path[:end])) for end in range(1, len(path) + 1))
+    return any(isinstance(part, Site | Residual) for part in parts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class WordStart:
     """Vectors of single words from which embeddings start."""
@@ -103,8 +148,8 @@ class WordStart:
     def apply(self, network: Network, seed: int) -> None:
         """Put the vectors into the table of a fresh network.
 
-        Another width than D is changed by a map with orthonormal rows or columns, drawn from ``seed``: to a greater one
-        it keeps all distances, to a smaller one it scales by ``√(d / D)``, which keeps them on average.
+        If d is not D, a map with orthonormal rows or columns, drawn from ``seed``, changes the width. A map to a
+        greater width keeps all distances. A map to a smaller one scales by ``√(d / D)``, which keeps them on average.
 
         Raises:
             ConfigurationError: d differs from D, and that was not asked for.

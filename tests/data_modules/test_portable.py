@@ -14,6 +14,7 @@ from data_modules.config import DataConfig
 from data_modules.errors import DataError
 from data_modules.labelled_text import TextDataModule
 from data_modules.portable import carried_folder, pack_text, unpack_text
+from data_modules.token_stream import TokenStream
 from data_modules.tokens.encoding import encode
 from data_modules.tokens.tokenization import learn
 
@@ -55,6 +56,17 @@ def test_a_carried_text_needs_neither_its_file_nor_its_tokenizer(
         assert np.array_equal(split.tokens, tokens.splits[name].tokens)
         assert corpus.splits[name]["text"][:] == here.splits[name]["text"][:]
     assert TextDataModule(**vars(there)).facts.vocabulary_size == tokens.tokenizer.vocabulary_size
+
+
+def test_a_carried_stream_of_documents_is_the_same_stream(config: DataConfig, tmp_path: Path) -> None:
+    config = replace(config, tokenizer="bpe", vocabulary_size=300, label_column=None)
+    packed, here = pack_text(config, documents=True), TokenStream.from_config(config)
+    unpack_text(packed.digest, packed.archive, tmp_path / "there")
+    folder = carried_folder(packed.digest, tmp_path / "there")
+    there = TokenStream.from_config(replace(config, cache_dir=str(folder)))
+    assert there.facts == here.facts and there.sizes() == here.sizes()
+    assert np.array_equal(there.split("train").tokens, here.split("train").tokens)
+    assert {path.parent.name for path in folder.rglob("tokenizer.json")} == {here.encoded.folder.name}
 
 
 def test_the_same_text_is_packed_to_the_same_bytes(config: DataConfig) -> None:

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_f
 
 from experiments.reporting.frame import Description, Row, make_rows
 from experiments.runs.naming import run_name
+from experiments.runs.predictions import answers_digest
 from experiments.runs.record import Outcome, Record, Scores
 from experiments.runs.run_folder import left_files, read_record, write_record
 from experiments.runs.store import Evidence
@@ -223,7 +224,7 @@ def write_run(runs_folder: Path, record: Record) -> Path:
 def write_predictions(folder: Path, frame: pd.DataFrame) -> None:
     """Put other predictions into a run folder, as its own run would have left them."""
     frame.to_parquet(folder / "predictions.parquet")
-    write_record(folder, replace(read_record(folder), files=left_files(folder)))
+    write_record(folder, replace(read_record(folder), files=left_files(folder), answers=answers_digest(frame)))
 
 
 def write_runs(runs_folder: Path, records: list[Record] | None = None) -> Path:

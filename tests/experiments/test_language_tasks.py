@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
+import shutil
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +18,21 @@ import pytest
 import torch
 from test_train_cli import fit, numbers
 from tiny_runs import make
+from transformers import AutoModelForCausalLM, pipeline
 
+import experiments.hub  # noqa: F401
 from data_modules.batches.windows import IGNORED
 from data_modules.config import DataConfig
 from data_modules.token_stream import TokenStream
-from experiments import ablation, predict
+from experiments import ablation, evaluate, export, predict
+from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
 from experiments.planning.yaml_files import write_yaml
 from experiments.runs.ngrams import DEFAULT_DISCOUNT, Trigram
 from experiments.runs.run_folder import read_record
+from experiments.runs.writing import TrainedLanguageModel
 from experiments.tasks import TASKS
 from lightning_modules.config import ModelConfig
 from lightning_modules.tasks.causal_lm import CausalLanguageModel
@@ -266,3 +273,75 @@ def test_a_masked_run_fills_one_gap(
     assert "fills gaps: give --text" in fails_with_one_line(predict.main, folder, "--prompt", "the old")
     (folder / "tokenizer.json").unlink()
     assert "is missing or damaged" in fails_with_one_line(predict.main, folder, "--text", "the <mask>")
+
+
+@pytest.mark.parametrize("task", ["causal_lm", "masked_lm"])
+def test_the_perplexity_of_the_own_test_text_is_that_of_the_record(
+    task: str, folder: Path, book: Path, cache: Path, tmp_path: Path
+) -> None:
+    run = language_run(book, cache, task)
+    trained = folder if task == "causal_lm" else make(run, tmp_path)
+    documents = tmp_path / "test.jsonl"
+    lines = [json.dumps({"text": text}) for text in TokenStream.from_config(run.config.data).texts("test")]
+    documents.write_text("\n".join(lines))
+    evaluate.main(
+        [str(trained), "--data.corpus", "jsonl", "--data.test_file", str(documents), "--to", str(tmp_path / "to")]
+    )
+    with (tmp_path / "to" / "metrics.csv").open() as file:
+        found = {row["metric"]: row for row in csv.DictReader(file)}
+    record = read_record(trained)
+    assert record.test is not None
+    for name, row in found.items():
+        assert float(row["value"]) == pytest.approx(record.test.metrics[name], rel=1e-5)
+    main = found[TASKS[task].primary]
+    assert 0.8 * float(main["value"]) < float(main["low"]) < float(main["value"]) < float(main["high"])
+
+
+def test_a_language_model_is_scored_on_plain_text(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new.txt").write_text(
+        "the old heron waits under the bridge 7.\n\na farmer looks at its own shadow 3.\n"
+    )
+    evaluate.main([str(folder), "--data.corpus", "text", "--data.test_file", str(tmp_path / "new.txt")])
+    assert "of 2 documents" in capsys.readouterr().out
+
+
+def test_an_exported_causal_model_writes_what_predict_writes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export.main([str(folder), "--to", str(tmp_path / "model")])
+    predict.main([str(folder), "--prompt", " <b>the old</b>  heron", "--tokens", "8"])
+    expected = capsys.readouterr().out.splitlines()[-1]
+    writer = pipeline("text-generation", model=str(tmp_path / "model"))
+    (answer,) = writer(" <b>the old</b>  heron", max_new_tokens=8, do_sample=False, return_full_text=False)
+    assert expected == "the old heron" + answer["generated_text"].replace("<eos>", "")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_an_exported_masked_model_fills_gaps_as_predict_does(book: Path, cache: Path, tmp_path: Path) -> None:
+    run = make(language_run(book, cache, "masked_lm", **{"model.language_head": "free"}), tmp_path / "results")
+    export.main([str(run), "--to", str(tmp_path / "model")])
+    expected = TrainedLanguageModel.load(run).fill("the old <mask> waits under")
+    fill = pipeline("fill-mask", model=str(tmp_path / "model"), top_k=20)
+    special = {"<pad>", "<unk>", "<cls>", "<eos>", "<mask>"}
+    answers = [each for each in fill("<i>the old</i> <mask> waits under") if each["token_str"].strip() not in special]
+    assert [each["token_str"].strip() for each in answers[:5]] == [word for word, _ in expected]
+    ratios = [each["score"] / share for each, (_, share) in zip(answers, expected, strict=False)]
+    assert ratios == pytest.approx([ratios[0]] * 5, rel=1e-4)  # predict leaves special tokens out of the sum
+
+
+def test_a_graph_of_a_language_model_is_refused(
+    folder: Path, tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    said = fails_with_one_line(export.main, folder, "--to", tmp_path / "new", "--format", "onnx")
+    assert "writes classifiers" in said and not (tmp_path / "new").exists()
+
+
+def test_weights_that_are_not_those_of_the_record_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    with (copy / "best.ckpt").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ExperimentError, match="SHA-256"):
+        TrainedLanguageModel.load(copy)

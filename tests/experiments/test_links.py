@@ -10,6 +10,7 @@ from synthetic_records import make_records, write_runs
 from tiny_runs import tiny_run
 
 from experiments import ablation
+from experiments.benchmark import __main__ as benchmark
 from experiments.errors import ExperimentError
 from experiments.paths import below, checked_name, own_tables_folder, runs_folder
 from experiments.runs.execute import execute
@@ -51,6 +52,15 @@ def test_a_run_whose_folder_lies_behind_a_link_is_refused(depth: int, outside: P
     with pytest.raises(ExperimentError, match="is a link, and nothing is read, written or removed behind it"):
         execute(run, results)
     assert is_untouched(outside)
+
+
+def test_the_benchmark_writes_no_table_behind_a_link(
+    outside: Path, tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "benchmark").symlink_to(outside)
+    message = fails_with_one_line(benchmark.main, "--side", "lightning", "--results", tmp_path / "results")
+    assert "benchmark is a link" in message and is_untouched(outside)
 
 
 def test_clean_removes_no_checkpoint_behind_a_link(outside: Path, tmp_path: Path) -> None:

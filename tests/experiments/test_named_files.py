@@ -20,6 +20,7 @@ from experiments.errors import RecordError
 from experiments.planning.runs import Run
 from experiments.runs.run_folder import left_files, read_record, write_record
 from experiments.runs.store import Evidence
+from lightning_modules.tasks.checkpoints import tensors_digest
 
 Fail = Callable[..., str]
 TEXT = ["--text", "MAX 1 2 ]"]
@@ -164,6 +165,7 @@ def test_an_answer_that_overflows_is_no_class(copy: Path, fails_with_one_line: F
         if "head" in name and weights[name].ndim == 2:
             weights[name].fill_(3e38)
             weights[name][0] *= -1
+    checkpoint["tensors_sha256"] = tensors_digest(checkpoint)
     torch.save(checkpoint, copy / "best.ckpt")
     write_record(copy, replace(read_record(copy), files=left_files(copy)))
     message = fails_with_one_line(predict.main, copy, "--text", "MAX 1 2 ]", "--text", "MIN 3 4 ]")

@@ -151,3 +151,19 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path, fails_with_one_line
     assert "'predicted' already" in fails_with_one_line(predict.main, *base, tmp_path / "in.csv")
     target = ["--output", tmp_path / "out.jsonl.zip"]
     assert "not written" in fails_with_one_line(predict.main, *base, tmp_path / "in.jsonl", *target)
+
+
+def test_the_texts_of_class_folders_are_answered_by_their_names(tmp_path: Path) -> None:
+    for place, text in {"pos/1.txt": "good", "neg/2.txt": "bad", "neg/deep/3": "worse"}.items():
+        (tmp_path / "texts" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "texts" / place).write_text(text)
+    table = pd.read_csv(run(tmp_path, "texts", "answers.csv"))
+    assert table["file"].tolist() == ["neg/2.txt", "neg/deep/3", "pos/1.txt"]
+    assert list(table.columns[:2]) == ["file", "predicted"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [(".none", "holds no text"), ("rows.csv", "holds the table rows.csv")])
+def test_a_folder_without_texts_is_one_line(name: str, reason: str, tmp_path: Path, fails_with_one_line: Fail) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / name).write_text("text\na\n")
+    assert reason in fails_with_one_line(predict.main, tmp_path / "run", "--file", tmp_path / "texts")

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from test_language_tasks import language_run
 from tiny_runs import make, tiny_run
 
 from experiments import train
@@ -79,6 +81,17 @@ def test_two_processes_end_with_the_numbers_of_one(run: Run, alone: Path, strate
     curves = [pd.read_csv(each / "metrics.csv").dropna(subset="validation/macro_f1") for each in (folder, alone)]
     assert curves[0]["validation/macro_f1"].tolist() == pytest.approx(curves[1]["validation/macro_f1"].tolist())
     assert len(list(folder.glob("events.out.tfevents.*"))) == len(list(alone.glob("events.out.tfevents.*")))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_processes_end_with_the_numbers_of_one_language_model(strategy: str, tmp_path: Path) -> None:
+    draw, book = np.random.default_rng(0), tmp_path / "book.txt"
+    book.write_text("\n\n".join(f"the {draw.choice(['heron', 'hare'])} sees {number}" for number in range(203)))
+    values = {"model.dropout": 0.0, "trainer.max_epochs": 1, "data.batch_size": 8, "data.documents_apart": True}
+    run = language_run(book, tmp_path / "cache", **values)
+    folder, alone = together(run, tmp_path / "two", strategy), make(run, tmp_path / "one")
+    assert numbers(folder) == close(numbers(alone))
+    assert read_record(folder).score("test", "bits_per_byte") is not None
 
 
 @pytest.mark.parametrize(

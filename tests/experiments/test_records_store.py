@@ -235,6 +235,21 @@ def test_recorded_confusion_matrices_can_be_checked_against_the_predictions(tmp_
     assert len(CLASSES) == len(chosen.test.details["confusion"])
 
 
+def test_answers_exchanged_within_a_class_of_a_published_table_are_seen(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", make_record("post_ln", 0))
+    write_predictions(folder, pd.read_parquet(folder / "predictions.parquet"))
+    Evidence.gather(tmp_path / "runs", tmp_path / "none").save(tmp_path / "table")
+    path = tmp_path / "table" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    of_class = table[table["label"] == 0]
+    name = "post_ln/default/seed_0"
+    one, other = of_class.index[of_class[name] == 0][0], of_class.index[of_class[name] != 0][0]
+    table.loc[[one, other], name] = table.loc[[other, one], name].to_numpy()
+    table.to_parquet(path)
+    with pytest.raises(RecordError, match="not those that its record names"):
+        Evidence.gather(tmp_path / "none", tmp_path / "table")
+
+
 def test_reading_records_imports_no_heavy_library(tmp_path: Path) -> None:
     write_runs(tmp_path, make_records()[:2])
     code = (

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,20 @@ def test_an_interrupted_and_resumed_run_equals_an_undisturbed_one(
     for name, tensor in weights(undisturbed).items():
         assert torch.equal(weights(resumed)[name], tensor), name
     assert curves(resumed) == curves(undisturbed)
+
+
+@pytest.mark.parametrize("part", ["state_dict", "optimizer_states"])
+def test_training_goes_on_only_from_the_numbers_that_were_saved(
+    part: str, configuration: Path, tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    path = fit(configuration, tmp_path) / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    numbers = checkpoint[part] if part == "state_dict" else checkpoint[part][0]["state"][0]
+    name = next(name for name, value in numbers.items() if value.is_floating_point() and value.numel() > 1)
+    numbers[name].flatten()[0] += 1
+    torch.save(checkpoint, path)
+    arguments = ["fit", "--config", path.parent / "config.yaml", "--ckpt_path", path, "--results", tmp_path / "other"]
+    assert "not those that were saved" in fails_with_one_line(train.main, *arguments)
 
 
 def curves(folder: Path) -> list[dict[str, str]]:

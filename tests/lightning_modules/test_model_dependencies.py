@@ -11,8 +11,8 @@ import lightning_modules
 
 PACKAGE = Path(lightning_modules.__file__).parent
 TORCH_FREE = (
-    *("__init__.py", "config.py", "errors.py", "facts.py"),
-    *(f"schemes/{name}.py" for name in ("__init__", "families", "place", "placements", "variants")),
+    *("__init__.py", "config.py", "errors.py", "facts.py", "pretrained.py"),
+    *(f"schemes/{name}.py" for name in ("__init__", "composing", "families", "place", "placements", "variants")),
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.tuner import Tuner
 from synthetic_batches import FACTS, SyntheticText, make_batch, make_classifier
 from torch.utils.data import DataLoader
@@ -50,6 +50,12 @@ def fit(*, data: SyntheticText | None = None, module: TextClassifier | None = No
 def same(first: TextClassifier, second: TextClassifier) -> bool:
     pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
     return all(name == other and torch.equal(value, twin) for (name, value), (other, twin) in pairs)
+
+
+@pytest.mark.parametrize("schedule", [{0: 2}, {0: 1, 1: 2}])
+def test_a_schedule_of_accumulation_is_refused(schedule: dict[int, int]) -> None:
+    with pytest.raises(ConfigurationError, match="use the trainer's accumulate_grad_batches"):
+        fit(callbacks=[GradientAccumulationScheduler(schedule)])
 
 
 @pytest.fixture(scope="module")

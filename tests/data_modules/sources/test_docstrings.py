@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from data_modules.cleaning.duplicates import shingles
 from data_modules.cleaning.prepared import PreparedCorpus, prepare
-from data_modules.config import DataConfig, DocstringsOptions
+from data_modules.config import DataConfig, DocstringsOptions, ProseOptions
+from data_modules.sources import prose
 from data_modules.sources.docstrings import PACKAGES, build, mask, read_package, site_packages
 from data_modules.sources.paragraphs import docstrings as read_docstrings
 from data_modules.sources.paragraphs import is_prose, plain, without_indentation
@@ -64,19 +65,36 @@ def test_no_row_names_its_package(docstrings: PreparedCorpus) -> None:
 def test_preparing_again_takes_the_cache(
     docstrings: PreparedCorpus, docstrings_config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_modules.sources.docstrings.build", lambda options: pytest.fail("built a second time"))
+    monkeypatch.setattr("data_modules.sources.docstrings.build", lambda *_: pytest.fail("built a second time"))
     again = prepare(docstrings_config)
     assert (again.fingerprint, again.split_hash) == (docstrings.fingerprint, docstrings.split_hash)
     assert again.splits["test"]["text"][:] == docstrings.splits["test"]["text"][:]
 
 
-def test_drawing_the_rows_again_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_two_corpora_share_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    read = []
+
+    def paragraphs_of(folder: Path, package: str) -> list[tuple[str, str]]:
+        read.append(package)
+        return [(f"{package}/a.py", f"The {package} package has a paragraph here, of {package}.")]
+
+    monkeypatch.setattr("data_modules.sources.docstrings.read_package", paragraphs_of)
+    monkeypatch.setattr("data_modules.sources.docstrings.ROWS_PER_CLASS", 1)
+    assert len(build(DocstringsOptions(), str(tmp_path)).splits["train"]) == 0  # masked, all texts are one
+    found = prose.build(ProseOptions(), str(tmp_path)).splits["train"]
+    assert found["group"].tolist() == [f"{package}/a.py" for package in prose.DISTRIBUTIONS]
+    assert sorted(read) == sorted(prose.DISTRIBUTIONS)
+
+
+def test_drawing_the_rows_again_gives_the_same_corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     numpy_only = {"numpy": read_package(site_packages(), "numpy")}
     monkeypatch.setattr(
         "data_modules.sources.docstrings.read_package",
         lambda folder, package: read_package(folder, package) if package == "numpy" else numpy_only["numpy"][:50],
     )
-    first, second = (build(DocstringsOptions()) for _ in range(2))  # each reads in a process with its own hash seed
+    first, second = (
+        build(DocstringsOptions(), str(tmp_path / name)) for name in ("one", "two")
+    )  # each reads in a process with its own hash seed
     assert first.splits["train"].equals(second.splits["train"])
     assert first.report["contradictory"] > 0
 

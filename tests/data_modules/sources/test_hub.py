@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import datasets
 import pytest
 
 from data_modules.cleaning.prepared import prepare
@@ -69,3 +71,23 @@ def test_what_the_libraries_kept_is_tried_without_network(monkeypatch: pytest.Mo
     with pytest.raises(DataError, match="hf download nobody/nothing"):
         prepare(DataConfig(corpus="nobody/nothing"))  # what was kept is no such data set after all
     assert asked == ["nobody/nothing"]
+
+
+def test_parquet_files_of_the_hub_that_number_their_classes_differently_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("data_modules.sources.hub.is_reachable", lambda: True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "datasets--some--corpus" / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    splits = {}
+    for split, names in {"train": ["a", "b"], "test": ["b", "a"]}.items():
+        features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+        splits[split] = datasets.Dataset.from_dict({"text": ["x", "y"], "label": [0, 1]}, features=features)
+        splits[split].to_parquet(snapshot / f"{split}.parquet")
+    urls = {split: [f"hf://datasets/some/corpus@0123abc/{split}.parquet"] for split in splits}
+    builder = SimpleNamespace(config=SimpleNamespace(data_files=urls))
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda *names, **options: builder)
+    monkeypatch.setattr("datasets.load_dataset", lambda *names, **options: datasets.DatasetDict(splits))
+    with pytest.raises(DataError, match=r"'some/corpus' numbers its classes differently in test\.parquet"):
+        prepare(DataConfig(corpus="some/corpus"))

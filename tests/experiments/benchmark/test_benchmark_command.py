@@ -166,7 +166,7 @@ def test_the_task_has_the_size_threads_and_precision_that_were_asked_for() -> No
 
 
 def test_a_persons_own_measurements_go_where_git_ignores_them() -> None:
-    assert Path(command.parse([]).results).parts[-2:] == ("results", "local")
+    assert command.folder_of(command.parse([])).parts[-3:] == ("results", "local", "benchmark")
     ignored = (Path(__file__).parents[3] / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert "results/local/" in ignored
 

@@ -53,3 +53,13 @@ def test_true_classes_are_the_lines_of_a_confusion_matrix() -> None:
     (image,) = figure.axes[0].get_images()
     assert np.asarray(image.get_array()) == pytest.approx(np.array([[0.9, 0.1, 0], [0.5, 0.5, 0], [0, 0, 1]]))
     assert figure.axes[0].get_ylabel() == "true class" and figure.axes[0].get_xlabel() == "predicted class"
+
+
+def test_classes_that_the_font_lacks_are_numbers_with_a_key_in_the_caption() -> None:
+    record = make_record("post_ln", 0)
+    assert record.test is not None
+    classes = [{**entry, "class": name} for entry, name in zip(record.test.details["per_class"], "体财家", strict=True)]
+    picture = confusion_figure(rows_of(with_scores(record, "test", per_class=classes)))
+    assert picture is not None
+    assert [label.get_text() for label in picture.figure.axes[0].get_xticklabels()] == ["0", "1", "2"]
+    assert picture.caption.endswith("The classes: 0 体, 1 财, 2 家.")

@@ -1,0 +1,1 @@
+"""Export: a trained network in the formats that other libraries read."""
