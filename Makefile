@@ -46,7 +46,7 @@ $(VENV)/.ready: requirements.txt requirements.lock | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.ready-dev: requirements-dev.txt requirements-cluster.txt requirements-export.txt requirements.txt requirements.lock | $(VENV)/bin/python
+$(VENV)/.ready-dev: requirements-dev.txt requirements-cluster.txt requirements-export.txt requirements-serve.txt requirements.txt requirements.lock | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $(VENV)/.ready $@
 

@@ -7,7 +7,7 @@
 
 RUN is a run folder. Labels are matched by their names; rows with other labels are counted and named. Intervals come
 from a bootstrap over rows, or over groups if ``--data.group_column`` names them. ``--groups`` scores the rows of each
-value of a column. ``--across`` scores every run on the test rows of every run, if all have the same classes. Of a
+value of a column. ``--across`` scores every run on the test rows of every run, if all have the same classes. For a
 language model the perplexity is measured, and no label is needed. ``--to`` names a new folder for ``report.md``, CSV
 files and the figure of calibration.
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # they take seconds to import
     from experiments.runs.unseen import Bin, UnseenPerplexity, UnseenRows, UnseenScores
 
 SOURCE_SETTINGS = frozenset(TEXT_SETTINGS) - {"train_file", "validation_file", "more_text"} | {"cache_dir"}
-"""Settings of the text that this command takes: all that say where it is, and none that say what is done to it."""
+"""Settings of the text that this command takes: all that say where it is, but none that change it."""
 MOST_NAMED = 10
 """Unknown labels that are named one by one."""
 MOST_SHOWN = 100
@@ -94,7 +94,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(parsed: Namespace, tasks: Sequence[str]) -> None:
-    """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
+    """Raise :class:`ExperimentError` if the options do not fit together, before anything is loaded."""
     given = parsed.get("data")
     if parsed.get("across"):
         if given is not None or parsed.get("groups") or parsed.get("split"):

@@ -37,12 +37,12 @@ class Written:
     text: str
     """The prompt, as the tokenizer gives it back, and what follows it."""
     notes: tuple[str, ...]
-    """What a person should know of how it came about."""
+    """What a person should know about how the text was written."""
 
 
 @dataclass(frozen=True)
 class TrainedLanguageModel:
-    """The chosen weights of a run and the tokenizer beside them."""
+    """The chosen weights of a run and the tokenizer next to them."""
 
     folder: Path
     config: RunConfig
@@ -51,7 +51,7 @@ class TrainedLanguageModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run folder, on a GPU where there is one; its text is not needed.
+        """Load a run folder, on a GPU if there is one; the run's text is not needed.
 
         Raises:
             ExperimentError: the run left no network or no tokenizer, is of another task, or its checkpoint is not the
@@ -107,7 +107,7 @@ class TrainedLanguageModel:
         return Written(self.tokenizer.decode([*ids[1:], *written]), tuple(notes))
 
     def fill(self, text: str) -> list[tuple[str, float]]:
-        """Return the likeliest pieces for the one ``<mask>`` of a text, and their probabilities.
+        """Return the likeliest pieces for the single ``<mask>`` of a text, and their probabilities.
 
         Raises:
             ExperimentError: the model writes on instead, or the text has no gap, several, or too many tokens.
@@ -146,7 +146,7 @@ class TrainedLanguageModel:
         """Return how many tokens fit behind these.
 
         Raises:
-            ExperimentError: they are too many themselves.
+            ExperimentError: these tokens alone are too many.
         """
         room = self.facts.max_length - len(ids)
         if room < 0:
