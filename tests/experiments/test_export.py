@@ -249,7 +249,7 @@ CHANGED = {"norm": "dyt", "only_block": 2, "elsewhere": "post_ln", "embedding_no
     ("variant", "more"),
     [
         *((name, {}) for name in ("ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "sas_p")),
-        ("attention_residuals", {}),
+        ("attention_residuals", {"form": "published"}),
         ("pre_ln", CHANGED),
     ],
 )
