@@ -24,7 +24,7 @@ from experiments.studies.rate_edges import (
     NAME,
     Edge,
     RateQuestion,
-    Trial,
+    RateTrial,
     edges_of,
     gather_trials,
     packed,
@@ -66,7 +66,7 @@ def write_map(question: RateQuestion, results: Path, into: Path) -> list[Path]:
     return [*(folder / name for name in contents), folder / PICTURE_FILE]
 
 
-def edges_table(question: RateQuestion, edges: Edges, trials: Sequence[Trial]) -> TextTable:
+def edges_table(question: RateQuestion, edges: Edges, trials: Sequence[RateTrial]) -> TextTable:
     """Return a row per cell: the largest rate survived, factors of two from Pre-LN, and how the next rate failed."""
     columns = [
         "scheme",
@@ -110,7 +110,7 @@ def from_pre_ln(edges: Edges, scheme: str, layers: int) -> int | None:
     return own.power - base.power
 
 
-def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[Trial], picture: Picture) -> str:
+def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[RateTrial], picture: Picture) -> str:
     """Return the page: the answer, the classics, the map, every scheme, and how it was measured."""
     setup, cells = question.setup, question.cells()
     sizes = f"{setup.settings['model.width']} wide, {setup.steps} steps, batch {setup.settings['data.batch_size']} × "

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.errors import ExperimentError
 from experiments.studies.__main__ import main
-from experiments.studies.rate_edges import Ending, RateQuestion, Trial, write_trial
+from experiments.studies.rate_edges import Ending, RateQuestion, RateTrial, write_trial
 from experiments.studies.rate_page import write_map
 from experiments.studies.rate_trials import ending_of
 
@@ -20,7 +20,7 @@ SETUP = QUESTION.setup
 def leave(results: Path, scheme: str, layers: int, endings: dict[tuple[int, int], Ending]) -> None:
     """Write trials of a cell by power and seed."""
     for (power, seed), ending in endings.items():
-        trial = Trial(
+        trial = RateTrial(
             scheme=scheme,
             layers=layers,
             power=power,
