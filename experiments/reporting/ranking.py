@@ -1,6 +1,6 @@
 """The ranking of many schemes against Pre-LN: one table, failures apart, ties as one group, and a figure.
 
-Only final runs count. A scheme of which any seed did not train stands apart from the ranking, with the number of seeds
+Only final runs count. A scheme of which any seed did not train is apart from the ranking, with the number of seeds
 that did; a mean over those alone would flatter it.
 """
 

@@ -156,7 +156,7 @@ def answer(edges: Edges, layers: int) -> str:
     less = sum(value is not None and value < 0 for value in apart.values())
     none = sum(edge.power is None for edge in here.values())
     counts = f"{more} survive larger rates, {same} the same, {less} smaller ones, {none} none"
-    return f"At {layers} blocks, of {plural(len(here), 'scheme')} beside Pre-LN: {counts}."
+    return f"At {layers} blocks, of {plural(len(here), 'other scheme')}: {counts}."
 
 
 def rates_table(question: RateQuestion, edges: Edges, schemes: Sequence[str]) -> TextTable:

@@ -61,7 +61,7 @@ def test_the_table_has_every_known_edge_and_its_distance_from_pre_ln(written: Pa
 
 def test_the_page_begins_with_the_answer_and_names_what_survived_nothing(written: Path) -> None:
     page = (written / "report.md").read_text(encoding="utf-8")
-    assert "of 2 schemes beside Pre-LN: 1 survive larger rates, 0 the same, 0 smaller ones, 1 none" in page
+    assert "of 2 other schemes: 1 survive larger rates, 0 the same, 0 smaller ones, 1 none" in page
     assert "At 6 blocks no rate was survived by `plain`." in page
     assert (written / "survived.png").stat().st_size > 1000
 
