@@ -117,7 +117,7 @@ def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[RateTria
     sizes += f"{setup.settings['data.max_length']} letters of {setup.settings['data.corpus']}, no warm-up"
     parts = [
         f"# {question.title}",
-        "\n".join(f"- {answer(edges, layers)}" for layers in depths(edges)),
+        "\n".join(f"- {answer(edges, n)}" for n in depths(edges) if sum(m == n for _, m in edges) > 1),
         f"{len(edges)} of {len(cells)} cells are measured, by {plural(len(trials), 'run')} ({sizes}).",
         to_markdown(rates_table(question, edges, question.first)).rstrip(),
         legend(question),

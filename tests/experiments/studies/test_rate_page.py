@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import ExperimentError
+from experiments.paths import REPOSITORY
 from experiments.studies.__main__ import main
 from experiments.studies.rate_edges import Ending, RateQuestion, RateTrial, write_trial
 from experiments.studies.rate_page import write_map
 from experiments.studies.rate_trials import ending_of
 
 QUESTION = RateQuestion.read()
+RESULTS = REPOSITORY / "results"
 SETUP = QUESTION.setup
 
 
@@ -108,3 +110,9 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_measured(
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_committed_map_is_rebuilt_to_the_byte(tmp_path: Path) -> None:
+    committed = RESULTS / "zoo_stability"
+    for path in write_map(QUESTION, RESULTS, tmp_path):
+        assert path.read_bytes() == (committed / path.name).read_bytes(), path.name
