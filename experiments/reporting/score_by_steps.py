@@ -78,15 +78,15 @@ def _draw(axes: Axes, curve: SweptCurve, shift: float) -> None:
         for record in row.records:
             score, trained = by_seed.get(record.seed), record.outcome.status == "trained"
             if score is not None:
-                mark = {"marker": look.marker, "mew": 0, "ms": 4.5} if trained else {"marker": "x", "ms": 6}
+                mark: dict[str, Any] = (
+                    {"marker": look.marker, "mew": 0, "ms": 4.5} if trained else {"marker": "x", "ms": 6}
+                )
                 axes.plot([steps], [score], ls="", color=look.color, alpha=0.55 if trained else 0.9, **mark)
         if row.trained.median is not None:
             medians.append((steps, row.trained.median))
     x, y = zip(*medians, strict=True) if medians else ((), ())
-    axes.plot(
-        *(x, y), color=look.color, ls=look.line, marker=look.marker, ms=6, mew=0.6, mec="white", lw=1.3,
-        label=curve.label,
-    )  # fmt: skip
+    edge: dict[str, Any] = {"marker": look.marker, "ms": 6, "mew": 0.6, "mec": "white"}
+    axes.plot(x, y, color=look.color, ls=look.line, lw=1.3, label=curve.label, **edge)
 
 
 def _title(panels: Sequence[SweptPanel]) -> str:
