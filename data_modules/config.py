@@ -158,10 +158,10 @@ class DataConfig:
     """Keep this many training rows (stratified, seeded by ``split_seed``); all by default."""
 
     validation_fraction: float = 0.1
-    """Share cut from the training rows where the corpus has no validation split."""
+    """Share cut from the training rows if the corpus has no validation split."""
 
     test_fraction: float = 0.1
-    """Share cut from the training rows where the corpus has no test split."""
+    """Share cut from the training rows if the corpus has no test split."""
 
     contiguous: bool = field(default=False, metadata={"since": 2})
     """For running text: cut a missing split from the end of the training rows, in their order, and not at random. One

@@ -30,7 +30,7 @@ def reject_unknown(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 LARGEST = 1_000_000_000
-"""The largest whole number that a setting may have, where nothing smaller is stated."""
+"""The largest whole number that a setting may have, unless a smaller one is stated."""
 
 
 def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
@@ -83,5 +83,5 @@ def spelled(number: Any) -> str:
 
 
 def shortened(text: str, length: int = 100) -> str:
-    """Return a text for a message, cut in the middle where it is longer than ``length``."""
+    """Return a text for a message, cut in the middle if it is longer than ``length``."""
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 4 :]}"

@@ -218,7 +218,7 @@ def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder where it is missing and write to it once, before hours are spent.
+    """Make a folder if it is missing and write to it once, before hours are spent.
 
     Raises:
         ExperimentError: if it cannot be written.

@@ -74,7 +74,7 @@ class Ended(KeyboardInterrupt):
 def signals_raised() -> Iterator[None]:
     """Turn the first signal that asks for an end into :class:`Ended`; a second one of its kind ends at once.
 
-    A signal that is ignored, as ``nohup`` has it, or that has a handler already stays as it is; threads other than the
+    A signal that is ignored, as under ``nohup``, or that has a handler already stays as it is; threads other than the
     main one cannot decide about signals.
     """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -46,7 +46,9 @@ if TYPE_CHECKING:  # they take seconds to import
 SOURCE_SETTINGS = frozenset(TEXT_SETTINGS) - {"train_file", "validation_file", "more_text"} | {"cache_dir"}
 """Settings of the text that this command takes: all that say where it is, but none that change it."""
 MOST_NAMED = 10
-"""Unknown labels, and groups in the terminal, that are shown one by one."""
+"""Unknown labels that are named one by one."""
+MOST_SHOWN = 100
+"""Rows of a table in the terminal."""
 SCORES = ("accuracy", "precision", "recall", "f1")
 Interval = tuple[float, float] | None
 Section = tuple[str, list[str], list[list[str]]]
@@ -356,9 +358,11 @@ def show(report: Report, console: Console) -> None:
         console.print(for_terminal(sentence), highlight=False, soft_wrap=True)
     for title, columns, rows in report.tables.values():
         table = Table(*map(for_terminal, columns), title=title, title_justify="left", box=None)
-        for row in rows[: max(MOST_NAMED, 100)]:
+        for row in rows[:MOST_SHOWN]:
             table.add_row(*map(for_terminal, row))
         console.print(table)
+        if len(rows) > MOST_SHOWN:
+            console.print(f"{len(rows) - MOST_SHOWN:,} more rows are in the folder that --to names", highlight=False)
 
 
 def write(report: Report, folder: Path) -> None:

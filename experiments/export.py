@@ -99,13 +99,13 @@ def push(folder: Path, repository: str) -> None:
         ExperimentError: the Hub refuses, or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     api = HfApi()
     try:
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (HTTPError, HFValidationError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ExperimentError(f"{folder} is written, and was not sent to {repository}: {reason}") from None
 

@@ -84,11 +84,6 @@ def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
     return below(results, "local", grid, corpus)
 
 
-def verdicts_folder(results: Path) -> Path:
-    """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
-    return below(results, "local", "verdicts")
-
-
 def new_folder(name: str) -> Path:
     """Return a folder that a person named and that a command is to make.
 

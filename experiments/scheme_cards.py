@@ -126,7 +126,7 @@ def card(variant: Variant) -> str:
 
 
 def published_form(variant: Variant) -> str:
-    """Say what ``--model.form published`` sets, and what it still lacks; empty where there is none."""
+    """Say what ``--model.form published`` sets, and what it still lacks; empty for a scheme without one."""
     if not variant.published:
         return ""
     words = {"rotary": "rotary positions", "swiglu": "SwiGLU", False: "no biases"}

@@ -27,7 +27,7 @@ SECONDS = 60
 """Longest that one property may take."""
 
 Finding = tuple[str, str, str]
-"""Variant, property, and what is wrong; empty where nothing is."""
+"""Variant, property, and what is wrong; empty if nothing is."""
 
 
 class Fault(Exception):
@@ -69,7 +69,7 @@ def run_checks(path: Path, seconds: float = SECONDS) -> Iterator[Finding]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a traceback, or what to say where there is no text."""
+    """Return the last line of a traceback, or what to say if there is no text."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "its process ended without a word"
 

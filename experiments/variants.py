@@ -89,7 +89,7 @@ def command_line() -> StrictParser:
 
 
 def listing(wanted: str = "", kind: str = "", since: int = 0, *, causal: bool = False, counts: bool = False) -> str:
-    """Return a line per variant: name, family, year, arXiv id, status, time, counts where asked for, and formula."""
+    """Return a line per variant: name, family, year, arXiv id, status, time, counts if asked for, and formula."""
     if wanted:
         reject_unknown("family", wanted, sorted({name.replace("_", " ") for name in FAMILIES.values()}))
     if kind:
@@ -149,7 +149,7 @@ def part_of(value: Any) -> Part:
 
 
 def print_composition(variant: Variant, path: str) -> None:
-    """Try a composition, describe it, and write it where a path is given."""
+    """Try a composition, describe it, and write it if a path is given."""
     known = dict(VARIANTS)
     register(variant)
     try:

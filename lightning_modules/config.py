@@ -45,8 +45,8 @@ class ModelConfig:
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
 
     form: Form = field(default="shared", metadata={"since": 2})
-    """Network around the scheme: ``shared`` with the settings below, the same for all, or ``published`` with the
-    positions, activation and biases of the scheme's own paper, in place of these settings."""
+    """Network around the scheme: ``shared`` takes the settings below, the same for all schemes. ``published`` takes the
+    positions, activation and biases of the scheme's own paper instead."""
 
     norm: str | None = field(default=None, metadata={"since": 2})
     """Variant whose norm takes the place of ``variant``'s own, such as ``rms_norm`` or ``dyt``."""
@@ -62,10 +62,10 @@ class ModelConfig:
     ``package:NAME/FOLDER``, or a Hub id that was fetched before. Its sizes and its tokenizer are taken too."""
 
     pretrained_sha256: str | None = field(default=None, metadata={"since": 2})
-    """SHA-256 of its file of weights; filled in with its sizes. Where it is given, the sizes must be given too."""
+    """SHA-256 of its file of weights; filled in with its sizes. If it is given, the sizes must be given too."""
 
     embedding_norm: bool = field(default=False, metadata={"since": 2})
-    """A norm after the embeddings, as BERT has it; a variant without norms has none there either."""
+    """A norm after the embeddings, as in BERT; a variant without norms has none there either."""
 
     norm_epsilon: float | None = field(default=None, metadata={"since": 2})
     """ε of the norms that have one; null for the usual 1e-5."""

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from data_modules.tokens.encoding import EncodedSplit
 
 IGNORED = -100
-"""Target of a position at which nothing is predicted, as PyTorch's cross-entropy has it."""
+"""Target of a position at which nothing is predicted, the default of PyTorch's cross-entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)

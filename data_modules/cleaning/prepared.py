@@ -43,7 +43,7 @@ class PreparedCorpus:
     """Counts of what was removed and why; ``experiments.corpus describe`` prints it."""
 
     class_names: tuple[str, ...]
-    """Name of every class, by its index; empty where rows have no labels."""
+    """Name of every class, by its index; empty if rows have no labels."""
 
     key: str
     """Digest of everything that decides the rows; names what is derived from them in the cache."""

@@ -125,7 +125,7 @@ def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], 
 
 
 def with_more_text(corpus: RefinedCorpus, more: Mapping[str, Sequence[str]], config: DataConfig) -> RefinedCorpus:
-    """Return a corpus without labels that has further training texts, by the names of where they come from.
+    """Return a corpus without labels with further training texts, given by the names of their sources.
 
     Texts that nearly repeat one of its validation or test rows stay out, unless near copies are to be kept.
     """

@@ -165,7 +165,7 @@ def _text_pieces(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a cell is, for messages, and how it becomes text."""
+    """The place of a cell, for messages, and the way it becomes text."""
 
     table: str
     start: int

@@ -239,7 +239,7 @@ def texts_in(folder: Path, encoding: str = "utf-8") -> pd.DataFrame:
 
 
 def _classes_in(folder: Path) -> dict[str, list[Path]]:
-    """Return the text files of each folder in ``folder``; empty where one of them holds something else."""
+    """Return the text files of each folder in ``folder``; empty if one of them holds something else."""
     classes: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.name.startswith(".") or entry.name in WITHOUT_CLASS:

@@ -51,7 +51,7 @@ KNOWN = {
 
 
 def _fetch(known: KnownDataset, label: str | None) -> DatasetDict:
-    """Load a data set from the Hub, or its cached copy where the Hub is out of reach.
+    """Load a data set from the Hub, or its cached copy if the Hub is out of reach.
 
     Raises:
         DataError: it cannot be loaded, its files number the classes differently, or there is neither network nor a

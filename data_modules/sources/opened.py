@@ -137,7 +137,7 @@ def _transcode(path: Path, encoding: str, target: Path) -> None:
 
 
 def refuse_long_lines(path: Path) -> None:
-    """Raise :class:`DataError` where a line is longer than ``LONGEST_LINE`` bytes; memory holds one block."""
+    """Raise :class:`DataError` if a line is longer than ``LONGEST_LINE`` bytes; memory holds one block."""
     number, length = 1, 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):

@@ -3,7 +3,7 @@
 Parsers read on until the next mark. If a text merely begins with a mark, they make one cell of many rows. So the marks
 are looked at first:
 
-* In csv files they hold cells together, as RFC 4180 has it: a mark opens a cell, a mark and a separator or line break
+* In csv files they hold cells together, as RFC 4180 says: a mark opens a cell, a mark and a separator or line break
   close it, and marks within are doubled.
 * In tsv files they are text, as in GLUE, PAWS-X and SMS Spam. There are two exceptions: all marks hold cells together
   that need it, as spreadsheets and pandas write them, or the header's names have marks too.
@@ -38,7 +38,7 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
     Args:
         path: the file.
         separator: what separates the cells of a row.
-        names: names of the columns where the file has no header.
+        names: names of the columns if the file has no header.
 
     Raises:
         DataError: the header or the quotation marks are unfit.

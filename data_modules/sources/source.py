@@ -23,7 +23,7 @@ class RawCorpus:
     index) if rows have a class, and ``group`` (str) if rows hang together."""
 
     class_names: tuple[str, ...] = ()
-    """Name of every class, by its index; empty where rows have no labels."""
+    """Name of every class, by its index; empty if rows have no labels."""
 
     contiguous: bool = False
     """Whether the rows are one running text, of which missing splits are cut from the end."""

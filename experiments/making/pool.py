@@ -70,7 +70,7 @@ class Worker:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment, where this thread may decide that."""
+    """Ignore Ctrl-C for a moment, if this thread may decide that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -115,7 +115,7 @@ def take_option(arguments: Sequence[str], option: str) -> tuple[list[str], list[
     """Take an option off a command line before any parser sees it, so that no configuration file can give it.
 
     Returns:
-        The option's values, empty where one is lacking, and the other arguments.
+        The option's values, empty if one is missing, and the other arguments.
     """
     values: list[str] = []
     rest: list[str] = []

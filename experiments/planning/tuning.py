@@ -53,14 +53,14 @@ class Tuning:
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], conditions: Sequence[str] = ()) -> Tuning | None:
-        """Build from the grid's ``tuning`` section; None where it is empty.
+        """Build from the grid's ``tuning`` section; None if it is empty.
 
         Args:
             content: the section.
             conditions: names of the grid's conditions, which ``spaces`` may name as well as variants.
 
         Raises:
-            ExperimentError: where variants would get different numbers of trials, or a space cannot be widened.
+            ExperimentError: if variants would get different numbers of trials, or a space cannot be widened.
         """
         if not content:
             return None
@@ -148,7 +148,7 @@ class Tuning:
 
 
 def counts_of(content: Mapping[str, Any], key: str, *names: str) -> list[int]:
-    """Return the whole numbers of a part of the section, zeros where the grid leaves it out.
+    """Return the whole numbers of a part of the section, zeros if the grid leaves it out.
 
     Raises:
         ExperimentError: one is missing, below 1 or of another name.

@@ -28,7 +28,7 @@ LARGEST_FILE = 1_000_000
 DEEPEST, MOST_VALUES, LONGEST_NUMBER = 50, 100_000, 400
 """Bounds on settings: levels of nesting, values once aliases are replaced by what they name, digits of a number."""
 UNSUSPICIOUS_LENGTH = 50
-"""Characters of a text that cannot be too deep or too large, but for aliases."""
+"""Most characters of a text that cannot be too deep or too large, aliases aside."""
 
 
 class TooLarge(yaml.YAMLError):

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.errors import RecordError
 from experiments.escaping import for_markdown
 from experiments.reporting.frame import Description, Row, make_rows
+from experiments.reporting.heat import HeatCell, heat_figure
 from experiments.reporting.render import (
     EMPTY,
     TextTable,
@@ -330,35 +329,22 @@ def write_across(
 
 def heat_map(across: Across, delta: float) -> Picture:
     """Draw every effect on every corpus as a shade, blue where it helps; the pooled effect in the last column."""
-    from matplotlib.figure import Figure
-
     columns = [*across.corpora, "pooled"]
-    cells: dict[tuple[int, int], tuple[float, str]] = {}
+    cells: dict[tuple[int, int], HeatCell] = {}
     for place, effect in enumerate(across.effects):
-        for corpus, each in effect.by_corpus.items():
-            if each.estimate is not None and each.said != BOTH_DEAD:
-                cells[place, columns.index(corpus)] = each.estimate.mean, each.said
+        found = {
+            columns.index(corpus): (each.estimate.mean, each.said)
+            for corpus, each in effect.by_corpus.items()
+            if each.estimate is not None and each.said != BOTH_DEAD
+        }
         if effect.pooled is not None:
-            cells[place, len(columns) - 1] = effect.pooled.mean, effect.word
-    values = np.full((len(across.effects), len(columns)), np.nan)
-    for at, (value, _) in cells.items():
-        values[at] = value
-    figure = Figure(figsize=(3.6 + 0.85 * len(columns), 1.3 + 0.34 * len(across.effects)), layout="constrained")
-    axes = figure.add_subplot()
-    limit = MOST_SHADED * delta
-    image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
-    axes.grid(visible=False)
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
+            found[len(columns) - 1] = effect.pooled.mean, effect.word
+        for column, (value, word) in found.items():
+            cells[place, column] = HeatCell(value, rounded(100 * value, 1), word in ("helps", "harms"))
     names = [effect.what or effect.difference for effect in across.effects]
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    for (place, column), (value, word) in cells.items():
-        axes.text(
-            *(column, place, rounded(100 * value, 1)), ha="center", va="center", fontsize=7.5,
-            color="white" if abs(value) > 0.75 * limit else "black",
-            fontweight="bold" if word in ("helps", "harms") else "normal",
-        )  # fmt: skip
-    figure.colorbar(image, ax=axes, label=f"difference in {across.metric}", extend="both")
+    label = f"difference in {across.metric}"
+    figure = heat_figure(names, columns, cells, limit=MOST_SHADED * delta, label=label)
     counted = [effect.word for effect in across.effects if effect.word]
     said = ", ".join(f"{counted.count(word)} {word}" for word in dict.fromkeys(counted)) or "too few corpora to pool"
     caption = "Numbers: 100 × the difference. Bold: it helps or harms. The last column is pooled over natural text."
-    return Picture(figure, f"Effects by corpus; pooled over natural text: {said}", caption)
+    return Picture(figure, f"Pooled over natural text: {said}", caption)

@@ -22,7 +22,7 @@ FEWEST_VALUES = 3
 
 @dataclass(frozen=True)
 class Band:
-    """Mean over seeds along an axis with its 95 % t-interval; the range where there are fewer than three seeds."""
+    """Mean over seeds along an axis with its 95 % t-interval; the range if there are fewer than three seeds."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -60,7 +60,7 @@ def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
 
 
 def first_steps(history: dict[str, Any]) -> list[int]:
-    """Return the logged steps at the start of training; the first logged one where all are later."""
+    """Return the logged steps at the start of training; the first logged one if all are later."""
     steps = list(history.get("step") or [])
     return [step for step in steps if step <= FIRST_STEPS] or steps[:1]
 

@@ -147,7 +147,7 @@ class Row:
         return _with_ends(found, self.effect(other))
 
     def effect(self, other: Row) -> MeanEstimate | None:
-        """Return this row minus another in the primary metric; None where they share fewer than two seeds."""
+        """Return this row minus another in the primary metric; None if they share fewer than two seeds."""
         found = self.seed_scores(self.task.primary).minus(other.seed_scores(self.task.primary))
         shared = self.scores_by_seed().keys() & other.scores_by_seed().keys()
         return found if len(shared) >= FEWEST_PAIRS else None
@@ -205,7 +205,7 @@ class Row:
         return {}
 
     def applies_to(self, swept: Mapping[str, Any]) -> bool:
-        """Tell whether this row's swept values are all in ``swept``: always, where it has none."""
+        """Tell whether this row's swept values are all in ``swept``: always, if it has none."""
         return is_part(self.swept, swept)
 
 
@@ -257,7 +257,7 @@ def covered(rows: Sequence[Row]) -> str:
 
 
 def _with_ends(found: Spread, estimate: MeanEstimate | None) -> Spread:
-    """Return a spread with the ends of an estimate's interval; without ends where nothing varies."""
+    """Return a spread with the ends of an estimate's interval; without ends if nothing varies."""
     if found.low is None or estimate is None:
         return found
     low, high = estimate.interval() or (None, None)

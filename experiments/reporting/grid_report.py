@@ -81,7 +81,7 @@ def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     again, for the pages that show them.
 
     Raises:
-        ExperimentError: there are no tables of one's own, scores and predictions disagree, or a file is too large.
+        ExperimentError: the person has no own tables, scores and predictions disagree, or a file is too large.
     """
     own, published = (place(results, grid.name, grid.corpus) for place in (own_tables_folder, tables_folder))
     evidence = Evidence.gather(results / "no runs", own)

@@ -32,7 +32,7 @@ MOST_ANNOTATED = 10
 
 
 def loss_figure(rows: Sequence[Row]) -> Picture | None:
-    """Draw training and validation loss, a panel per condition; on a log axis where one is far above another."""
+    """Draw training and validation loss, a panel per condition; on a log axis if one is far above another."""
     losses = {
         kind: [[r.history.get(kind) or {} for r in row.records] for row in rows] for kind in ("train", "validation")
     }

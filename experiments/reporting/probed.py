@@ -185,7 +185,7 @@ def blocks_of(run: Record) -> int:
 
 
 def along_depth(run: Record, measure: str, *, step: int) -> dict[float, float | None]:
-    """Return the values of a measure by the number of blocks below, at one step; empty where it was not measured."""
+    """Return the values of a measure by the number of blocks below, at one step; empty if it was not measured."""
     probes = run.history["probes"]
     if step not in probes["step"] or measure not in probes:
         return {}

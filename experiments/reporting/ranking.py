@@ -1,7 +1,7 @@
 """The ranking of many schemes against Pre-LN: one table, failures apart, ties as one group, and a figure.
 
-Only final runs count. A scheme of which any seed did not train is apart from the ranking, with the number of seeds
-that did; a mean over those alone would flatter it.
+Only final runs count. A scheme with a seed that did not train is listed apart from the ranking, with the number of
+seeds that did. A mean over those alone would flatter it.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def singular(noun: str) -> str:
 
 
 def joined(names: Sequence[str], most: int | None = None) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons where a name has a comma of its own.
+    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons if a name has a comma of its own.
 
     Of more than ``most`` names the first ones are named and the others counted.
     """
@@ -83,7 +83,7 @@ def mean_and_sd(values: Spread, digits: int = 3) -> str:
 
 
 def interval(values: Spread) -> str:
-    """Return ``[0.766, 0.776]``; a dash where no interval is known."""
+    """Return ``[0.766, 0.776]``; a dash if no interval is known."""
     if values.low is None or values.high is None:
         return EMPTY
     return f"[{rounded(values.low)}, {rounded(values.high)}]"
@@ -96,7 +96,7 @@ def spoken_name(name: str) -> str:
 
 
 def spoken_value(name: str, value: Any) -> str:
-    """Return ``24 layers`` where the name is that of a count, ``clipped at 1``, else ``learning rate 0.01``."""
+    """Return ``24 layers`` if the name is that of a count, ``clipped at 1``, else ``learning rate 0.01``."""
     spelled = spell(value)
     if name.rsplit(".", 1)[-1] == "gradient_clip_val":
         return "no clipping" if value is None else f"clipped at {spelled}"

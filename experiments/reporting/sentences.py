@@ -306,7 +306,7 @@ def sweep_sentences(name: str, panels: Sequence[SweptPanel]) -> Sentences:
 
 
 def _change(curve: SweptCurve) -> str | None:
-    """Return what a curve does; None where its change has no interval."""
+    """Return what a curve does; None if its change has no interval."""
     if len(curve.rows) < 2:
         return None
     change = curve.rows[-1].minus(curve.rows[0])
@@ -378,7 +378,7 @@ def confusion_sentences(names: Sequence[str], matrices: Sequence[tuple[Row, np.n
 
 
 def _worst_confusion(matrix: np.ndarray) -> tuple[tuple[int, int], float] | None:
-    """Return true and predicted class of the largest share off the diagonal, and the share; None where all are 0."""
+    """Return true and predicted class of the largest share off the diagonal, and the share; None if all are 0."""
     off = matrix - np.diag(np.diag(matrix))
     true, predicted = divmod(int(off.argmax()), len(off))
     return ((true, predicted), float(off[true, predicted])) if off[true, predicted] > 0 else None
@@ -434,7 +434,7 @@ def _times(exponent: float) -> str:
 
 
 def _grouped(value: float) -> str:
-    """Return two significant digits, thousands grouped; a power of ten where the number would be long."""
+    """Return two significant digits, thousands grouped; a power of ten if the number would be long."""
     if value >= 1e6:
         return f"{value:.0e}".replace("e+0", "e").replace("e+", "e").replace("e", " · 10^").removeprefix("1 · ")
     digits = max(0, 1 - floor(log10(value)))

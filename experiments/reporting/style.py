@@ -145,7 +145,7 @@ def settings() -> dict[str, Any]:
 
 
 def printable(names: list[str]) -> list[str]:
-    """Return class names as a figure can show them: numbers where the font lacks a character of any name."""
+    """Return class names as a figure can show them: numbers if the font lacks a character of any name."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 

@@ -50,7 +50,7 @@ class End:
 
 
 def crowded_part(scores: Sequence[float]) -> tuple[float, float] | None:
-    """Return the limits of an axis that enlarges the upper part, where many scores lie close; None where they do not.
+    """Return the limits of an axis that enlarges the upper part, where many scores lie close; None if they do not.
 
     Args:
         scores: the means that are drawn.
@@ -141,7 +141,7 @@ def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
 
 
 def failure_figure(name: str, rows: Sequence[Row]) -> Picture | None:
-    """Draw the share of runs that collapsed or diverged along a swept number; None where none did."""
+    """Draw the share of runs that collapsed or diverged along a swept number; None if none did."""
     panels = panels_along(name, rows)
     if not any(row.failures for panel in panels for curve in panel.curves for row in curve.rows):
         return None
@@ -247,7 +247,7 @@ def ratio_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the first block's gradient norm over the last one's while training, a panel per setting of what is swept.
 
     Means and intervals are those of logarithms. Of two swept settings one runs along the lines of panels and one along
-    the columns. None where no run has two blocks and kept gradient norms.
+    the columns. None if no run has two blocks and kept gradient norms.
     """
     drawn = [(row, band) for row in rows if (band := _band(row)) is not None]
     if not drawn:

@@ -66,7 +66,7 @@ class ReportTable:
 
     @property
     def data(self) -> TextTable:
-        """The table for programs: numbers with six decimals, nothing for what is missing."""
+        """The table for programs: numbers with six decimals, and empty cells for missing values."""
         lines = self.frame[list(self.exact)].itertuples(index=False)
         return TextTable(list(self.exact.values()), [[exact_cell(value) for value in line] for line in lines])
 

@@ -115,7 +115,7 @@ def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
 
 
 def refuse_other_records(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
-    """Raise :class:`ExperimentError` where a record of a folder has another fingerprint."""
+    """Raise :class:`ExperimentError` if a record of a folder has another fingerprint."""
     for record in records:
         found = str(record.data.get("fingerprint") or fingerprint)
         if found != fingerprint:

@@ -57,7 +57,7 @@ class Record:
     corpus: str
     """Slug of the corpus, such as ``docstrings``."""
     condition: str
-    """Name of the condition's variant or, where a grid renames one with settings of its own, that name."""
+    """Name of the condition's variant or, if a grid renames one with settings of its own, that name."""
     swept: dict[str, Any]
     """Values that the grid sweeps, by their dotted names: ``{"model.layers": 6}``."""
     tuned: dict[str, Any]
@@ -80,8 +80,8 @@ class Record:
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]
     """``train``: lists ``step, tokens, loss, learning_rate, gradient_norm``; ``validation``: lists ``step, tokens,
-    loss, accuracy, macro_f1`` and, where asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
-    list per kept step, embedding first, head last) over the course of training; where the run was probed, ``probes``:
+    loss, accuracy, macro_f1`` and, if asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
+    list per kept step, embedding first, head last) over the course of training; if the run was probed, ``probes``:
     ``step`` and per measure a list by step of lists by depth, the last block last."""
     outcome: Outcome
     task: str = CLASSIFICATION.name

@@ -87,7 +87,7 @@ def left_out_words(text: str, draw: np.random.Generator) -> str:
 
 
 def other_words(text: str, draw: np.random.Generator) -> str:
-    """Put words of the same sense in the place of some, as :data:`SYNONYMS` has them."""
+    """Put words of the same sense in place of some, as :data:`SYNONYMS` has them."""
     words = [word for word in WORD.finditer(text) if word[0].lower() in OTHER_WORD]
     for word in sorted(_some(words, draw, of=len(text.split())), key=lambda word: -word.start()):
         other = OTHER_WORD[word[0].lower()]

@@ -123,7 +123,7 @@ def named(setting: str, value: Any) -> Any:
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, made where it is missing.
+    """Hold a run's folder, made if it is missing.
 
     Raises:
         ExperimentError: if it cannot be written or another process is training in it.

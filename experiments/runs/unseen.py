@@ -153,7 +153,7 @@ class UnseenScores:
     """The metrics of the task, each class and the confusion matrix."""
     class_names: tuple[str, ...]
     intervals: dict[str, tuple[float, float] | None]
-    """95 % bootstrap interval by metric; None where there are too few rows."""
+    """95 % bootstrap interval by metric; None if there are too few rows."""
     class_intervals: list[dict[str, tuple[float, float] | None]]
     """The same of each class's accuracy, precision, recall and F1."""
     unit: str

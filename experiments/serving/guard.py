@@ -109,7 +109,7 @@ class Guard:
             raise Refusal(413, f"the body may have at most {self.options.most_bytes:,} bytes")
 
     def _bounded(self, receive: Receive) -> Receive:
-        """Return ``receive`` with the limits of size and time, which also hold where no length was announced."""
+        """Return ``receive`` with the limits of size and time, which also hold if no length was announced."""
         left, deadline, whole = self.options.most_bytes, time.monotonic() + self.options.seconds, False
 
         async def bounded() -> Message:
@@ -130,7 +130,7 @@ class Guard:
 
 
 def host_of(header: str) -> str:
-    """Return the host of a header ``Host`` without its port, in lower case; empty where it is none."""
+    """Return the host of a header ``Host`` without its port, in lower case; empty if it is none."""
     try:
         parts = urlsplit(f"//{header}")
         _ = parts.port  # which raises where it is no number

@@ -53,7 +53,7 @@ LOGGING: dict[str, Any] = {
 
 
 class Observations:
-    """Counters and histograms of one process, shown with those of the other processes where there are several."""
+    """Counters and histograms of one process, shown with those of the other processes if there are several."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -27,11 +27,11 @@ class Time:
     """When a run reached a target."""
 
     value: float
-    """Steps or tokens, above 0; the budget where the target was never reached."""
+    """Steps or tokens, above 0; the budget if the target was never reached."""
     reached: bool
-    """False where the time is censored at the budget: the true one is later, perhaps infinite."""
+    """False if the time is censored at the budget: the true one is later, perhaps infinite."""
     at_first_look: bool = False
-    """True where the first measurement was beyond the target already: the true time is that or earlier."""
+    """True if the first measurement was beyond the target already: the true time is that or earlier."""
 
     def __post_init__(self) -> None:
         if not 0 < self.value < math.inf:

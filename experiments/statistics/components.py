@@ -91,7 +91,7 @@ class MeanEstimate:
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """``mean ± t((1 + confidence)/2, degrees)·se``, and never narrower than that of seeds alone.
 
-        Satterthwaite's degrees are too many where a few seeds make up most of the variance: with three seeds and four
+        Satterthwaite's degrees are too many if a few seeds make up most of the variance: with three seeds and four
         fifths of it, a 95 % interval holds the truth in 92.5 %. The wider of both holds it in 95 % whatever the shares.
         None if nothing varies, since then no spread is known.
         """
@@ -152,7 +152,7 @@ class SeedScores:
         return self._estimate(mean, min(map(len, sides)), both, degrees, replica)
 
     def _replica(self, seeds: Collection[int]) -> NDArray[np.float64] | None:
-        """Return the mean over seeds on every resampled split, (B,); None where a seed lacks it."""
+        """Return the mean over seeds on every resampled split, (B,); None if a seed lacks it."""
         if self.units < 2 or any(seed not in self.replicas for seed in seeds):
             return None
         return np.mean([self.replicas[seed] for seed in seeds], axis=0)
@@ -168,10 +168,10 @@ class SeedScores:
 
 
 def _spread(values: list[float]) -> tuple[float, float]:
-    """Return s²/n and n − 1; exactly 0 where all values are equal.
+    """Return s²/n and n − 1; exactly 0 if all values are equal.
 
     Raises:
-        ValueError: where a value is no finite number.
+        ValueError: if a value is not a finite number.
     """
     require_finite(values)
     variance = float(np.var(values, ddof=1)) / len(values) if len(set(values)) > 1 else 0.0
@@ -192,7 +192,7 @@ class ResampledSplit:
         resamples: B.
 
     Raises:
-        ValueError: without rows, or where the two differ in length.
+        ValueError: without rows, or if the two differ in length.
     """
 
     def __init__(

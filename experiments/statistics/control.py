@@ -66,8 +66,8 @@ def compare_with_control(
 ) -> ControlFamily:
     """Compare every scheme with the control: Dunnett's test (1955), or pooled t-tests by Holm's procedure for many.
 
-    The t of a scheme with n seeds, against a control with n₀, is ``(x̄ - x̄₀)/(s·√(1/n + 1/n₀))``, s² the pooled variance
-    over all groups, with the degrees of freedom of s.
+    The t of a scheme with n seeds, against a control with n₀, is ``(x̄ - x̄₀)/(s·√(1/n + 1/n₀))``. Here s² is the
+    variance pooled over all groups, and t has the degrees of freedom of s.
 
     Args:
         control: scores of the control, one per seed, at least one.

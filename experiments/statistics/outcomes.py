@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.statistics.finite import require_finite
-from experiments.statistics.multiplicity import Interval
-from experiments.statistics.rows import mcnemar
 
 NUISANCES = 51
 """Values of the unknown share over which a p-value is the largest one."""
@@ -34,12 +32,6 @@ class PairedOutcomes:
     """Of the side that is claimed to fail less often."""
     other: tuple[bool, ...]
 
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact test (McNemar 1947) over the pairs in which only one side failed."""
-        pairs = list(zip(self.favoured, self.other, strict=True))
-        return mcnemar(pairs.count((True, False)), pairs.count((False, True)))
-
     def __post_init__(self) -> None:
         if not self.favoured or len(self.favoured) != len(self.other):
             raise ValueError(f"{len(self.favoured)} and {len(self.other)} outcomes make no pairs")
@@ -52,37 +44,6 @@ class PairedOutcomes:
         """
         pairs = list(zip(self.favoured, self.other, strict=True))
         return exact_difference(pairs.count((False, True)), pairs.count((True, False)), len(pairs), level)
-
-    def interval(self, level: float) -> tuple[float, float]:
-        """The same without the pairs, and much wider: the claims in ``results/history`` were judged by it.
-
-        Each share has its Clopper-Pearson interval (1934) at confidence ``1 - level/2``. The difference of their ends
-        holds the true one at ``1 - level`` at least (Bonferroni).
-        """
-        favoured, other = (clopper_pearson(side, level / 2) for side in (self.favoured, self.other))
-        return other[0] - favoured[1], other[1] - favoured[0]
-
-    def smallest_shown(self, level: float) -> float | None:
-        """Smallest difference of the shares that the exact interval at ``level`` could set apart from 0.
-
-        The other side keeps its failures, and the favoured side's fall one by one to none. None if the interval holds 0
-        even then: such data can show no difference.
-        """
-        fails, runs = sum(self.other), len(self.favoured)
-        for fewer in range(fails - 1, -1, -1):
-            supposed = PairedOutcomes((True,) * fewer + (False,) * (runs - fewer), self.other)
-            if supposed.interval(level)[0] > 0:
-                return fails / len(self.other) - fewer / runs
-        return None
-
-    def widened(self, interval: Interval, level: float, strictest: float) -> Interval:
-        """The wider of a t-interval over seeds and the exact one, end by end.
-
-        If neither side fails, every seed has the difference zero and the t-interval has no width. Yet thirty runs
-        without a failure leave room for a true share of a tenth.
-        """
-        low, high = self.interval(level)[0], self.interval(strictest)[1]
-        return Interval(interval.mean, min(interval.low, low), max(interval.high, high))
 
 
 def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, float]:
@@ -123,7 +84,7 @@ def trained_share(trained: Sequence[bool], scores: Sequence[float | None], level
         level: 1 − confidence.
 
     Raises:
-        ValueError: without runs, where the two differ in length, or a score is not a finite number.
+        ValueError: without runs, if the two differ in length, or a score is not a finite number.
     """
     known = [score for is_good, score in zip(trained, scores, strict=True) if is_good and score is not None]
     require_finite(known)

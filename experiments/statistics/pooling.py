@@ -42,7 +42,7 @@ class PooledEffect:
         return self.count - 1
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Interval of the mean effect, with k − 1 degrees (Hartung & Knapp 2001); None where no spread is known."""
+        """Interval of the mean effect, with k − 1 degrees (Hartung & Knapp 2001); None if no spread is known."""
         return self._around(self.se, self.degrees, confidence)
 
     def prediction(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:

@@ -47,7 +47,7 @@ def macro_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def matthews(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 where it is not defined.
+    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 if it is not defined.
 
     With c right rows of s, ``(c·s − Σ n·p) / √((s² − Σ p²)(s² − Σ n²))`` over classes with n true and p predicted rows.
     """

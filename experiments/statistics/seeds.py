@@ -38,7 +38,7 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     equal, the interval has no width: it says that nothing varied, but not what might have varied.
 
     Raises:
-        ValueError: where a value is NaN or infinite.
+        ValueError: if a value is NaN or infinite.
     """
     require_finite(values)
     count = len(values)
@@ -60,7 +60,7 @@ def t_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> flo
 
 
 def two_sided(mean: float, se: float, degrees_of_freedom: float) -> float | None:
-    """Two-sided p-value of a t-test that a mean is 0; None where its standard error is 0, since nothing varies."""
+    """Two-sided p-value of a t-test that a mean is 0; None if its standard error is 0, since nothing varies."""
     from scipy.special import stdtr
 
     return None if se == 0 else float(2 * stdtr(degrees_of_freedom, -abs(mean) / se))
@@ -97,7 +97,7 @@ class PairedDifference:
         the mean with. If all are zero, p is 1.
 
         Raises:
-            ValueError: where a difference is NaN or infinite.
+            ValueError: if a difference is NaN or infinite.
         """
         require_finite(self.values)
         if self.count < FEWEST_PAIRS:

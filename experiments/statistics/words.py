@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -12,18 +13,19 @@ import numpy as np
 from experiments.statistics.components import MeanEstimate
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, PooledEffect
-from experiments.statistics.power import check_delta, nodes
 from experiments.statistics.seeds import CONFIDENCE, t_quantile
 
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
 WORDS: tuple[Word, ...] = get_args(Word)
 DELTA = 0.01
-"""Smallest difference in macro F1 that matters, where a grid does not say otherwise."""
+"""Smallest difference in macro F1 that matters, unless a grid says otherwise."""
 EQUIVALENCE = 0.9
 """Confidence of the interval that must lie inside ±δ: two one-sided tests at 5 % each (Schuirmann 1987)."""
 BOTH_DEAD = "both dead"
 POWER_AT = (1, 2, 5)
 """Multiples of δ at which power is printed."""
+NODES = 400
+"""Points of the quadrature over the sample's standard deviation."""
 
 
 class HasInterval(Protocol):
@@ -35,7 +37,7 @@ class HasInterval(Protocol):
         ...
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Return its ends; None where no spread is known."""
+        """Return its ends; None if no spread is known."""
         ...
 
 
@@ -117,6 +119,19 @@ def said_of(
     return word_for(effect, delta, higher_is_better=higher_is_better)
 
 
+def check_delta(delta: float) -> None:
+    """Raise :class:`ValueError` unless delta, the smallest difference that matters, is a positive number."""
+    if not 0 < delta < math.inf:
+        raise ValueError(f"delta is {delta}; it must be a positive number")
+
+
+@cache
+def nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Places in [−1, 1] and weights of the quadrature."""
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    return places, weights
+
+
 def chances(effect: float, se: float, degrees: float, delta: float) -> dict[Word, float]:
     """Return the chance of every word if the true effect is ``effect``.
 
@@ -166,7 +181,7 @@ class WordPower:
 def word_power(estimate: MeanEstimate | PooledEffect | None, delta: float) -> WordPower | None:
     """Return the chances of the words at δ, 2δ and 5δ, and of no difference, under a measured spread.
 
-    None where no spread is known.
+    None if no spread is known.
     """
     check_delta(delta)
     if estimate is None or estimate.se == 0:

@@ -59,7 +59,7 @@ class PlannedResult:
     conditions: list[str] = field(default_factory=list)
     """Schemes of the grid."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What it sweeps beside the grid."""
+    """What it sweeps, apart from the grid."""
     layers_at_least: int = 0
     """Least depth at which it may be judged."""
     ratios: list[RateRatio] = field(default_factory=list)

@@ -289,7 +289,7 @@ def _groups(result: AssessedResult) -> Iterator[tuple[list[str], list[list[float
 
 
 def digits(value: float | None, precision: int = 6) -> str:
-    """Spell a number to ``precision`` significant digits; nothing for what is not defined."""
+    """Spell a number to ``precision`` significant digits; empty if it is not defined."""
     return "" if value is None else f"{value:.{precision}g}"
 
 

@@ -96,7 +96,7 @@ class ResNormPreTrainedModel(PreTrainedModel):
         """Return what the head sees, ``(B, T, D)``, and the mask ``(B, T)`` as truth values.
 
         Args:
-            inputs: token ids ``(B, T)``, or vectors ``(B, T, D)`` in the place of their embeddings.
+            inputs: token ids ``(B, T)``, or vectors ``(B, T, D)`` in place of their embeddings.
             attention_mask: ``(B, T)``, 1 at real tokens; by default all are real.
 
         Raises:

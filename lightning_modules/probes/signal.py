@@ -46,7 +46,7 @@ def token_cosine(x: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def rank_one_distance(x: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return ``‖X - 1·x̄ᵀ‖_F / ‖X‖_F`` of a row's tokens X with mean x̄: 0 where all tokens are equal, at most 1.
+    """Return ``‖X - 1·x̄ᵀ‖_F / ‖X‖_F`` of a row's tokens X with mean x̄: 0 if all tokens are equal, at most 1.
 
     The residual of Dong et al. 2021 (arXiv:2103.03404, section 2), in the Frobenius norm and relative to X. A row of
     zeros has distance 0.
@@ -81,7 +81,7 @@ def kurtosis(x: Tensor, attention_mask: Tensor) -> Tensor:
 
         mean_j(s_j⁴) / (mean_j s_j²)²
 
-    It is 1 where all D neurons are of one size and D where all but one are zero.
+    It is 1 if all D neurons are of one size and D if all but one are zero.
     """
     square = x[attention_mask].square().mean(dim=0)
     return square.square().mean() / square.mean().square()

@@ -194,7 +194,7 @@ class WholeWidthRmsNorm(Norm):
 
 @op("learned_logit_scale")
 class LearnedLogitScale(nn.Module):
-    """``g·√d_h·q``: a learned scalar in the place of attention's 1/√d_h (Henry et al. 2020, arXiv:2010.04245)."""
+    """``g·√d_h·q``: a learned scalar in place of attention's 1/√d_h (Henry et al. 2020, arXiv:2010.04245)."""
 
     def __init__(self, width: int, place: Place, scale: float = 10.0) -> None:
         super().__init__()

@@ -42,8 +42,8 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, one has blocks that are not alike, or a part
-            has no meaning beside the others.
+        ConfigurationError: two variants want one slot for different parts; one has blocks that are not alike; or a part
+            has no meaning next to the others.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]

@@ -50,7 +50,7 @@ class Highway(Residual):
 
 @residual("gru_gate")
 class GruGate(Residual):
-    """A gated recurrent unit in the place of the sum (Parisotto et al. 2019, arXiv:1910.06764)::
+    """A gated recurrent unit in place of the sum (Parisotto et al. 2019, arXiv:1910.06764)::
 
     y = ReLU(F(x)),  r = σ(W_r·y + U_r·x),  z = σ(W_z·y + U_z·x - b),  b = 2
     x ← (1 - z) ⊙ x + z ⊙ tanh(W_g·y + U_g·(r ⊙ x))
@@ -165,7 +165,7 @@ class DeepDelta(Residual):
 class MeanVarianceSplit(Residual):
     """``x ← x + β ⊙ (F - F̄) + α ⊙ (F̄ - x̄)``, means over the real tokens of a row, α = 0, β = 0.03.
 
-    arXiv:2605.06169 (2026), as x-transformers has it.
+    arXiv:2605.06169 (2026), in the form of x-transformers.
     """
 
     def __init__(self, place: Place) -> None:

@@ -1,6 +1,6 @@
 """What the parts of a scheme need of the blocks around them, and the refusal of compositions without meaning; no torch.
 
-A start that takes the place of norms means nothing beside norms, and a weight of a norm's summands nothing without one.
+A start that replaces norms means nothing next to norms. A weight of a norm's summands means nothing without a norm.
 Each need is a function with the reason that a person reads.
 """
 

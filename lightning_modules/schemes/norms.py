@@ -63,7 +63,7 @@ class LayerNormOverTokens(LayerNorm):
 
 @op("layer_norm_without_bias")
 class LayerNormWithoutBias(Norm):
-    """``y = gain ⊙ (x - mean)/√(variance + ε)``: arXiv:1607.06450 without its bias, as Cohere has it."""
+    """``y = gain ⊙ (x - mean)/√(variance + ε)``: arXiv:1607.06450 without its bias, as in Cohere's models."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__(width, place)

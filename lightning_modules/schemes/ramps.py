@@ -49,7 +49,7 @@ def progressive_ramp(width: int, place: Place, steps: int = 1000) -> Ramp:
 class DropPath(Dropout):
     """Stochastic depth: the branch of a row is dropped with probability p, else divided by 1 - p (training).
 
-    Huang et al. 2016, arXiv:1603.09382, section 3, with the division in training as timm has it.
+    Huang et al. 2016, arXiv:1603.09382, section 3, with the division in training, as in timm.
     """
 
     def mask_shape(self, shape: torch.Size) -> torch.Size:

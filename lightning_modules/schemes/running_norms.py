@@ -82,7 +82,7 @@ class MaskedBatchNorm(Norm):
 
 
 class RunningBackward(torch.autograd.Function):
-    """``z = x/ψ`` forward; backward ``(g - ν·z)/ψ``, which has the running ν in the place of the batch's mean of g·z.
+    """``z = x/ψ`` forward; backward ``(g - ν·z)/ψ``, which has the running ν in place of the batch's mean of g·z.
 
     ν takes up the mean of ``(g - ν·z)·z`` over real tokens (arXiv:2003.07845, algorithm 2).
     """

@@ -38,7 +38,7 @@ class DynamicTanh(Norm):
 
 @op("dynamic_tanh_without_bias")
 class DynamicTanhWithoutBias(DynamicTanh):
-    """``y = γ ⊙ tanh(α·x)``, as the authors' LLaMA has it (arXiv:2503.10622, section 5)."""
+    """``y = γ ⊙ tanh(α·x)``, as in the authors' LLaMA (arXiv:2503.10622, section 5)."""
 
     def __init__(self, width: int, place: Place, alpha: float = 0.5, alpha_attention: float = 0.0) -> None:
         super().__init__(width, place, alpha, alpha_attention)

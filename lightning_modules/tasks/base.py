@@ -180,11 +180,12 @@ class TaskModule(CheckpointedModule):
 
     def _shard(self) -> None:
         """Spread the weights of every block, and of the rest, over the processes of the strategy."""
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         assert self.device_mesh is not None
         for module in (*self.network.blocks.children(), self.network):
             fully_shard(module, mesh=self.device_mesh["data_parallel"])
+        register_fsdp_forward_method(self.network, "answers")  # which language models call instead of forward
 
     def gathered(self) -> Self:
         """The trained module with all weights in this process, after training; all processes must call it.

@@ -123,7 +123,7 @@ class CheckpointedModule(LightningModule, ABC):
             map_location: where the weights go; by default to the CPU.
             hparams_file: not taken, since a checkpoint holds its settings.
             strict: whether the weights must be exactly the network's; by default they must.
-            weights_only: nothing but tensors and plain values is unpickled, whatever is asked for.
+            weights_only: only tensors and plain values are unpickled, whatever this says.
             settings: fields of :class:`ModelConfig` to take instead of the checkpoint's.
 
         Raises:

@@ -44,7 +44,7 @@ class TextClassifier(TaskModule):
         return self.training_loss(outputs, batch["labels"])
 
     def objective(self, batch: Batch) -> Tensor:
-        """The training loss and, where the configuration asks for it, that of embeddings moved against it."""
+        """The training loss and, if the configuration asks for it, that of embeddings moved against it."""
         if self.config.adversarial == "none":
             return super().objective(batch)
         mask = batch["attention_mask"].bool()

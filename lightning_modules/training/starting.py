@@ -53,7 +53,7 @@ class WeightStart:
     and a norm of another kind takes over gain and bias. Its vocabulary may be the larger one."""
 
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a record says of where the weights come from, if they are no run's."""
+    """What a record says about the source of the weights, if they are not a run's."""
 
     def __post_init__(self) -> None:
         if self.top_blocks is not None and self.top_blocks < 0:

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 from tiny_runs import make, tiny_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -216,8 +217,11 @@ def test_mistakes_end_with_one_line(run: Path, folder: Path, work: Path, tmp_pat
     assert not (tmp_path / "elsewhere").exists()
     assert "does not exist" in fails(work / "nothing", "--to", tmp_path / "new")
     assert "onnx" in fails(run, "--to", tmp_path / "new", "--format", "onxx")
-    baseline = make(tiny_run(work / "cache", condition="tfidf_logistic_regression", baseline=True), work / "results")
-    assert "left no network" in fails(baseline, "--to", tmp_path / "new")
+    bare = shutil.copytree(run, work / "bare")
+    (bare / "best.ckpt").unlink()
+    assert "has no best.ckpt" in fails(bare, "--to", tmp_path / "new")
+    (bare / "best.ckpt").write_bytes(b"PK\x03\x04 no checkpoint")
+    assert "best.ckpt is damaged" in fails(bare, "--to", tmp_path / "new")
     assert list(tmp_path.iterdir()) == [link]  # nothing half-written stays
 
 
@@ -245,7 +249,7 @@ CHANGED = {"norm": "dyt", "only_block": 2, "elsewhere": "post_ln", "embedding_no
     ("variant", "more"),
     [
         *((name, {}) for name in ("ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "sas_p")),
-        ("attention_residuals", {}),
+        ("attention_residuals", {"form": "published"}),
         ("pre_ln", CHANGED),
     ],
 )
@@ -326,3 +330,16 @@ def test_a_scheme_of_ones_own_goes_into_the_one_file(tmp_path: Path) -> None:
     hub = flat.ResNormConfig(settings=network_settings(config), vocab_size=20, max_position_embeddings=9)
     model = flat.ResNormForSequenceClassification(hub)
     assert (model.network.blocks[0].attention.output[0].gain == 0.5).all()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_the_folder_stays(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fail
+) -> None:
+    class Gone:
+        def create_repo(self, repository: str, exist_ok: bool) -> None:
+            raise HTTPError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Gone)
+    said = fails(run, "--to", tmp_path / "kept", "--push_to_hub", "me/mine")
+    assert "was not sent to me/mine: no route" in said
+    assert (tmp_path / "kept" / "model.safetensors").is_file()

@@ -90,7 +90,7 @@ def shown(name: str) -> str:
 
 
 def shown_names(class_names: Sequence[str]) -> list[str]:
-    """Return class names as a picture can show them: their numbers where the font lacks a character of any of them."""
+    """Return class names as a picture can show them: their numbers if the font lacks a character of any of them."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 

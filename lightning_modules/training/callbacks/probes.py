@@ -17,7 +17,7 @@ from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.throughput import Throughput
 
 Depths = list[float | None]
-"""One measure at one step by depth, the last block last; None where it has no finite value."""
+"""One measure at one step by depth, the last block last; None if it has no finite value."""
 
 
 class Probes(Callback):

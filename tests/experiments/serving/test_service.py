@@ -14,8 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 fastapi = pytest.importorskip("fastapi", reason="requirements-serve.txt is not installed")
 
@@ -456,3 +459,29 @@ def test_no_thread_outlives_the_service(served: ServedRun) -> None:
         client.post("/predict", json={"text": TEXTS})
         assert [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("model")]
     assert not set(threading.enumerate()) - before
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(TEXTS),
+    lambda inner: st.lists(inner, max_size=10) | st.dictionaries(st.sampled_from(["text", "run", "x"]), inner),
+    max_leaves=12,
+)
+
+
+@hypothesis.settings(max_examples=50)
+@given(body=st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_whatever_is_sent_gets_an_answer_or_a_reason(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict", content=body, headers=JSON)
+    assert response.status_code in (200, 400, 413, 422)
+    assert ("answers" if response.status_code == 200 else "error") in response.json()
+
+
+@hypothesis.settings(max_examples=40)
+@given(text=st.text(max_size=200) | st.sampled_from(TEXTS), run=st.sampled_from(["tiny", "other", None]))
+def test_every_text_gets_probabilities_or_a_reason(client: TestClient, text: str, run: str | None) -> None:
+    response = client.post("/predict", json={"text": text, "run": run})
+    if response.status_code == 200:
+        (answer,) = response.json()["answers"]
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    else:
+        assert response.status_code in (400, 422) and response.json()["error"]
