@@ -1,7 +1,8 @@
-"""A cache of built things whose names are digests of everything they were built from.
+"""A cache whose entries are named by digests of everything that they were built from.
 
-Nothing in it is ever changed in place: an entry is built in a temporary folder and renamed, so a killed build leaves
-no half entry, and two processes that want the same entry build it once. Every entry keeps the digests of its files.
+Nothing in it is ever changed in place: an entry is built in a temporary folder and then renamed, so a killed build
+leaves nothing half-built behind. Two processes that want the same entry build it once. Every entry keeps the digests of
+its files.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def digest_of_columns(names: Sequence[str], tables: Mapping[str, Mapping[str, pd
     """Return ``digest(names, tables)`` with columns as lists, without holding their JSON form in memory.
 
     Args:
-        names: what the digest depends on besides.
+        names: what else the digest depends on.
         tables: columns by name, of each table.
     """
     found = hashlib.sha256()
@@ -78,7 +79,7 @@ def file_digest(path: Path) -> str:
 
 
 def code_digest(paths: Iterable[Path]) -> str:
-    """Return a digest of source files, so that entries built by other code are not taken for current ones."""
+    """Return a digest of source files: entries that other code built then have other names."""
     return digest([(path.name, file_digest(path)) for path in sorted(paths)])
 
 
@@ -143,7 +144,7 @@ def _build(entry: Path, build: Callable[[Path], None]) -> None:
 
 
 def _remove_damaged(entry: Path) -> bool:
-    """Move an entry away and delete it where it is damaged, and say so."""
+    """If an entry is damaged, move it away, delete it and log this."""
     reason = damage(entry)
     if reason is None:
         return False
@@ -155,7 +156,7 @@ def _remove_damaged(entry: Path) -> bool:
 
 
 def damage(entry: Path) -> str | None:
-    """Return what is wrong with an entry, such as the first file with another digest; none where all is well."""
+    """Return what is wrong with an entry, such as the first file with another digest; None if all is well."""
     try:
         kept = json.loads((entry / DIGESTS).read_text(encoding="utf-8"))
         found = _files_of(entry)
@@ -169,7 +170,7 @@ def damage(entry: Path) -> str | None:
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
-    """Return the files of an entry by their names in it, but for the file of digests."""
+    """Return the files of an entry by their names in it, without the file of digests."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in paths if path != folder / DIGESTS}
 

@@ -32,7 +32,7 @@ MOST = {
     "split_seed": 2**32 - 1,
     "seed": 2**32 - 1,
 }
-"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+"""The largest values of fields: larger ones cost too much memory or time, or a library refuses them."""
 MOST_OF_LISTOPS = {
     "train_rows": 10_000_000,
     "evaluation_rows": 1_000_000,
@@ -41,7 +41,7 @@ MOST_OF_LISTOPS = {
     "maximum_arguments": 100,
 }
 LONGEST_EXPRESSION = 100_000
-"""Words of the longest expression that listops may draw."""
+"""Number of words of the longest expression that listops may draw."""
 TEXT_SETTINGS = (
     "corpus", "train_file", "validation_file", "test_file", "text_column", "label_column", "group_column", "columns",
     "encoding", "configuration", "revision", "docstrings", "listops", "prose", "more_text",
@@ -99,8 +99,8 @@ class ProseOptions:
     """Also mask give-away identifiers such as ``ndarray`` or ``DataFrame``."""
 
     withhold_docstrings: bool = True
-    """Leave out the files of the validation and test rows of ``docstrings`` and all that nearly repeats such a row, so
-    that a network may be pretrained for that corpus."""
+    """Leave out the files of the validation and test rows of ``docstrings``, and all that nearly repeats such a row. A
+    network may then be pretrained for that corpus."""
 
 
 @dataclass(kw_only=True)
@@ -112,16 +112,16 @@ class DataConfig:
     """
 
     corpus: str = "docstrings"
-    """``docstrings``, ``listops`` or ``prose`` (embedded), ``csv``/``tsv``/``jsonl``/``parquet``/``text`` (with
-    ``train_file``), a local dataset folder, a known short name such as ``ag_news``, or a Hub id such as
+    """``docstrings``, ``listops`` or ``prose`` (embedded); ``csv``, ``tsv``, ``jsonl``, ``parquet`` or ``text`` (with
+    ``train_file``); a local dataset folder; a known short name such as ``ag_news``; or a Hub id such as
     ``fancyzhx/ag_news``."""
 
     stage: Literal["tune", "final"] = "tune"
     """``tune`` never reads the test split; ``final`` scores it once, at the end."""
 
     train_file: str | None = None
-    """File of training rows (corpus ``csv``, ``tsv``, ``jsonl`` or ``parquet``), or of running text (corpus ``text``),
-    of which a pattern such as ``books/*.txt`` may name several."""
+    """File of training rows (corpus ``csv``, ``tsv``, ``jsonl`` or ``parquet``) or of running text (corpus ``text``).
+    For running text, a pattern such as ``books/*.txt`` may name several files."""
 
     validation_file: str | None = None
     """File of validation rows; without it they are cut from the training rows."""
@@ -158,14 +158,14 @@ class DataConfig:
     """Keep this many training rows (stratified, seeded by ``split_seed``); all by default."""
 
     validation_fraction: float = 0.1
-    """Share cut from the training rows where the corpus has no validation split."""
+    """Share cut from the training rows if the corpus has no validation split."""
 
     test_fraction: float = 0.1
-    """Share cut from the training rows where the corpus has no test split."""
+    """Share cut from the training rows if the corpus has no test split."""
 
     contiguous: bool = field(default=False, metadata={"since": 2})
-    """Cut a split that is missing from the end of the training rows, in their order, instead of at random: for running
-    text. One or two files of the corpus ``text`` are always cut so."""
+    """For running text: cut a missing split from the end of the training rows, in their order, and not at random. One
+    or two files of the corpus ``text`` are always cut so."""
 
     split_seed: int = 0
     """Seed of cuts and subsets; independent of the model's seed."""
@@ -186,8 +186,8 @@ class DataConfig:
     """Shuffle the words of every text (seeded): the control for whether word order matters."""
 
     augmentation: Literal["none", "delete_and_swap"] = field(default="none", metadata={"since": 1})
-    """``delete_and_swap`` deletes a tenth of the tokens of every training row and swaps a tenth, anew each epoch
-    (random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196)."""
+    """``delete_and_swap`` deletes a tenth of the tokens of every training row and swaps a tenth, anew each epoch.
+    (These are random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196.)"""
 
     tokenizer: str = "word"
     """``word`` (punctuation marks apart), ``whitespace``, ``char``, ``wordpiece`` or ``bpe``, learned on the training
@@ -329,5 +329,5 @@ def file_format_of(name: str) -> str:
 
 
 def slug_of(name: str) -> str:
-    """Return a name that can be part of a path: letters and digits of any script, ``_``, ``.`` and ``-``."""
+    """Return a name that can be part of a path: it has letters and digits of any script, ``_``, ``.`` and ``-``."""
     return re.sub(r"[^\w.-]+", "_", name).strip("._") or "corpus"

@@ -30,7 +30,7 @@ class CorpusDescription:
 
     corpus: PreparedCorpus
     classes: dict[str, dict[str, int]]
-    """Rows of each class, by split; none where rows have no labels."""
+    """Rows of each class, by split; empty if rows have no labels."""
     groups: dict[str, int]
     """Number of groups, by split; empty without groups."""
     lengths: dict[str, dict[float, int]]

@@ -30,14 +30,14 @@ def reject_unknown(field: str, value: str, choices: Iterable[str]) -> None:
 
 
 LARGEST = 1_000_000_000
-"""The largest whole number that a setting may have, where nothing smaller is stated."""
+"""The largest whole number that a setting may have, unless a smaller one is stated."""
 
 
 def check_numbers(prefix: str, config: Any, most: Mapping[str, int]) -> None:
     """Check every number of a configuration: its kind, that it is finite, and that it is not absurdly large.
 
-    What follows from a number (weights, rows, processes) would otherwise fill memory or never end. Numbers of numpy
-    become Python's own.
+    Numbers that are too large (of weights, rows, processes) would fill memory or never end. Numbers of numpy become
+    Python's own.
 
     Args:
         prefix: what comes before a field's name in messages, such as ``model.``.
@@ -76,12 +76,12 @@ def _numeric_fields(config: Hashable) -> dict[str, tuple[type, bool]]:
 
 
 def spelled(number: Any) -> str:
-    """Return a number as a message can show it; one of very many digits is described."""
+    """Return a number as a message can show it; a number of very many digits is described."""
     if isinstance(number, int) and number.bit_length() > 200:
         return f"a number of about {int(number.bit_length() * 0.30103) + 1:,} digits"
     return str(number)
 
 
 def shortened(text: str, length: int = 100) -> str:
-    """Return a text for a message, cut in the middle where it is longer than ``length``."""
+    """Return a text for a message, cut in the middle if it is longer than ``length``."""
     return text if len(text) <= length else f"{text[: length // 2]}…{text[-length // 4 :]}"

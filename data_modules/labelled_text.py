@@ -48,7 +48,7 @@ class TextFacts:
 class TextDataModule(TextBase):
     """Rows of text, as length-grouped batches of token ids.
 
-    Where the trainer that it is attached to has several processes, they share the rows of every batch. A subclass with
+    If its trainer has several processes, they share the rows of every batch. A subclass with
     ``labels_required = False`` takes rows without labels as well; its batches then have no ``labels``.
     """
 

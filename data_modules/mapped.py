@@ -1,8 +1,8 @@
 """Arrays in temporary files that are mapped into memory: the system may take their pages back at any time.
 
-The files have no name and vanish with the last reference. They are in the folder for temporary files, which
-``$TMPDIR`` moves; where that folder itself is held in memory, nothing is saved. Their space is reserved before they are
-mapped: a page that finds no room on a full disk would kill the process ("bus error").
+The files have no name and vanish with the last reference. They are in the folder for temporary files, which ``$TMPDIR``
+moves; if that folder itself is held in memory, nothing is saved. Their space is reserved before they are mapped: a page
+without room on a full disk would kill the process ("bus error").
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def mapped_permutation(length: int, generator: np.random.Generator) -> NDArray[n
 
 
 class GrowingArray:
-    """Writes a ``.npy`` file of one dimension whose length is not known before: a context in which to append.
+    """Writes a ``.npy`` file of one dimension whose length is not known in advance; a context manager.
 
     The file is the same as that of ``numpy.save``, whose header leaves room for a greater length.
 

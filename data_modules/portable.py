@@ -1,7 +1,7 @@
 """A prepared and tokenised text as bytes, for machines that have neither its source nor a shared disk.
 
-What arrives is a cache folder of its own that knows one text: ``corpora`` and ``encoded`` as every cache has them, and
-``text.json``, which stands in for the source (a file, a folder, the Hub) and for a pretrained tokenizer.
+What arrives is a cache folder of its own that knows one text: ``corpora`` and ``encoded`` as in every cache, and
+``text.json``. The latter replaces the source (a file, a folder, the Hub) and a pretrained tokenizer.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ class PortableText:
 
 
 def pack_text(config: DataConfig, *, documents: bool = False) -> PortableText:
-    """Return the text that a configuration describes, prepared and tokenised here where it was not yet.
+    """Return the text that a configuration describes; it is prepared and tokenised here if it was not before.
 
     With ``documents`` it is tokenised as language models read it: whole texts, each with its end.
 
-    The archive is held in memory, about as large as the text's entries in the cache; equal entries give equal bytes.
+    The archive is held in memory and is about as large as the text's entries in the cache. Equal entries give equal
+    bytes.
 
     Raises:
-        DataError: where the corpus or its tokenizer cannot be had.
+        DataError: the corpus or its tokenizer cannot be had.
     """
     source, corpus = resolve(config), prepare(config)
     encoded = encode(corpus, config, documents=documents)
@@ -86,7 +87,7 @@ def unpack_text(digest: str, archive: bytes, root: Path) -> None:
     """Unpack a text into the cache ``root``, where :func:`carried_folder` finds it.
 
     Raises:
-        DataError: where the bytes are not those of the digest, or a member would lie outside the folder.
+        DataError: the bytes are not those of the digest, or a member would lie outside the folder.
     """
     if hashlib.sha256(archive).hexdigest() != digest:
         raise DataError("the text did not arrive as it was sent: its digest is another one")

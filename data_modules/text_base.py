@@ -52,7 +52,7 @@ class TextBase(LightningDataModule):
         return data
 
     def with_seed(self, seed: int) -> Self:
-        """Return the same text, read once for both, with the batch order and augmentation of another seed."""
+        """Return a data module of the same text, which is read once, with another seed of order and augmentation."""
         self.prepare_data()  # now, so that the copy need not
         other = copy(self)
         other.config = replace(self.config, seed=seed)
@@ -89,7 +89,7 @@ class TextBase(LightningDataModule):
         _ = self.encoded  # built on first use
 
     def groups(self, split: str) -> list[str] | None:
-        """Return the group of every row of a split, or none where the corpus has no groups."""
+        """Return the group of every row of a split, or None if the corpus has no groups."""
         self.split(split)
         rows = self.corpus.splits[split]
         return rows["group"][:] if "group" in rows.column_names else None

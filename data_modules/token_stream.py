@@ -36,7 +36,7 @@ class StreamFacts:
     class_id: int | None
     special_ids: tuple[int, ...]
     unknown_id: int | None
-    """Id of unknown words; none of a tokenizer to which nothing is unknown."""
+    """Id of unknown words; None for a tokenizer to which nothing is unknown."""
     byte_complete: bool
     """Whether the tokens spell every text, so that bits per byte mean something."""
     next_sentence: bool
@@ -54,7 +54,7 @@ class StreamFacts:
     class_counts: tuple[int, ...] = ()
     """Always empty."""
     unigram_losses: dict[str, float]
-    """Mean loss in nats on what is predicted of a split, by the shares of the training tokens: of ``validation``."""
+    """Mean loss in nats of predicting ``validation`` by the shares of the training tokens."""
 
 
 class TokenStream(TextBase):
@@ -71,6 +71,8 @@ class TokenStream(TextBase):
         Raises:
             DataError: the training text is shorter than one window.
         """
+        if not len(self.corpus.splits["train"]):
+            raise DataError(f"the corpus {self.corpus.slug} has no training rows; it is there to evaluate on")
         encoded = encode(self.corpus, self.config, documents=True)
         tokens = len(encoded.splits["train"].tokens)
         if tokens < self.config.max_length:
@@ -134,7 +136,7 @@ class TokenStream(TextBase):
 
     @cached_property
     def unigram_shares(self) -> NDArray[np.float64]:
-        """Share of every token id in the training stream, ``(vocabulary,)``, one being added to each count."""
+        """Share of every token id in the training stream, ``(vocabulary,)``, after one is added to each count."""
         counts = np.ones(self.tokenizer.vocabulary_size)
         tokens = self.encoded.splits["train"].tokens
         for start in range(0, len(tokens), 1 << 20):
@@ -252,7 +254,7 @@ class MaskedStream(TokenStream):
         )
 
     def windows(self, split: str, *, training: bool = False) -> Windows:
-        """Return the windows of a split; of training ones, other tokens are hidden in each epoch."""
+        """Return the windows of a split; each epoch hides other tokens of the training windows."""
         config = self.config
         seeds = (lambda epoch: (config.seed, epoch)) if training else (lambda epoch: (config.split_seed,))
         return MaskedWindows(self.split(split), self.window_settings, self._masks, seeds)

@@ -8,17 +8,17 @@ from functools import cache
 from itertools import pairwise
 
 LONG_RUN = 64
-"""Marks in a row from which on they are put into order here."""
+"""Runs of at least this many marks are put into order here."""
 LAST_MARK = 0x1F000
-"""No character from here on is, or is decomposed into, a mark first."""
+"""From this code point on, no character is a mark or decomposes into one that begins with a mark."""
 
 
 def composed(text: str) -> str:
     """Return ``unicodedata.normalize("NFC", text)``.
 
     Normalisation puts the marks after a letter into their canonical order by insertion, which takes minutes for 160,000
-    of them. Long runs are decomposed and sorted first, which is what it would do (Unicode Standard Annex 15; D108 and
-    D109 of the core specification).
+    of them. Long runs are decomposed and sorted first, with the same result (Unicode Standard Annex 15; D108 and D109
+    of the core specification).
     """
     if text.isascii():
         return text

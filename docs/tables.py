@@ -1,8 +1,8 @@
 """Fill the tables of the pages from the committed results: `python -m docs.tables`.
 
-A page asks for a table by a comment, `<!-- table: NAME ARGUMENTS -->`. The lines from there to the next empty line are
-the table. `NAME` is a function of this module, and its arguments are words. `tests/test_docs.py` fails where a page
-differs from what its comments ask for.
+A page asks for a table by a comment, `<!-- table: NAME ARGUMENTS -->`, and for other lines by `<!-- lines: … -->`. What
+follows to the next empty line is filled in. `NAME` is a function of this module, and its arguments are words.
+`tests/test_docs.py` fails where a page differs from what its comments ask for.
 """
 
 import csv
@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "results"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), RESULTS / "README.md"], key=str)
-MARKER = re.compile(r"<!-- table: (.*?) -->\n(?:.+\n)*")
+MARKER = re.compile(r"<!-- (table|lines): (.*?) -->\n(?:.+\n)*")
 
 # What is added, and between which two conditions of the grid `claims` it is measured.
 PARTS = {
@@ -31,6 +33,28 @@ PARTS = {
     "Pre-LN blocks over none": ("pre_ln", "bag_of_embeddings"),
 }
 ACROSS = "claims/across.csv"
+EFFECTS = "claims/effects.csv"
+LOST = {
+    "skips": "skips, from Post-LN",
+    "post_norms": "norms, from Post-LN",
+    "pre_norms": "norms, from Pre-LN",
+    "both": "both, from Pre-LN",
+    "place": "Pre-LN for Post-LN",
+}
+"""What goes, by how the comparisons of `experiments/claims/answer/lost.yaml` begin."""
+PLACES = (
+    ("six natural corpora", 6, ("6:pooled",), "steps"),
+    ("docstrings", 6, ("6_docstrings_1n", "6:docstrings"), "N steps"),
+    ("docstrings", 6, ("6_docstrings_4n",), "4N steps"),
+    ("listops", 6, ("6_listops_1n", "6:listops"), "N steps"),
+    ("listops", 6, ("6_listops_4n",), "4N steps"),
+    ("docstrings", 12, ("12_docstrings_1n", "12"), "N steps"),
+    ("docstrings", 12, ("12_docstrings_4n",), "4N steps"),
+    ("docstrings", 24, ("24_docstrings_1n", "24"), "N steps"),
+    ("docstrings", 24, ("24_docstrings_4n",), "4N steps"),
+)
+"""Lines of the table: corpus, layers, the comparisons that may answer (the first that is run does), the budget."""
+NOT_RUN = "not yet run"
 
 
 def ablation(folder: str) -> list[list[str]]:
@@ -118,6 +142,83 @@ def depth(folder: str) -> list[list[str]]:
     ]
 
 
+def lost() -> list[list[str]]:
+    """What is lost without a part, by corpus, depth and budget, with the share that trained where some failed."""
+    head = ["where", "layers", "budget", *LOST.values()]
+    effects = {(row["comparison"], row["where"]): row for row in committed(EFFECTS) if row["claim"] == "lost"}
+    rows = []
+    for corpus, layers, names, budget in PLACES:
+        chosen = [found_effect(effects, part, corpus, names) for part in LOST]
+        steps = {f"{int(row['steps']):,} steps" for row in chosen if row["steps"]}
+        said = " or ".join(sorted(steps)) or budget
+        rows.append([corpus, str(layers), "375 to 760 steps" if said == "steps" else said, *map(lost_cell, chosen)])
+    return [head, *rows]
+
+
+def found_effect(
+    effects: dict[tuple[str, str], dict[str, str]], part: str, corpus: str, names: tuple[str, ...]
+) -> dict[str, str]:
+    """The first comparison of a part that is run; the last one where none is."""
+    found = {}
+    for name in names:
+        comparison, _, where = name.partition(":")
+        found = effects[f"{part}_{comparison}", where or corpus]
+        if found["word"] != NOT_RUN:
+            break
+    return found
+
+
+def lost_cell(row: dict[str, str]) -> str:
+    """An effect and its word with a link to the page that has it; what failures leave to say where some runs failed."""
+    if row["word"] == NOT_RUN:
+        return NOT_RUN
+    failed = not row["mean"] or row["word"].startswith("trained") or row["word"] == "both dead"
+    return linked(row["word"] if failed else f"{estimate(row)}: {row['word']}", "claims/lost.md")
+
+
+def article() -> list[str]:
+    """The article's claims, one line each: the comparison that its author states, over natural text where it can be."""
+    lines = []
+    for path in sorted((REPOSITORY / "experiments" / "claims" / "article").glob("*.yaml")):
+        claim = yaml.safe_load(path.read_text(encoding="utf-8"))
+        titles = {each["id"]: each["title"]["en"] for each in claim["comparisons"]}
+        rows = [row for row in committed(EFFECTS) if row["claim"] == path.stem and row["lead"] == "yes"]
+        said = [lead_sentence(titles[name], [row for row in rows if row["comparison"] == name]) for name in titles]
+        text = linked(claim["claim"]["en"].rstrip("."), f"claims/{path.stem}.md")
+        lines.append((claim["number"], f"{claim['number']}. {text}. {' '.join(filter(None, said))}"))
+    return [line for _, line in sorted(lines)]
+
+
+def lead_sentence(title: str, rows: list[dict[str, str]]) -> str:
+    """What one comparison came to: over corpora, on the only one, or how many corpora have which word."""
+    if not rows:
+        return ""
+    over = [row for row in rows if row["where"] in ("pooled", "together") and row["word"]]
+    natural = [row for row in rows if row["where"] not in ("pooled", "together", "new corpus", "listops")]
+    title = title[0].upper() + title[1:]
+    for row in over or (natural if len(natural) == 1 else []):
+        bound = f"{row['bound']} " if row["bound"] else ""
+        number = f"{bound}{estimate(row)}, " if row["mean"] and not row["word"].startswith("trained") else ""
+        return f"{title}: {number}**{row['word']}**." + dead_sentence(natural)
+    words = [row["word"] for row in natural]
+    counts = [f"{words.count(word)} of {len(words)} {word}" for word in dict.fromkeys(words)]
+    return f"{title}: **{', '.join(counts)}**."
+
+
+def dead_sentence(rows: list[dict[str, str]]) -> str:
+    """On how many corpora no run of either side trained, of a measure that such runs have all the same."""
+    dead = [row for row in rows if row["treatment_trained"].startswith("0 of") and row["control_trained"][:4] == "0 of"]
+    in_training = rows and rows[0]["measure"] == "gradient_imbalance_in_training"
+    return f" On {len(dead)} of {len(rows)} corpora no run of either side trained." if dead and in_training else ""
+
+
+def picture(path: str, text: str, *instead: str) -> list[str]:
+    """A picture of the results if it is committed; else a sentence that says so. `_` in the words is a space."""
+    if (RESULTS / path).is_file():
+        return [f"![{text.replace('_', ' ')}](results:{path})"]
+    return [" ".join(instead)]
+
+
 def published(path: str) -> list[list[str]]:
     """The verdict on every published result that was measured again."""
     columns = ("id", "result", "paper", "verdict")
@@ -140,8 +241,10 @@ def verdicts(path: str) -> list[list[str]]:
 
 
 TABLES: dict[str, Callable[..., list[list[str]]]] = {
-    table.__name__: table for table in (ablation, corpora, per_class, parts, pooled, depth, published, verdicts)
+    table.__name__: table for table in (ablation, corpora, per_class, parts, pooled, depth, lost, published, verdicts)
 }
+
+LINES: dict[str, Callable[..., list[str]]] = {lines.__name__: lines for lines in (article, picture)}
 
 
 @functools.cache
@@ -189,14 +292,17 @@ def linked(text: str, target: str) -> str:
 
 
 def filled(text: str, up: str = "") -> str:
-    """A page's text with every table as the committed results have it; `up` leads from the page to the repository."""
+    """A page's text with every table filled from the committed results; `up` leads from the page to the repository."""
 
     def table(match: re.Match[str]) -> str:
-        name, *arguments = match[1].split()
-        head, *rows = TABLES[name](*arguments)
-        rule = [("---:" if numeric(cell) else "---") for cell in rows[0]]
-        lines = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
-        return f"<!-- table: {match[1]} -->\n" + lines.replace("(results:", f"({up}results/")
+        name, *arguments = match[2].split()
+        if match[1] == "lines":
+            lines = "".join(f"{line}\n" for line in LINES[name](*arguments))
+        else:
+            head, *rows = TABLES[name](*arguments)
+            rule = [("---:" if numeric(cell) else "---") for cell in rows[0]]
+            lines = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
+        return f"<!-- {match[1]}: {match[2]} -->\n" + lines.replace("(results:", f"({up}results/")
 
     return MARKER.sub(table, text)
 

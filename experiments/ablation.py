@@ -1,14 +1,15 @@
 """Plan, run, watch and report an ablation: every condition of a grid under one protocol.
 
-    python -m experiments.ablation plan|run|status|watch|report|across|publish|clean GRID [--seeds N] [--model.…]
+    python -m experiments.ablation plan|run|status|watch|report|across|rank|publish|clean GRID [--seeds N] [--model.…]
     python -m experiments.ablation answer --budget 30m [--data.… --model.layers N]
 
 ``answer`` needs no grid: it measures a step on the corpus, plans what the time allows, runs it and writes one page.
-``plan`` prints every run that would be made, ``run`` makes the missing ones in parallel and reports, ``status`` says
-what is finished, running or missing, ``watch`` shows curves in TensorBoard under short names, ``report`` rewrites
+``plan`` prints every run that would be made. ``run`` makes the missing ones in parallel and reports. ``status`` says
+what is finished, running or missing. ``watch`` shows curves in TensorBoard under short names. ``report`` rewrites
 tables from the records alone, and ``clean`` removes checkpoints. Tables go to ``results/local/<grid>/<corpus>``; with
 ``--all`` figures and further formats go there too. ``across`` writes ``results/local/<grid>/across.md``: every effect
-by corpus, pooled, and for a new corpus. ``publish`` checks tables and puts them in place of the committed ones,
+by corpus, pooled, and for a new corpus. ``rank`` compares every condition with Pre-LN, all at once, in
+``results/local/ranking/<grid>/<corpus>``. ``publish`` checks tables and puts them in place of the committed ones,
 ``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
 """
 
@@ -41,7 +42,7 @@ from experiments.planning.parser import (
     take_schemes,
 )
 
-VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "publish", "clean")
+VERBS = ("answer", "plan", "run", "status", "watch", "report", "across", "rank", "publish", "clean")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 report(grid, results, console, **wanted(parsed))
             case "across":
                 across(grid, results, console, everything=parsed.get("all", False))
+            case "rank":
+                rank(grid, results, console)
             case "publish":
                 publish(grid, results, console)
             case "clean":
@@ -112,7 +115,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def wanted(parsed: Namespace) -> dict[str, bool]:
-    """Return what a report is to write beside its usual files."""
+    """Return what a report is to write in addition to its usual files."""
     return {"everything": parsed.get("all", False), "spreadsheets": parsed.get("spreadsheet", False)}
 
 
@@ -142,7 +145,7 @@ def answer(parsed: Namespace, results: Path, console: Console) -> None:
 
 
 def load_grid(parsed: Namespace, console: Console) -> Grid:
-    """Return the grid that the command line asks for, in a measured precision if it asks for that.
+    """Return the grid that the command line asks for, with a measured precision if it asks for one.
 
     Raises:
         ExperimentError: the precision is both given and to be measured.
@@ -205,7 +208,7 @@ def run(grid: Grid, results: Path, engine: Engine, keep_committed: bool, console
 
 
 def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
-    """Say before hours are spent that this machine's processor is slow at the precision that the grid asks for."""
+    """Warn, before hours are spent, that this machine's processor is slow at the precision that the grid asks for."""
     from experiments.planning.expansion import final_runs
     from experiments.runs.precision import slow_precision
 
@@ -215,7 +218,7 @@ def warn_if_slow(grid: Grid, engine: Engine, console: Console) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder where it is missing and write to it once, before hours are spent.
+    """Make a folder if it is missing and write to it once, before hours are spent.
 
     Raises:
         ExperimentError: if it cannot be written.
@@ -245,7 +248,7 @@ def report(
 
     With ``everything`` figures and further formats are written too, with ``spreadsheets`` copies for spreadsheets.
 
-    Only one command at a time does: another one would take the first one's half-written files for left-overs.
+    Only one command does this at a time: a second one would take the half-written files of the first for left-overs.
     """
     from experiments.reporting.grid_report import report_grid
     from experiments.runs.finished import refuse_other_files
@@ -263,6 +266,16 @@ def across(grid: Grid, results: Path, console: Console, *, everything: bool = Fa
 
     with one_at_a_time(results):
         across_grid(grid, results, console, everything=everything)
+
+
+def rank(grid: Grid, results: Path, console: Console) -> None:
+    """Write the ranking of a grid's conditions against Pre-LN."""
+    from experiments.reporting.ranking import write_ranking
+    from experiments.runs.run_folder import one_at_a_time
+
+    with one_at_a_time(results):
+        for path in write_ranking(grid, results):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def publish(grid: Grid, results: Path, console: Console) -> None:

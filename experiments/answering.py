@@ -1,4 +1,4 @@
-"""An answer for one corpus: measure a step, plan what a time allows, say the plan, run it, write one page."""
+"""An answer for one corpus: measure a step, plan what the given time allows, print the plan, run it, write one page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from experiments.runs.precision import choose_precision
 from experiments.runs.run_folder import write_atomically
 
 REPORTING_SECONDS = 20.0
-"""Kept back for tables and the page."""
+"""Seconds kept back for tables and the page."""
 
 
 def answer(
@@ -64,7 +64,7 @@ def answer(
 
     Raises:
         ExperimentError: the budget or the corpus is too small; the message says what would be enough.
-        DataError: the corpus cannot be had.
+        DataError: the corpus cannot be read.
     """
     seconds = seconds_of(budget)
     path = plan_path(budget, overrides, results)

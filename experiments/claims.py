@@ -1,12 +1,13 @@
-"""Make the runs that the article's claims need, and judge every claim by what is recorded.
+"""Answer the article's claims from what is recorded, and make the runs that they need.
 
-    python -m experiments.claims run [CLAIM …] [--corpora [docstrings,listops]] [--data_folder DIR]
-    python -m experiments.claims report [CLAIM …] [--corpora …]
+    python -m experiments.claims report [CLAIM …] [--corpora [docstrings,listops]]
+    python -m experiments.claims publish
+    python -m experiments.claims run [CLAIM …] [--corpora …] [--data_folder DIR]
 
-``run`` makes the missing runs of the claims' grids, as ``experiments.ablation run`` does. ``report`` judges all claims
-from local and committed records, prints their verdicts and writes these and every effect to ``results/local/verdicts``;
-with claims or corpora named it only prints their effects, and judges them among all the same. CLAIM is the name of a
-file in ``experiments/claims``; all by default. ``results/history`` keeps the pages of the last published judgement.
+``report`` answers all claims from local and committed records and writes a page for each, in English and Chinese, to
+``results/local/claims``; with claims or corpora named it only prints their effects. ``publish`` rewrites the committed
+pages in ``results/claims`` from committed records. ``run`` makes the missing runs of the claims' grids, as
+``experiments.ablation run`` does. CLAIM is the name of a file in ``experiments/claims``; all by default.
 """
 
 from __future__ import annotations
@@ -15,24 +16,20 @@ if not __package__:  # started by its path, where Python finds neither our packa
     raise SystemExit("error: start it from the repository's folder with: python -m experiments.claims")
 
 import sys
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from experiments.errors import readable_errors
 from experiments.making.engines import add_engine_options, chosen_engine
-from experiments.paths import RESULTS, verdicts_folder
+from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 
-if TYPE_CHECKING:
-    from experiments.evidence.claim import Claim
-    from experiments.evidence.judge import JudgedClaim
-
-VERBS = ("run", "report")
+VERBS = ("report", "publish", "run")
+FOLDER = "claims"
+"""Of the pages, below ``results`` and ``results/local``; the tables of the grid of that name are folders in it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         corpora = parsed.corpora or []
         if parsed.verb == "run":
             run(parsed, corpora, results, console)
+        elif parsed.verb == "publish":
+            write(results, console, committed_only=True)
+        elif parsed.claims or corpora:
+            show(parsed.claims, corpora, results, console)
         else:
-            report(parsed.claims, corpora, results, console)
+            write(results, console)
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
@@ -63,6 +64,7 @@ def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Conso
     """Make the missing runs of every grid and corpus that the claims name, then each grid's own report."""
     from experiments.ablation import run as run_grid
     from experiments.evidence.claim import load_claims
+    from experiments.evidence.records import needed
     from experiments.planning.grid import Grid
 
     failed, engine = 0, chosen_engine(parsed)
@@ -78,23 +80,6 @@ def run(parsed: Namespace, corpora: Sequence[str], results: Path, console: Conso
         raise SystemExit(1)
 
 
-def needed(claims: Sequence[Claim], corpora: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return every grid and corpus that claims need, confirmatory corpora first.
-
-    Raises:
-        ExperimentError: for a corpus that no claim names.
-    """
-    from experiments.planning.names import reject_unknown
-
-    parts = [part for claim in claims for part in claim.parts]
-    named = {corpus for part in parts for corpus in (*part.corpora, *part.replications)}
-    for corpus in corpora:
-        reject_unknown("corpus of a claim", corpus, sorted(named))
-    pairs = [(part.grid, corpus) for part in parts for corpus in part.corpora]
-    pairs += [(part.grid, corpus) for part in parts for corpus in part.replications]
-    return [pair for pair in dict.fromkeys(pairs) if not corpora or pair[1] in corpora]
-
-
 def corpus_of(grid: str, corpus: str) -> str:
     """Return the value of ``data.corpus`` that a grid file gives for a corpus; its short name where it gives none."""
     from experiments.planning.grid import grid_path
@@ -104,42 +89,59 @@ def corpus_of(grid: str, corpus: str) -> str:
     return str(mapping_of(special, "data").get("corpus", corpus))
 
 
-def report(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
-    """Judge from the records; write the tables of verdicts, or print what was asked for."""
+def write(results: Path, console: Console, *, committed_only: bool = False) -> list[Path]:
+    """Write the pages of all claims, a person's own ones or those that are committed, and return them."""
     from experiments.evidence.claim import load_claims
-    from experiments.evidence.tables import print_effects, print_verdicts, write_tables
+    from experiments.evidence.claim_pages import Pages, write_pages
+    from experiments.evidence.records import answer_claims
+    from experiments.reporting.grid_report import REPORT_FILE
     from experiments.runs.run_folder import one_at_a_time
 
-    needed(load_claims(names), corpora)  # refuses unknown names before anything is read
-    judged = judge_all_claims(results, console)
-    if names or corpora:
-        print_effects([claim for claim in judged if not names or claim.claim.id in names], corpora, console)
-        return
-    with one_at_a_time(results):
-        written = write_tables(judged, verdicts_folder(results))
-    print_verdicts(judged, console)
-    console.print(f"wrote {', '.join(str(path) for path in written)}", markup=False, highlight=False, soft_wrap=True)
-
-
-def judge_all_claims(results: Path, console: Console) -> list[JudgedClaim]:
-    """Judge every claim by the runs recorded below ``results``; say what was left out."""
-    from experiments.evidence.claim import check_arms, load_claims
-    from experiments.evidence.judge import judge
-    from experiments.evidence.records import GridResults
-    from experiments.planning.grid import Grid
-
-    @cache
-    def results_of(grid: str, corpus: str) -> GridResults:
-        found = GridResults(Grid.load(grid, {"data": {"corpus": corpus_of(grid, corpus)}}), results)
-        for note in found.notes:
-            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-        return found
+    def report(grid: str, corpus: str) -> str:
+        own = not committed_only and (below(results, "local", grid, corpus) / REPORT_FILE).is_file()
+        return f"{'../' if own or committed_only else '../../'}{grid}/{corpus}/{REPORT_FILE}"
 
     claims = load_claims()
-    for claim, part in ((owner, part) for owner in claims for part in owner.parts):
-        for corpus in (*part.corpora, *part.replications):
-            check_arms(claim, part, results_of(part.grid, corpus).grid)
-    return judge(claims, results_of)
+    answers = answer_claims(claims, results, noted(console), committed_only=committed_only)
+    command = f"python -m experiments.claims {'publish' if committed_only else 'report'}"
+    folder = below(results, FOLDER) if committed_only else below(results, "local", FOLDER)
+    with one_at_a_time(results):
+        written = write_pages(Pages(claims, answers, report, command), folder)
+    console.print(f"wrote {len(written)} files: {written[0]}", markup=False, highlight=False, soft_wrap=True)
+    return written
+
+
+def show(names: Sequence[str], corpora: Sequence[str], results: Path, console: Console) -> None:
+    """Print every effect of some claims, on some corpora or all."""
+    from rich.table import Table
+
+    from experiments.escaping import for_terminal
+    from experiments.evidence.claim import load_claims
+    from experiments.evidence.claim_tables import effects_of
+    from experiments.evidence.published_table import contradictions
+    from experiments.evidence.records import answer_claims, needed
+
+    claims = load_claims(names)
+    needed(claims, corpora)  # refuses unknown corpora before anything is read
+    answers = answer_claims(claims, results, noted(console))
+    for claim in claims:
+        console.print(f"\n{claim.number} {claim.id}: {claim.claim['en']}", markup=False, highlight=False)
+        for contradiction in contradictions() if claim.arithmetic else ():
+            console.print(contradiction.sentences["en"], markup=False, highlight=False)
+        found = effects_of([claim], answers.claims)
+        shown = ["comparison", "where", "mean", "low", "high", "word", "pairs", "delta"]
+        table = Table(*shown, box=None)
+        for line in found.rows:
+            cells = dict(zip(found.columns, line, strict=True))
+            if not corpora or cells["where"] in corpora:
+                table.add_row(*(for_terminal(cells[name]) for name in shown))
+        if table.rows:
+            console.print(table)
+
+
+def noted(console: Console) -> Callable[[str], None]:
+    """Return a function that prints what was left out."""
+    return lambda note: console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Compare two runs, or two conditions seed by seed: ``python -m experiments.compare A B [--rows 20]``.
 
 A and B are run folders (``results/runs/GRID/CORPUS/CONDITION/CELL/seed_0``) or condition folders (without the seed:
-then all seeds that both have are paired). Shown are the metrics with their paired difference, how many rows both,
-one or neither got right, whether that is more than chance, and the rows on which they disagree.
+then all seeds that both have are paired). It shows the metrics with their paired difference, and how many rows both,
+one or neither got right. It also tells whether that is more than chance, and shows the rows on which they disagree.
 """
 
 from __future__ import annotations

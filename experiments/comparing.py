@@ -1,4 +1,4 @@
-"""The engine of ``compare``: finished runs with their predictions, paired, and whether their difference is chance.
+"""The engine of ``compare``: it pairs finished runs with their predictions and tests whether they differ by chance.
 
 Two runs, or two conditions seed by seed. Free of torch.
 """
@@ -194,7 +194,7 @@ class MetricDifference:
     difference: Spread
     """First minus second, over seeds."""
     p_value: float | None
-    """Of the sign-flip permutation over seeds; none for a single pair."""
+    """P-value of the sign-flip permutation test over seeds; None for a single pair."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class RowDifference:
     high: float
     """Upper end."""
     p_value: float
-    """Of the permutation of the models' names."""
+    """P-value of the permutation test that swaps the models' names."""
     unit: str
     """What is resampled and permuted: ``row`` or ``group``."""
 
@@ -293,7 +293,7 @@ class RunComparison:
     def row_test(self) -> RowTest:
         """Test whether both sides are right equally often on rows like these, given these trained weights.
 
-        One pair on independent rows: McNemar's exact test. Where rows come in groups, or answers from several seeds,
+        One pair on independent rows: McNemar's exact test. If rows come in groups, or answers from several seeds,
         signs are flipped by group (else by row) in the sum of differences.
         """
         return equally_often_right(self.right, self.rows["group"] if self.is_grouped else None)
@@ -301,7 +301,7 @@ class RunComparison:
     def row_difference(self) -> RowDifference | None:
         """Compare macro-F1 on rows like these, given these trained weights; None for several seeds.
 
-        Groups are resampled and swapped whole where rows come in groups. The generator is seeded, so the same runs give
+        Groups are resampled and swapped whole if rows come in groups. The generator is seeded, so the same runs give
         the same numbers.
         """
         if len(self.pairs) > 1:

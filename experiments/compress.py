@@ -5,10 +5,10 @@
     python -m experiments.compress RUN --output smaller
 
 RUN is a run folder. A method is a form (float32, bfloat16, onnx, int8), or a share of weights, heads, units or blocks
-that goes, as in ``units:0.5``, in float32 or in the form after a plus. One table tells the size of the file, the time
-for one text and the rate for many with one and two threads, and what is lost of accuracy and macro F1, with the paired
-95 % interval. Times are of the networks alone, measured in turn. ``--output`` keeps the table and the ONNX files, which
-the packages of ``requirements-export.txt`` make.
+to remove, as in ``units:0.5``. A pruned network is in float32, or in the form after a plus. One table shows the size of
+the file, and with one and two threads the time for one text and the rate for many. It also shows the loss of accuracy
+and macro F1, with the paired 95 % interval. Times are of the networks alone, measured in turn. ``--output`` keeps the
+table and the ONNX files, which the packages of ``requirements-export.txt`` make.
 """
 
 from __future__ import annotations

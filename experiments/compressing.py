@@ -34,7 +34,7 @@ from lightning_modules.training.callbacks.step_budget import StepBudget
 AS_IT_IS = ("float32", "bfloat16", "onnx", "int8")
 PRUNED = ("weights", "heads", "units", "blocks")
 WHOLE = "float32"
-"""What every other row is compared with."""
+"""The method with which every other row is compared."""
 SEED = 0
 """Seed of the bootstrap."""
 ROWS_TOGETHER = 32
@@ -88,9 +88,9 @@ class Compressed:
     forward: Callable[[int], Forward]
     """The network that computes with a number of threads."""
     bytes: int
-    """Of the file that holds the weights: safetensors, or ONNX."""
+    """Bytes of the file that holds the weights: safetensors, or ONNX."""
     zipped: int
-    """Of that file after gzip, which shows zeros."""
+    """Bytes of that file after gzip, which shows the gain from zeros."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def importance(network: Network, batch: dict[str, Tensor], what: str) -> list[fl
 
 
 def train_further(module: TextClassifier, data: TextDataModule, tune: TrainerConfig, masks: pruning.Masks) -> None:
-    """Train a pruned network for some steps at a tenth of its rate, with what was pruned staying zero."""
+    """Train a pruned network for some steps at a tenth of its rate; pruned weights stay zero."""
     rate = module.config.learning_rate / 10
     module.config = replace(module.config, learning_rate=rate, schedule_epochs=None)
     module.hparams["learning_rate"] = rate

@@ -32,7 +32,7 @@ GIB = 2**30
 
 
 def main() -> None:
-    """Print every fact on a line of its own, and the packages that are not as pinned."""
+    """Print every fact on its own line, and the packages whose version is not the pinned one."""
     for name, value in facts():
         print(f"{name:<22}{value}")
 

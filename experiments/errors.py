@@ -16,9 +16,9 @@ from experiments.escaping import visible
 from lightning_modules.errors import ConfigurationError
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""What the system says where a person has to free space or choose another folder."""
+"""Errors of the system after which a person has to free space or choose another folder."""
 REFUSED = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
-"""What it says, of reading and writing alike, where the place is wrong or access to it is missing."""
+"""Errors of the system, in reading and writing alike, about a wrong place or missing access."""
 
 
 class ExperimentError(ValueError):
@@ -74,7 +74,7 @@ class Ended(KeyboardInterrupt):
 def signals_raised() -> Iterator[None]:
     """Turn the first signal that asks for an end into :class:`Ended`; a second one of its kind ends at once.
 
-    A signal that is ignored, as ``nohup`` has it, or that has a handler already stays as it is; threads other than the
+    A signal that is ignored, as under ``nohup``, or that has a handler already stays as it is; threads other than the
     main one cannot decide about signals.
     """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -97,7 +97,9 @@ def signals_raised() -> Iterator[None]:
 
 @contextmanager
 def explained(place: Path) -> Iterator[None]:
-    """Turn what the system says about files into a user's mistake where it is one; ``place`` is named if it names none.
+    """Turn an error of the system about files into a user's mistake if it is one.
+
+    If the error names no place, the message names ``place``.
 
     Raises:
         ExperimentError: for a full disk or refused access. Any other error passes: a file of ours that is missing or
@@ -113,7 +115,7 @@ def explained(place: Path) -> Iterator[None]:
 
 
 def explain(error: OSError, place: Path | str = "a file") -> str | None:
-    """Return what a person can mend about an error of the system; None if that is nothing."""
+    """Return what a person can do about an error of the system; None if nothing."""
     name = error.filename or place
     if error.errno in UNWRITABLE:
         return f"{name} cannot be written: {error.strerror}"

@@ -62,7 +62,7 @@ def for_terminal(text: str) -> str:
 
 
 def for_markdown(text: str) -> str:
-    """Escape text for Markdown and the HTML within it, on one line and within a table cell."""
+    """Escape text for Markdown and the HTML within it, so that it stays on one line and in one table cell."""
     text = re.sub(MARKDOWN_MARKS, lambda match: f"\\{match[0]}", one_line(text))
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
     text = re.sub(MARKDOWN_LINKS, r"\\", text)
@@ -89,7 +89,7 @@ def for_spreadsheet(text: str) -> str:
 
 
 def for_picture(figure: Figure) -> None:
-    """Let a figure show its texts as they are: ``$`` is no mathematics, and control characters are spelled out.
+    """Let a figure show its texts as they are: ``$`` does not open mathematics, and control characters are spelled out.
 
     Powers of ten that matplotlib itself writes at an axis stay.
     """

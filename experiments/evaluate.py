@@ -7,7 +7,7 @@
 
 RUN is a run folder. Labels are matched by their names; rows with other labels are counted and named. Intervals come
 from a bootstrap over rows, or over groups if ``--data.group_column`` names them. ``--groups`` scores the rows of each
-value of a column. ``--across`` scores every run on the test rows of every run, if all have the same classes. Of a
+value of a column. ``--across`` scores every run on the test rows of every run, if all have the same classes. For a
 language model the perplexity is measured, and no label is needed. ``--to`` names a new folder for ``report.md``, CSV
 files and the figure of calibration.
 """
@@ -35,7 +35,7 @@ from experiments.escaping import for_markdown, for_terminal
 from experiments.paths import new_folder
 from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes, validated_section
 from experiments.planning.saved_runs import load_run_config, run_folder, run_names
-from experiments.reporting.render import EMPTY, rounded
+from experiments.reporting.render import EMPTY, plural, rounded
 from experiments.runs.run_folder import write_atomically
 from experiments.tasks import CLASSIFICATION, LANGUAGE_TASKS, TaskSpec, task_named
 
@@ -44,9 +44,11 @@ if TYPE_CHECKING:  # they take seconds to import
     from experiments.runs.unseen import Bin, UnseenPerplexity, UnseenRows, UnseenScores
 
 SOURCE_SETTINGS = frozenset(TEXT_SETTINGS) - {"train_file", "validation_file", "more_text"} | {"cache_dir"}
-"""Settings of the text that this command takes: all that say where it is, and none that say what is done to it."""
+"""Settings of the text that this command takes: all that say where it is, but none that change it."""
 MOST_NAMED = 10
-"""Unknown labels, and groups in the terminal, that are shown one by one."""
+"""Unknown labels that are named one by one."""
+MOST_SHOWN = 100
+"""Rows of a table in the terminal."""
 SCORES = ("accuracy", "precision", "recall", "f1")
 Interval = tuple[float, float] | None
 Section = tuple[str, list[str], list[list[str]]]
@@ -92,7 +94,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(parsed: Namespace, tasks: Sequence[str]) -> None:
-    """Raise :class:`ExperimentError` where the options do not fit together, before anything is loaded."""
+    """Raise :class:`ExperimentError` if the options do not fit together, before anything is loaded."""
     given = parsed.get("data")
     if parsed.get("across"):
         if given is not None or parsed.get("groups") or parsed.get("split"):
@@ -168,34 +170,31 @@ def load(folder: Path) -> TrainedModel:
 
 def counted(scores: UnseenScores) -> list[str]:
     """Return sentences that say how many rows were scored, and which were not."""
-    unit = "group" if scores.unit == "group" else "row"
     said = [
-        f"{scores.rows:,} rows were scored. Intervals are 95 %, by a bootstrap over {scores.units:,} {unit}s. They "
-        "speak of these weights."
+        f"{plural(scores.rows, 'row')} scored. Intervals are 95 %, by a bootstrap over "
+        f"{plural(scores.units, scores.unit)}. They speak of these weights."
     ]
     if scores.unknown:
         shown = [f"{name!r} ({count:,})" for name, count in list(scores.unknown.items())[:MOST_NAMED]]
         more = len(scores.unknown) - len(shown)
         said.append(
-            f"{sum(scores.unknown.values()):,} rows have labels that the run has no class for, and were not scored: "
+            f"Not scored: {plural(sum(scores.unknown.values()), 'row')} with labels that the run has no class for, "
             f"{', '.join(shown)}{f' and {more} more' if more else ''}."
         )
     if scores.left_out:
-        said.append(f"{scores.left_out:,} rows have no label, and were not scored.")
+        said.append(f"Not scored: {plural(scores.left_out, 'row')} without a label.")
     if scores.absent:
         said.append(f"No row is of the class {', '.join(scores.absent[:MOST_NAMED])}.")
     if scores.seen:
-        said.append(
-            f"{scores.seen:,} of the scored texts are among the run's training rows, so these were seen before."
-        )
+        said.append(f"Seen before: {plural(scores.seen, 'scored text')} among the run's training rows.")
     return said
 
 
 def calibrated(scores: UnseenScores) -> str:
     """Return a sentence about calibration."""
     return (
-        f"Expected calibration error: {rounded(scores.calibration_error)}, over {len(scores.calibration)} bins of "
-        "confidence that have rows."
+        f"Expected calibration error: {rounded(scores.calibration_error)}, over "
+        f"{plural(len(scores.calibration), 'bin')} of confidence that have rows."
     )
 
 
@@ -255,8 +254,8 @@ def text_report(folder: Path, rows: UnseenRows, seed: int, console: Console) -> 
         scores = score_unseen_text(model, rows, seed)
     report = Report(f"{run_names([folder])[0]} on {scores.name}")
     report.sentences = [
-        f"{scores.targets:,} tokens of {scores.documents:,} documents were predicted, in {scores.windows:,} windows. "
-        "The interval is 95 %, by a bootstrap over windows."
+        f"{plural(scores.targets, 'token')} of {plural(scores.documents, 'document')} predicted, in "
+        f"{plural(scores.windows, 'window')}. The interval is 95 %, by a bootstrap over windows."
     ]
     add_text_scores(report, scores, task_named(model.config.task))
     return report
@@ -359,9 +358,11 @@ def show(report: Report, console: Console) -> None:
         console.print(for_terminal(sentence), highlight=False, soft_wrap=True)
     for title, columns, rows in report.tables.values():
         table = Table(*map(for_terminal, columns), title=title, title_justify="left", box=None)
-        for row in rows[: max(MOST_NAMED, 100)]:
+        for row in rows[:MOST_SHOWN]:
             table.add_row(*map(for_terminal, row))
         console.print(table)
+        if len(rows) > MOST_SHOWN:
+            console.print(f"{len(rows) - MOST_SHOWN:,} more rows are in the folder that --to names", highlight=False)
 
 
 def write(report: Report, folder: Path) -> None:

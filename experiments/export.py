@@ -1,13 +1,14 @@
-"""Take a trained run along: a model of Hugging Face's transformers, an ONNX graph, or a program of torch.export.
+"""Export a trained run: as a model of Hugging Face's transformers, an ONNX graph, or a program of torch.export.
 
     python -m experiments.export RUN --to FOLDER
     python -m experiments.export RUN --to FOLDER --format onnx
     python -m experiments.export RUN --to FOLDER --push_to_hub me/my-model
 
 RUN is a run folder, FOLDER a new one. By default it gets ``config.json``, ``model.safetensors``, the tokenizer, a model
-card and ``modeling_resnorm.py``, the network in one file for people without this project. After ``import
-experiments.hub``, ``AutoModelForSequenceClassification`` and ``pipeline`` load it. The other formats hold a graph with
-free batch and length, and ``classify.py``, which needs no source of ours. The clean-up of texts is part of all three.
+card and ``modeling_resnorm.py``, the network in one file for people without this project. After
+``import experiments.hub``, ``AutoModelForSequenceClassification`` and ``pipeline`` load it. The other formats hold a
+graph with free batch and length, and ``classify.py``, which needs none of our source. All three formats clean texts as
+training did.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def export(folder: Path, target: Path, kind: str = "huggingface") -> dict[str, int]:
-    """Write a run as a new folder, which is there as a whole or not at all, and return its files with their sizes.
+    """Write a run as a new folder, wholly or not at all, and return its files with their sizes.
 
     Args:
         folder: of a run.
@@ -98,13 +99,13 @@ def push(folder: Path, repository: str) -> None:
         ExperimentError: the Hub refuses, or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     api = HfApi()
     try:
         api.create_repo(repository, exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (HTTPError, HFValidationError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ExperimentError(f"{folder} is written, and was not sent to {repository}: {reason}") from None
 

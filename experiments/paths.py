@@ -13,7 +13,7 @@ GRIDS = REPOSITORY / "experiments" / "grids"
 CLAIMS = REPOSITORY / "experiments" / "claims"
 PUBLISHED_CLAIMS = CLAIMS / "published"
 RESULTS = Path(os.environ.get("RESNORM_RESULTS", REPOSITORY / "results"))
-"""Run folders and tables; $RESNORM_RESULTS puts them elsewhere."""
+"""Folder of run folders and tables; $RESNORM_RESULTS puts it elsewhere."""
 
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,~-]{0,149}")
@@ -29,6 +29,8 @@ RESERVED = frozenset(
         "padding_leak",
         "removed_blocks",
         "studies",
+        "zoo_stability",
+        "ranking",
     }
 )
 """Folders of `results` that are no grid's."""
@@ -38,7 +40,7 @@ def checked_name(what: str, name: str) -> str:
     """Return the name of a grid, which names folders below `results`.
 
     Raises:
-        ExperimentError: it is no plain name of a folder, or belongs to another folder; ``what`` says whose name it is.
+        ExperimentError: it is not a plain name of a folder, or another folder has it; ``what`` says whose name it is.
     """
     if not NAME.fullmatch(name):
         raise ExperimentError(
@@ -51,7 +53,7 @@ def checked_name(what: str, name: str) -> str:
 
 
 def below(root: Path, *parts: str) -> Path:
-    """Return a place below a folder that a person named, where no link leads out of it.
+    """Return a place below a folder that a person named, after checking that no link leads out of it.
 
     The root may be a link, or lie behind one: a person chose it. A link below it may come with a clone or an archive,
     and what is written or removed there would be somebody else's.
@@ -80,11 +82,6 @@ def tables_folder(results: Path, grid: str, corpus: str) -> Path:
 def own_tables_folder(results: Path, grid: str, corpus: str) -> Path:
     """Return the folder of the tables that a person's own command writes: ``results/local/<grid>/<corpus>``."""
     return below(results, "local", grid, corpus)
-
-
-def verdicts_folder(results: Path) -> Path:
-    """Return the folder of the verdicts that a person's own command writes: ``results/local/verdicts``."""
-    return below(results, "local", "verdicts")
 
 
 def new_folder(name: str) -> Path:

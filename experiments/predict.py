@@ -8,10 +8,11 @@
     python -m experiments.predict RUN --file rows.csv --robust
 
 RUN is a run folder, such as ``results/runs/quick/docstrings/pre_ln/default/seed_0``. Texts on the command line are
-answered with a table. The rows of a file come back, other columns as they were, with the columns ``predicted`` and
-``probability_<class>``, in UTF-8 and the format that the output's ending names, or as CSV on standard output. A causal
-language model writes on after a prompt; a masked one proposes five words for the gap in a text. ``--explain`` shows
-what each word adds to the probability of the answer, ``--robust`` how many answers survive small edits of the texts.
+answered with a table. The rows of a file come back with the columns ``predicted`` and ``probability_<class>``, other
+columns as they were. They are in UTF-8 and the format that the output's ending names, or CSV on standard output. A
+causal language model writes on after a prompt; a masked one proposes five words for the gap in a text. ``--explain``
+shows what each word adds to the probability of the answer, ``--robust`` how many answers survive small edits of the
+texts.
 """
 
 from __future__ import annotations

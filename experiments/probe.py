@@ -4,9 +4,10 @@
     python -m experiments.probe pre_ln plain --layers 12 --model.width 128 --steps 100
     python -m experiments.probe --run results/runs/quick/docstrings/pre_ln/default/seed_0
 
-Each prints a table per network (signal, rank, attention, Jacobians, gradients against depth) and writes all depths as
-CSV, with a figure of small panels, to ``results/probe/<corpus>/<networks>/<settings>``. ``--probes.rows`` sets the
-training rows measured on, ``--probes.every_n_steps`` adds profiles between the first and the last to the CSV.
+Each prints a table per network: signal, rank, attention, Jacobians and gradients against depth. Each writes all depths
+as CSV, with a figure of small panels, to ``results/probe/<corpus>/<networks>/<settings>``. ``--probes.rows`` sets the
+number of training rows to measure on; ``--probes.every_n_steps`` adds profiles between the first and the last to the
+CSV.
 """
 
 from __future__ import annotations

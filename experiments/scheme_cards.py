@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import fields
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+from experiments.paths import REPOSITORY
 from lightning_modules.schemes.families import FAMILIES
 from lightning_modules.schemes.open_schemes import OPEN_SCHEMES
 from lightning_modules.schemes.place import Place, Role
@@ -35,16 +37,23 @@ from lightning_modules.schemes.variants import (
 LAYERS, WIDTH = 6, 64
 DESCRIBED = (
     *("name", "title", "formula", "source", "parent", "also_without"),
-    *("unverified", "differs", "pitfalls", "tune"),
+    *("unverified", "differs", "published", "published_lacks", "pitfalls", "tune"),
 )
 """Fields of a variant that describe it; all others say how it is built."""
+TIMES_FILE = "scheme_times.csv"
+TIMES = REPOSITORY / "results" / "benchmark" / TIMES_FILE
+TIMES_COLUMNS = (
+    *("scheme", "relative_time", "smallest", "largest", "rounds", "task"),
+    *("date", "cpu", "cores", "load_average", "torch"),
+)
 
 INTRODUCTION = f"""\
 # Schemes
 
 This page is the output of `python -m experiments.variants table`. `LN` is layer normalisation, `F` the attention or
 feed-forward function. Norms, skips and added parameters are counted in a network of {LAYERS} blocks and width {WIDTH}.
-Added parameters are all but those of linear maps in `F`, of embeddings and of the head.
+Added parameters are all but those of linear maps in `F`, of embeddings and of the head. *Time* is that of a training
+step over Pre-LN's, at the conditions below the table.
 *Mixes* says what else a token's output depends on: later tokens (`time`), `padding`, or other `rows` of its batch.
 
 *Verified* means three things. The formula and its constants are those of the paper or of its authors' code. The code
@@ -58,6 +67,36 @@ all features of all tokens of a row. *Local* is `group_norm`, over a part of a t
 `article_original` in tables is `post_ln` with the article's own settings. `tfidf_logistic_regression` is scikit-learn's
 baseline without a network. To add a scheme, read [add_a_scheme.md](add_a_scheme.md).
 """
+
+
+@cache
+def measured_times() -> dict[str, dict[str, str]]:
+    """Return the committed rows of ``benchmark --schemes`` by scheme; none where the file is missing or is another."""
+    try:
+        with TIMES.open(newline="", encoding="utf-8") as file:
+            rows = {row["scheme"]: row for row in csv.DictReader(file)}
+            return {name: row for name, row in rows.items() if float(row["relative_time"]) > 0}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error):
+        return {}
+
+
+def time_of(variant: Variant) -> str:
+    """Return the time of a training step over Pre-LN's, such as ``1.35``; empty where it is not measured."""
+    row = measured_times().get(variant.name)
+    return "" if row is None or variant.name not in FAMILIES else f"{float(row['relative_time']):.2f}"
+
+
+def conditions_of_times() -> str:
+    """Say at which conditions the times were measured; nothing without a table."""
+    rows = list(measured_times().values())
+    if not rows:
+        return ""
+    row = rows[0]
+    return (
+        f"*Time*: {row['task']}. Each is the median of {row['rounds']} rounds, in which Pre-LN and the scheme take "
+        f"turns. Seconds are the processor's: torch {row['torch']}, {row['cpu']}, load average {row['load_average']}. "
+        "Measured by `python -m experiments.benchmark --schemes []`."
+    )
 
 
 def status(variant: Variant) -> str:
@@ -74,13 +113,28 @@ def family(variant: Variant) -> str:
 
 def card(variant: Variant) -> str:
     """Return all about one variant: a line per field, then the diagram of its blocks."""
-    lines: dict[str, Any] = {name: getattr(variant, name) for name in DESCRIBED if getattr(variant, name)}
+    told = [name for name in DESCRIBED if getattr(variant, name) and name not in ("published", "published_lacks")]
+    lines: dict[str, Any] = {name: getattr(variant, name) for name in told}
+    lines |= {"published form": published_form(variant)}
     lines |= {"family": family(variant), "year": variant.year or "", "arXiv": variant.arxiv, "status": status(variant)}
     lines |= {name.replace("_", " "): text for name, text in differences(variant)}
     lines |= {"options": "; ".join(f"{name}: {spelled(value)}" for name, value in variant.options.items())}
     lines |= counts_of(variant)
+    lines |= {"time over pre_ln": time_of(variant)}
     text = "\n".join(f"{name:17} {spelled(value)}" for name, value in lines.items() if value != "")
     return f"{text}\n\n{diagram(variant)}"
+
+
+def published_form(variant: Variant) -> str:
+    """Say what ``--model.form published`` sets, and what it still lacks; empty for a scheme without one."""
+    if not variant.published:
+        return ""
+    words = {"rotary": "rotary positions", "swiglu": "SwiGLU", False: "no biases"}
+    named = [words[value] for value in variant.published.values() if value in words]
+    if "feed_forward_factor" in variant.published:
+        named.append(f"{variant.published['feed_forward_factor']}·D hidden units")
+    lacks = f"; it lacks {variant.published_lacks}" if variant.published_lacks else ""
+    return f"`--model.form published`: {', '.join(named)}{lacks}"
 
 
 def differences(variant: Variant) -> Iterator[tuple[str, str]]:
@@ -108,7 +162,7 @@ def spelled(value: Any) -> str:
 
 
 def diagram(variant: Variant) -> str:
-    """Return a text diagram of a variant's blocks with what stands at their sites; one per kind of block."""
+    """Return a text diagram of a variant's blocks with the ops at their sites; one per kind of block."""
     roles = (Role.PARALLEL,) if variant.parallel else (Role.ATTENTION, Role.FEED_FORWARD)
     by_block: dict[str, list[int]] = {}
     for block in range(1, LAYERS + 1):
@@ -203,7 +257,18 @@ def counts_of(variant: Variant) -> dict[str, str]:
 def page() -> str:
     """Return the page of all variants in Markdown: one table, a card per scheme, and the open ones."""
     counts = {name: counts_of(variant) for name, variant in VARIANTS.items()}
-    columns = ("variant", "one sublayer", "family", "year", "norms", "skips", "added parameters", "mixes", "status")
+    columns = (
+        "variant",
+        "one sublayer",
+        "family",
+        "year",
+        "norms",
+        "skips",
+        "added parameters",
+        "time",
+        "mixes",
+        "status",
+    )
     rows = [
         (
             f"`{name}`",
@@ -211,6 +276,7 @@ def page() -> str:
             family(variant),
             str(variant.year or ""),
             *counts[name].values(),
+            time_of(variant),
             ", ".join(sorted(variant.mixes)),
             status(variant),
         )
@@ -219,7 +285,7 @@ def page() -> str:
     unsure = sum(row[-1] == "unverified" for row in rows)
     lines = [INTRODUCTION, f"{len(rows) - unsure} variants are verified, {unsure} are not, and "]
     lines[-1] += f"{len(OPEN_SCHEMES)} schemes are open.\n"
-    lines += markdown_table(columns, rows)
+    lines += [*markdown_table(columns, rows), "", conditions_of_times()]
     for name, variant in VARIANTS.items():
         lines += ["", f"## {name}", "", f"**{variant.title}.** {variant.source}.", ""]
         how = "\n".join(f"{field.replace('_', ' ')}: {text}" for field, text in differences(variant))
@@ -240,6 +306,8 @@ def card_lines(variant: Variant) -> Iterator[tuple[str, str]]:
     for field, what in told.items():
         if getattr(variant, field):
             yield what, getattr(variant, field)
+        if field == "differs" and variant.published:
+            yield "published form", published_form(variant)
 
 
 def markdown_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

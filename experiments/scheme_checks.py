@@ -27,7 +27,7 @@ SECONDS = 60
 """Longest that one property may take."""
 
 Finding = tuple[str, str, str]
-"""Variant, property, and what is wrong; empty where nothing is."""
+"""Variant, property, and what is wrong; empty if nothing is."""
 
 
 class Fault(Exception):
@@ -69,7 +69,7 @@ def run_checks(path: Path, seconds: float = SECONDS) -> Iterator[Finding]:
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a traceback, or what to say where there is no text."""
+    """Return the last line of a traceback, or what to say if there is no text."""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "its process ended without a word"
 
@@ -168,7 +168,7 @@ def keeps_the_shape(variant: str) -> None:
 
 
 def edits_nothing_in_place(variant: str) -> None:
-    """What a sublayer's parts are given is still the same afterwards."""
+    """The parts of a sublayer leave their inputs unchanged."""
     import torch
 
     from lightning_modules.network.sites import Site
@@ -212,7 +212,7 @@ def draws_nothing(variant: str) -> None:
 
 
 def takes_other_dtypes(variant: str) -> None:
-    """It computes in float32 and float64 alike, and in bfloat16 under autocast."""
+    """It computes the same in float32 and float64, up to rounding, and nearly so in bfloat16 under autocast."""
     import torch
 
     ids, mask = batch()
@@ -321,7 +321,7 @@ def has_no_dead_site(variant: str) -> None:
 
 
 def resumes(variant: str) -> None:
-    """Saved, loaded and trained on, it is what it would have been."""
+    """Saved, loaded and trained on, it equals a network that was trained without a break."""
     import torch
 
     from lightning_modules.config import ModelConfig

@@ -39,8 +39,8 @@ class Metric:
     """Whether a record keeps its value at every validation; the task's module must then measure it."""
 
     of_details: Callable[[Mapping[str, Any]], float] | None = None
-    """Computes it from the details of the scores, such as a confusion matrix; None: the task's module measures it. With
-    it a metric is one line here, and nothing elsewhere."""
+    """Computes the metric from the details of the scores, such as a confusion matrix; None: the task's module measures
+    it. With this function a metric takes one line here, and nothing elsewhere."""
 
     @property
     def worst(self) -> float:
@@ -64,8 +64,8 @@ class TaskSpec:
     """Name in configurations and records."""
 
     parts: frozenset[str] = frozenset()
-    """What only some tasks have: the tables and figures ``per_class`` and ``confusion``, and ``tokenizer``, a file in
-    the run's folder."""
+    """Parts that only some tasks have: the tables and figures ``per_class`` and ``confusion``, and ``tokenizer``, a
+    file in the run's folder."""
 
     metrics: tuple[Metric, ...]
     """Metrics of the tables, in their order; a record may lack one, and may hold more."""
@@ -80,14 +80,14 @@ class TaskSpec:
     """The data module that feeds it, likewise."""
 
     collapse: Any
-    """Says why weights have learned nothing, or nothing to say: a function of the evaluations of the last weights
-    by split and of the data's facts (``(Mapping[str, Evaluation], facts) -> str``), likewise."""
+    """Says why weights have learned nothing; empty if they have learned. It is a function of the evaluations of the
+    last weights by split and of the data's facts (``(Mapping[str, Evaluation], facts) -> str``), likewise."""
 
     baselines: Mapping[str, Any] = field(default_factory=dict)
     """By condition name, the function that fits a baseline without a network, likewise."""
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Settings, by dotted names, that this task has where neither a command line, nor a grid nor a file says else."""
+    """Settings of this task, by dotted names, unless a command line, a grid or a file sets them."""
 
     callbacks: tuple[Any, ...] = ()
     """Callbacks that only this task has, such as a picture of its errors; classes, likewise."""
@@ -136,7 +136,7 @@ class TaskSpec:
         return self.metric(self.primary)
 
     def completed(self, metrics: Mapping[str, float], details: Mapping[str, Any]) -> dict[str, float | None]:
-        """Add to what the module measured the metrics that the details of the scores give."""
+        """Add the metrics that the details of the scores give to those that the module measured."""
         derived = {metric.name: metric.of_details(details) for metric in self.metrics if metric.of_details}
         return {**derived, **metrics}
 
@@ -163,7 +163,7 @@ class TaskSpec:
 
 
 def resolved(reference: Any) -> Any:
-    """Import what ``package.module:name`` refers to; anything but a text is what it is."""
+    """Import what ``package.module:name`` refers to; a value that is not a string is returned as it is."""
     if not isinstance(reference, str):
         return reference
     module, _, name = reference.partition(":")
@@ -233,11 +233,11 @@ LANGUAGE_DEFAULTS = {
     "data.batch_size": 32,
     "data.evaluation_batch_size": 64,
 }
-"""What language models have in common: text without labels, and pieces of bytes."""
+"""Settings that language models have in common: text without labels, and byte pieces as tokens."""
 UNIGRAM, TRIGRAM = "unigram", "trigram"
 TOKEN_ACCURACY = Metric(name="token_accuracy", title="token accuracy", curve=True)
 UNKNOWN_SHARE = Metric(name="unknown_share", title="unknown words", higher_is_better=False)
-"""Share of unknown words among what is predicted: the more, the easier the text; a score is to be read with it."""
+"""Share of unknown words among the targets. The larger it is, the easier the text, so scores must be read with it."""
 
 CAUSAL_LM = TaskSpec(
     name="causal_lm",

@@ -61,7 +61,7 @@ class TrainCLI(LightningCLI):
     """LightningCLI that writes the run folder of a grid and ends a fit with scores and a record."""
 
     task_defaults: Mapping[str, Any] = {}
-    """Settings that the task has where the command line says nothing else."""
+    """Settings of the task, unless the command line sets them."""
 
     resumed_step: int | None = None
     """Optimiser step of the checkpoint from which training goes on."""
@@ -96,14 +96,14 @@ class TrainCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Return Lightning's subcommands but ``predict``, for which there is ``experiments.predict``."""
+        """Return Lightning's subcommands without ``predict``, which ``experiments.predict`` replaces."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def _parse_ckpt_path(self) -> None:
         """Check the checkpoint, if one is named, before anything is built.
 
-        Lightning's own method would let the checkpoint's settings win over the command line without a word. Here they
-        must agree when training goes on, and the checkpoint's are taken to validate or test it.
+        Lightning's own method would silently let the checkpoint's settings win over the command line. Here both must
+        agree when training goes on; to validate or test a checkpoint, its own settings are taken.
         """
         subcommand = self.config["subcommand"]
         settings = self.config[subcommand]
@@ -136,10 +136,10 @@ class TrainCLI(LightningCLI):
         settings["ckpt_path"] = str(path)
 
     def _set_seed(self) -> None:
-        """Check the seed before Lightning takes it, which for ``true`` draws one that no record would show.
+        """Check the seed before Lightning takes it: for ``true``, Lightning draws a seed that no record would show.
 
         Raises:
-            ExperimentError: no generator of numbers takes it.
+            ExperimentError: no random generator takes it.
         """
         from experiments.planning.run_config import MOST
         from experiments.planning.yaml_files import whole_number
@@ -222,7 +222,7 @@ class TrainCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Train in the run's folder, score the run, write its record and say where everything is.
 
-        Of several processes that train together, the first does all that but the training.
+        If several processes train together, the first one does everything else.
         """
         if not is_first_process():
             self.trainer.fit(**arguments)

@@ -18,6 +18,7 @@ Activation = Literal["relu", "gelu", "gelu_tanh", "swiglu"]
 Positions = Literal["learned", "sinusoidal", "rotary", "none"]
 Pooling = Literal["mean", "first"]
 Initialisation = Literal["xavier", "gaussian", "random"]
+Form = Literal["shared", "published"]
 LanguageHeadKind = Literal["tied", "free"]
 Loss = Literal["cross_entropy", "mean_squared_error"]
 ClassWeights = Literal["none", "balanced"]
@@ -38,10 +39,14 @@ class ModelConfig:
     """Residual and normalisation scheme (``python -m experiments.variants list`` names them)."""
 
     scheme_sha256: str | None = field(default=None, metadata={"since": 2})
-    """SHA-256 of the file of one's own that ``variant`` comes from, if it does; ``--schemes FILE.py`` sets it."""
+    """SHA-256 of the scheme file that ``variant`` comes from, if any; ``--schemes FILE.py`` sets it."""
 
     scheme_options: dict[str, Any] = field(default_factory=dict, metadata={"since": 2})
     """Options of the scheme by name, such as ``streams`` of ``hyper_connections``; ``variants show`` lists them."""
+
+    form: Form = field(default="shared", metadata={"since": 2})
+    """Network around the scheme: ``shared`` takes the settings below, the same for all schemes. ``published`` takes the
+    positions, activation and biases of the scheme's own paper instead."""
 
     norm: str | None = field(default=None, metadata={"since": 2})
     """Variant whose norm takes the place of ``variant``'s own, such as ``rms_norm`` or ``dyt``."""
@@ -57,10 +62,10 @@ class ModelConfig:
     ``package:NAME/FOLDER``, or a Hub id that was fetched before. Its sizes and its tokenizer are taken too."""
 
     pretrained_sha256: str | None = field(default=None, metadata={"since": 2})
-    """SHA-256 of its file of weights; filled in with its sizes. Where it is given, the sizes must be given too."""
+    """SHA-256 of its file of weights; filled in with its sizes. If it is given, the sizes must be given too."""
 
     embedding_norm: bool = field(default=False, metadata={"since": 2})
-    """A norm after the embeddings, as BERT has it; a variant without norms has none there either."""
+    """A norm after the embeddings, as in BERT; a variant without norms has none there either."""
 
     norm_epsilon: float | None = field(default=None, metadata={"since": 2})
     """ε of the norms that have one; null for the usual 1e-5."""
@@ -75,7 +80,7 @@ class ModelConfig:
     """Attention heads; must divide the width."""
 
     feed_forward_width: int | None = None
-    """Hidden width of the feed-forward sublayer; by default four times the width, of ``swiglu`` two thirds of that."""
+    """Hidden width of the feed-forward sublayer; by default four times the width, for ``swiglu`` two thirds of that."""
 
     activation: Activation = "relu"
     """Activation of the feed-forward sublayer; ``gelu_tanh`` is GPT-2's, ``swiglu`` has a third matrix, a gate."""
@@ -106,7 +111,7 @@ class ModelConfig:
     """File of word vectors, in the text format of GloVe or word2vec, from which the embeddings of its words start."""
 
     word_vectors_width: Literal["same", "projected"] = field(default="same", metadata={"since": 2})
-    """Width of the file's vectors: that of the model, or any other, which a random orthogonal map then changes."""
+    """Width of the file's vectors: that of the model, or another, which a random orthogonal map then changes."""
 
     initialisation_gain: float = 1.0
     """Factor on the initial weight matrices of the blocks."""
@@ -155,7 +160,8 @@ class ModelConfig:
     """Epochs that the schedule spans; ``trainer.max_epochs`` by default."""
 
     compile: bool = field(default=False, metadata={"since": 1})
-    """Compile the blocks with ``torch.compile`` while training: a minute at the start, other rounding ever after."""
+    """Compile the blocks with ``torch.compile`` while training: it costs a minute at the start and changes the
+    rounding."""
 
     seed: int = 0
     """Seed of initialisation and dropout (``train`` links it to ``--seed_everything``)."""
@@ -167,6 +173,8 @@ class ModelConfig:
         check_numbers("model.", self, MOST)
         for name, choices in CHOICES.items():
             reject_unknown(f"model.{name}", getattr(self, name), choices)
+        if self.form == "published":
+            self._take_published_form()
         if self.layers < 0:
             raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
         for name in ("width", "heads"):
@@ -222,7 +230,7 @@ class ModelConfig:
             )
 
     def _check_variant(self) -> None:
-        """Refuse an unknown variant, or one of another file than the model was made with; note the file's digest."""
+        """Refuse an unknown variant, or one of a file that the model was not made with; note the file's digest."""
         if self.variant not in VARIANTS and self.scheme_sha256 is not None:
             raise ConfigurationError(
                 f"variant {self.variant} comes from a scheme file, SHA-256 {self.scheme_sha256[:16]}…; "
@@ -248,6 +256,14 @@ class ModelConfig:
         scheme = self.scheme  # which refuses what does not go together
         if self.causal:
             refuse_causal(scheme)
+
+    def _take_published_form(self) -> None:
+        """Set what the scheme's paper sets; a hidden width that was given stays."""
+        published = VARIANTS[self.variant].published_settings()
+        self.positions = published.get("positions", self.positions)
+        self.activation = published.get("activation", self.activation)
+        if self.feed_forward_width is None and "feed_forward_factor" in published:
+            self.feed_forward_width = int(published["feed_forward_factor"] * self.width)
 
     def _take_sizes(self, network: PretrainedNetwork) -> None:
         """Take over the sizes of a pretrained network and the digest of its weights.
@@ -275,16 +291,19 @@ class ModelConfig:
         chosen = chosen.with_options(self.scheme_options)
         if self.only_block is not None and self.elsewhere is not None:
             chosen = at_one_block(chosen, VARIANTS[self.elsewhere], self.only_block)
-        return with_embedding_norm(chosen) if self.embedding_norm else chosen
+        chosen = with_embedding_norm(chosen) if self.embedding_norm else chosen
+        if self.form == "published":
+            chosen = chosen.with_biases(VARIANTS[self.variant].published.get("biases", chosen.biases))
+        return chosen
 
     @property
     def hidden_width(self) -> int:
-        """Hidden width of the feed-forward sublayer; three matrices of ``swiglu`` weigh what two others do."""
+        """Hidden width of the feed-forward sublayer; by default all activations have about equally many weights."""
         return self.feed_forward_width or (8 * self.width // 3 if self.activation == "swiglu" else 4 * self.width)
 
     @property
     def depth(self) -> int:
-        """Blocks that are really built: the variant's own number where it fixes one, else ``layers``."""
+        """Number of blocks that are really built: the variant's own if it fixes one, else ``layers``."""
         fixed = self.scheme.layers
         return self.layers if fixed is None else fixed
 
@@ -296,7 +315,8 @@ OPTIMIZER_FIELDS: dict[str, tuple[str, ...]] = {
     "adam": ("beta1", "beta2"),
     "adamw": ("beta1", "beta2"),
 }
-"""Fields that an optimiser reads beside those that all do; others are ignored (``optimization.build_optimizer``)."""
+"""Fields that an optimiser reads in addition to those that all read; it ignores others
+(``optimization.build_optimizer``)."""
 
 MOST = {
     "layers": 10_000,
@@ -306,11 +326,12 @@ MOST = {
     "schedule_epochs": 1_000_000,
     "seed": 2**32 - 1,
 }
-"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+"""The largest values of fields: larger ones cost too much memory or time, or a library refuses them."""
 MOST_WEIGHTS = 10**11
-"""Weights of the blocks past which a setting is a slip: 400 gigabytes."""
+"""Most weights of the blocks: 400 gigabytes; a setting that asks for more is a slip."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "form": get_args(Form),
     "activation": get_args(Activation),
     "positions": get_args(Positions),
     "pooling": get_args(Pooling),

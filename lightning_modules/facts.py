@@ -36,16 +36,16 @@ class TaskFacts:
     """Digest of the rows of all splits; empty if unknown."""
 
     end_id: int | None = None
-    """Index of the token that ends a document, which some tokenizers pad with too; none if documents have no end."""
+    """Index of the token that ends a document; some tokenizers pad with it too. None if documents have no end token."""
 
     unknown_id: int | None = None
-    """Index of unknown words; none if nothing is unknown."""
+    """Index of unknown words; None if nothing is unknown."""
 
     mask_id: int | None = None
-    """Index of the token that hides another; none if there is no such token."""
+    """Index of the token that hides another; None if there is no such token."""
 
     class_id: int | None = None
-    """Index of the token that opens a row; none if there is no such token."""
+    """Index of the token that opens a row; None if there is no such token."""
 
     special_ids: tuple[int, ...] = ()
     """Indices of all special tokens, which no text has."""
@@ -54,11 +54,11 @@ class TaskFacts:
     """Whether the tokens spell every text, so that bits per byte mean something."""
 
     next_sentence: bool = False
-    """Whether a row is two spans of text, of which the second may come from elsewhere."""
+    """Whether a row is two spans of text; the second may come from elsewhere."""
 
     @classmethod
     def of(cls, source: Any) -> TaskFacts:
-        """Copy the facts from any object with attributes of these names; one that it lacks has its default."""
+        """Copy the facts from any object with attributes of these names; a missing attribute takes its default."""
         return cls(**{field.name: getattr(source, field.name) for field in fields(cls) if hasattr(source, field.name)})
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Networks in Hugging Face's format whose weights ours can take: where they are, and what network they are.
+"""Networks in Hugging Face's format whose weights our networks can take: where they are, and how they are built.
 
 Free of torch. Nothing is downloaded, and no code that comes with a network runs: only ``config.json`` and, later,
 ``model.safetensors`` are read.
@@ -20,7 +20,7 @@ from lightning_modules.errors import ConfigurationError, reject_unknown, shorten
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PACKAGE = "package:"
-"""Beginning of ``model.pretrained`` where it names a folder inside an installed package."""
+"""Beginning of a ``model.pretrained`` that names a folder inside an installed package."""
 LARGEST_CONFIG = 1_000_000
 """Bytes of a ``config.json``; real ones have a few thousand."""
 SIZES = (
@@ -46,8 +46,8 @@ class PretrainedNetwork:
     family: str
     """``model_type`` of its ``config.json``."""
     settings: Mapping[str, Any]
-    """Fields of :class:`~lightning_modules.config.ModelConfig` with which ours computes what it computes, but for the
-    variant."""
+    """Fields of :class:`~lightning_modules.config.ModelConfig`, without the variant, with which our network computes
+    the same."""
     variant: str
     """The variant that its blocks are of."""
     first_position: int
@@ -75,7 +75,7 @@ def pretrained_name(name: str) -> str:
 
 
 def pretrained_network(name: str) -> PretrainedNetwork:
-    """Find the network that ``model.pretrained`` names, and read what it is.
+    """Find the network that ``model.pretrained`` names, and read how it is built.
 
     Args:
         name: a folder; ``package:NAME/FOLDER`` for one inside an installed package; or a Hub id that is in the Hub's
@@ -156,7 +156,7 @@ def _activation(content: Mapping[str, Any], name: str, default: str) -> str:
 
 
 def _refuse(content: Mapping[str, Any], **usual: Any) -> None:
-    """Refuse a setting that changes what the network computes into something that ours does not compute."""
+    """Refuse a setting under which the network computes something that ours cannot compute."""
     for name, value in usual.items():
         given = content.get(name, value)
         if given != value:

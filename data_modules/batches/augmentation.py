@@ -20,13 +20,13 @@ def delete_and_swap(
 ) -> NDArray[np.int32]:
     """Return a row with some tokens deleted and some swapped (Wei & Zou 2019, arXiv:1901.11196, section 2).
 
-    Random deletion: every token goes with chance α; where all would go, one of them, drawn at random, stays. Random
-    swap: ``round(α·L)`` times the places of two tokens, drawn at random, are exchanged. The first token stays where it
-    is: learned and most pretrained tokenizers put ``<cls>`` there.
+    Random deletion removes each token with probability α. If it would remove all of them, one token, drawn at random,
+    stays. Random swap exchanges two tokens, drawn at random, and does so ``round(α·L)`` times. The first token stays
+    where it is: learned and most pretrained tokenizers put ``<cls>`` there.
 
     Args:
         tokens: (L,) token ids.
-        generator: source of chance.
+        generator: source of random numbers.
         strength: α.
 
     Returns:
@@ -46,7 +46,7 @@ def delete_and_swap(
 
 
 class EpochOrder(BatchOrder):
-    """Yields the epoch beside the row indices of each training batch: chance is drawn from it."""
+    """Yields the epoch and the row indices of each training batch: what is deleted and swapped depends on the epoch."""
 
     def __iter__(self) -> Iterator[Any]:
         for rows in super().__iter__():

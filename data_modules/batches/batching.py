@@ -15,14 +15,14 @@ from data_modules.mapped import mapped_permutation
 from data_modules.tokens.encoding import EncodedSplit
 
 Batch = dict[str, Tensor]
-BATCHES_PER_POOL = 50  # rows are sorted by length within pools of so many batches: little padding, still random
+BATCHES_PER_POOL = 50  # rows are sorted by length within pools of this many batches: little padding, still random
 
 
 class BatchDataset(Dataset[Batch]):
     """Fetches a whole batch at once: ``dataset[rows]`` for an array of row indices.
 
-    A batch holds ``input_ids`` (B, T) int64, padded to its longest row, ``attention_mask`` (B, T) bool, true at real
-    tokens, ``rows`` (B,) int64, the row indices, and, where rows have them, ``labels`` (B,) int64.
+    A batch holds ``input_ids`` (B, T) int64, padded to its longest row; ``attention_mask`` (B, T) bool, true at real
+    tokens; and ``rows`` (B,) int64, the row indices. If rows have labels, it holds ``labels`` (B,) int64 too.
     """
 
     def __init__(self, split: EncodedSplit, padding_id: int) -> None:
@@ -55,8 +55,8 @@ class BatchDataset(Dataset[Batch]):
 class WholeBatches(DistributedSampler[NDArray[np.int64]]):
     """A sampler whose items are the rows of whole batches, which processes share by :class:`Share`.
 
-    Lightning puts a sampler of its own, of single rows, in place of one that is not distributed already; hence the base
-    class, of which nothing is used.
+    Lightning replaces a sampler that is not distributed by its own, which yields single rows. The base class prevents
+    this; nothing else of it is used.
     """
 
     def __init__(self) -> None:

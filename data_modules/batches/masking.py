@@ -1,4 +1,4 @@
-"""Windows in which some tokens are hidden, and pairs of spans, as BERT was trained on them."""
+"""Windows with hidden tokens, and pairs of spans, as in the training of BERT."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ class MaskSettings:
 
     mask_id: int
     class_id: int | None
-    """Id that opens every window, or none."""
+    """Id of the token that opens every window, if any."""
     share: float
     """Share of the tokens that are chosen."""
     ordinary: NDArray[np.int64]
-    """Ids of the tokens that are no special ones: those that are chosen, and that random ones are drawn from."""
+    """Ids of the ordinary tokens, without special ones: tokens to hide and random tokens are drawn from these."""
     pairs: bool = False
-    """Whether a window is two spans, of which the second may come from elsewhere."""
+    """Whether a window is two spans; the second may come from elsewhere."""
 
 
 class MaskedWindows(Windows):
     """Windows of T tokens of which some are to be predicted (Devlin et al. 2018, arXiv:1810.04805, section 3.1).
 
-    A window opens with ``<cls>`` where there is one. Each ordinary token is chosen with the configured chance, and at
-    least one is. Of the chosen, 80 % become ``<mask>``, 10 % a random token, and 10 % stay; all are targets.
+    A window opens with ``<cls>`` if the tokenizer has this token. Each ordinary token is chosen with the configured
+    probability, and at least one is chosen. Of the chosen tokens, 80 % become ``<mask>``, 10 % become a random token
+    and 10 % stay; all of them are targets.
 
     With pairs, a window is ``<cls> A <eos> B <eos>``. In half of the windows, by chance, B follows A in the stream; in
     the others it is the second half of another window, drawn at random. A batch then has ``follows`` (B,), 1 or 0.
@@ -47,7 +48,7 @@ class MaskedWindows(Windows):
         split: the documents.
         settings: how windows are cut.
         masks: what is hidden.
-        seeds: numbers that the draws depend on, by epoch; of evaluation windows always the same.
+        seeds: numbers that the draws depend on, by epoch; for evaluation windows they are always the same.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class MaskedWindows(Windows):
     def _paired(
         self, places: NDArray[np.int64], draws: list[np.random.Generator]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Move the second half of some windows elsewhere; return places and whether each half follows."""
+        """Replace the second half of some windows by another window's; return places and whether each half follows."""
         half, windows = self.stride // 2, len(self)
         follows = np.ones(len(places), dtype=np.int64)
         for row, draw in enumerate(draws):

@@ -14,16 +14,16 @@ from data_modules.errors import DataError
 class Share:
     """The part of every batch that one of several processes takes.
 
-    A batch is what one process alone would take, so that the number of processes changes neither the steps of an epoch
-    nor, but for rounding, the gradient of a step. Of two processes each takes every other row, which keeps rows of
-    similar length together.
+    A batch has the rows that one process alone would take. So the number of processes does not change the steps of an
+    epoch; it changes the gradient of a step by rounding alone. Each of two processes takes every other row, which keeps
+    rows of similar length together.
     """
 
     process: int = 0
     """Number of the process, from 0."""
 
     processes: int = 1
-    """How many share a batch."""
+    """Number of processes that share a batch."""
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return this process's rows of a batch; every row is in one share."""
@@ -32,8 +32,8 @@ class Share:
     def of_training(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return this process's rows of a training batch: at least one.
 
-        Gradients are averaged over processes, so each needs some; where a batch has fewer rows than processes, some
-        rows are taken more than once.
+        Gradients are averaged over processes, so each process needs a row. If a batch has fewer rows than there are
+        processes, some rows are taken more than once.
         """
         shared = self.of(rows)
         return shared if len(shared) else rows[[self.process % len(rows)]]
@@ -41,7 +41,7 @@ class Share:
     def batches(self, order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
         """Return batches of ``size`` rows of which every process has a part, as all of them must take equal steps.
 
-        The last one may be smaller; where it has fewer rows than there are processes, the one before takes them in.
+        The last batch may be smaller. If it has fewer rows than there are processes, the batch before it takes them in.
 
         Raises:
             DataError: there are fewer rows than processes.

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from data_modules.tokens.encoding import EncodedSplit
 
 IGNORED = -100
-"""Target of a position at which nothing is predicted, as PyTorch's cross-entropy has it."""
+"""Target of a position at which nothing is predicted, the default of PyTorch's cross-entropy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class WindowSettings:
     end_id: int
     """Id of ``<eos>``, which also opens the stream."""
     byte_lengths: NDArray[np.int64] | None = None
-    """Bytes that each token spells, ``(vocabulary,)``; none where the tokenizer's pieces are not bytes."""
+    """Bytes that each token spells, ``(vocabulary,)``; None if the tokenizer's pieces are not bytes."""
     documents_apart: bool = False
     """Whether batches say which document each token belongs to."""
 
@@ -35,13 +35,13 @@ class WindowSettings:
 class Windows(Dataset[dict[str, Tensor]]):
     """Fetches a whole batch of windows at once: ``windows[numbers]``.
 
-    The split's documents, each with ``<eos>`` at its end, are one stream of N tokens. Window w holds as targets the
-    tokens from w·T to (w + 1)·T, and as input the token before each of them, so every token is predicted once. Before
-    the first one comes an ``<eos>``. The last window is padded.
+    The split's documents, each with ``<eos>`` at its end, are one stream of N tokens. The targets of window w are the
+    tokens from w·T to (w + 1)·T, and its inputs are the tokens one place earlier. So every token is predicted once. An
+    ``<eos>`` comes before the first token. The last window is padded.
 
     A batch holds ``input_ids`` (B, T), ``targets`` (B, T; ``IGNORED`` at padding), ``attention_mask`` (B, T) bool and
-    ``rows`` (B,). It has ``bytes`` (B,), those that the targets spell, if they can be counted, and ``segments`` (B, T),
-    the document that a position predicts a token of, if documents are kept apart.
+    ``rows`` (B,). If bytes can be counted, it also holds ``bytes`` (B,), the bytes that the targets spell. If documents
+    are kept apart, it holds ``segments`` (B, T), the document of the token that each position predicts.
     """
 
     def __init__(self, split: EncodedSplit, settings: WindowSettings) -> None:
@@ -64,7 +64,7 @@ class Windows(Dataset[dict[str, Tensor]]):
         return self.batch(rows, np.where(real, inputs, self.settings.padding_id), targets, real, places)
 
     def tokens_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the stream's tokens at places, of which those outside are arbitrary."""
+        """Return the stream's tokens at the given places; outside the stream they are arbitrary."""
         return self.split.tokens[np.clip(places, 0, len(self.split.tokens) - 1)].astype(np.int64)
 
     def batch(
@@ -85,7 +85,7 @@ class Windows(Dataset[dict[str, Tensor]]):
             targets: (B, T) token ids.
             predicted: (B, T) whether a position's target counts.
             places: (B, T) places of the targets in the stream.
-            real: (B, T) which inputs are no padding; those whose target counts by default.
+            real: (B, T) which inputs are real tokens; by default those whose target counts.
             more: further arrays.
         """
         arrays = {

@@ -26,15 +26,15 @@ INDEXED = 1_000_000  # shingles indexed at a time, to bound memory: about 200 Mi
 
 
 def same_text_key(text: str) -> str:
-    """Return a key that equal texts share, whatever their case and white space."""
+    """Return a key that is the same for texts that differ in case and white space alone."""
     return " ".join(text.casefold().split())
 
 
 def same_texts(columns: Iterable[Iterable[str]]) -> NDArray[np.int64]:
     """Return a number for every text of all columns, one after the other: equal for texts with the same key.
 
-    Instead of the keys, 128 bits of their BLAKE2b digest are kept, 16 bytes a row: among 10⁹ texts two different ones
-    have the same with probability 10⁻²¹.
+    Instead of the keys, 128 bits of their BLAKE2b digest are kept, 16 bytes a row. Among 10⁹ texts, two different ones
+    share a digest with probability 10⁻²¹.
     """
     digests = bytearray()
     for text in chain.from_iterable(columns):
@@ -51,7 +51,7 @@ def same_texts(columns: Iterable[Iterable[str]]) -> NDArray[np.int64]:
 def contradictions_and_repeats(
     texts: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return two masks over rows: those whose text has two labels, and those whose text stood in an earlier row.
+    """Return two masks over rows: those whose text has two labels, and those whose text is that of an earlier row.
 
     Args:
         texts: (N,) numbers of the texts.
@@ -132,14 +132,14 @@ def _similar(
 
 
 class _Progress:
-    """Says now and then how far a long search is."""
+    """Logs now and then how far a long search has come."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.next = time.monotonic() + SECONDS_BETWEEN_WORDS
 
     def say(self, position: int) -> None:
-        """Log one line where the last one is some time ago."""
+        """Log one line if the last one was some time ago."""
         if position % 100 == 0 and time.monotonic() > self.next:
             self.next = time.monotonic() + SECONDS_BETWEEN_WORDS
             LOGGER.warning("looking for near duplicates: %s of %s rows compared", f"{position:,}", f"{self.total:,}")
@@ -159,12 +159,12 @@ def _portions(texts: Iterable[str]) -> Iterator[list[set[str]]]:
 
 
 class _Index:
-    """Finds sets that are similar to a given one, among those that it was built from.
+    """Finds the sets, among those that it was built from, that are similar to a given one.
 
-    Shingles are numbered from the rarest to the commonest here; one that none of the sets has is rarer still. Of two
-    sets with similarity ≥ t, the first |A| − ⌈t|A|⌉ + 1 shingles of each in this order have one in common. Sets are
-    kept by shingle, size and the shingle's position: where their first common shingle is at positions i and j, two sets
-    share at most min(|A| − i, |B| − j), so whole groups are ruled out at once.
+    Shingles are numbered from the rarest to the commonest here; a shingle that none of the sets has is rarer still. Of
+    two sets with similarity ≥ t, the first |A| − ⌈t|A|⌉ + 1 shingles of each in this order have one in common. Sets are
+    kept by shingle, size and the shingle's position: two sets whose first common shingle is at positions i and j share
+    at most min(|A| − i, |B| − j) shingles. So whole groups are ruled out at once.
 
     Attributes:
         compared: sets that were compared so far.
@@ -183,7 +183,7 @@ class _Index:
                 self.holders.setdefault(number, {}).setdefault((size, position), []).append(place)
 
     def _least_shared(self, size: int) -> int:
-        """Return ⌈t|A|⌉: how many shingles of a set of this size a similar one shares at least."""
+        """Return ⌈t|A|⌉: how many shingles a similar set shares at least with a set of this size."""
         return math.ceil(self.threshold * size - 1e-9)
 
     def similar(self, items: set[str]) -> Iterator[tuple[int, float]]:

@@ -43,21 +43,21 @@ class PreparedCorpus:
     """Counts of what was removed and why; ``experiments.corpus describe`` prints it."""
 
     class_names: tuple[str, ...]
-    """Name of every class, by its index; empty where rows have no labels."""
+    """Name of every class, by its index; empty if rows have no labels."""
 
     key: str
     """Digest of everything that decides the rows; names what is derived from them in the cache."""
 
     splits: DatasetDict
-    """``train``, ``validation``, ``test``: columns ``text``, where rows have a class ``label`` and, where rows hang
-    together, ``group``."""
+    """``train``, ``validation``, ``test``: a column ``text``, ``label`` if rows have a class, and ``group`` if rows
+    hang together."""
 
     folder: Path
     """Its entry in the cache."""
 
 
 def prepare(config: DataConfig) -> PreparedCorpus:
-    """Return the corpus, clean and split; taken from the cache where the same was prepared before.
+    """Return the corpus, clean and split, from the cache if it was prepared before.
 
     Raises:
         DataError: the source or its columns are missing or unfit, or there are too few rows.
@@ -82,16 +82,18 @@ def prepare(config: DataConfig) -> PreparedCorpus:
     facts = json.loads((entry / "facts.json").read_text(encoding="utf-8"))
     facts["class_names"] = tuple(facts["class_names"])
     rows = load_from_disk(str(entry / "rows"))
+    if "train" not in rows:
+        rows["train"] = rows["test"].select([])
     return PreparedCorpus(slug=source.slug, source=source.description, key=key, splits=rows, folder=entry, **facts)
 
 
 def as_classified(config: DataConfig, corpus: str) -> DataConfig:
-    """Return the configuration by which a classifier reads another corpus, by default but for the seed of its split."""
+    """Return the configuration by which a classifier reads another corpus: the default, with this seed of the split."""
     return DataConfig(corpus=corpus, cache_dir=config.cache_dir, split_seed=config.split_seed)
 
 
 def _withheld_for(config: DataConfig) -> PreparedCorpus | None:
-    """Return ``docstrings`` where ``prose`` must hold nothing of its evaluation rows; none otherwise."""
+    """Return ``docstrings`` if ``prose`` must hold nothing of its evaluation rows, else None."""
     if config.corpus != "prose" or not config.prose.withhold_docstrings or carried_facts(config) is not None:
         return None
     return prepare(as_classified(config, "docstrings"))
@@ -117,7 +119,8 @@ def _build(
     if others:
         refined = with_more_text(refined, {other.slug: other.splits["train"]["text"][:] for other in others}, config)
     disable_progress_bar()
-    dataset_of(refined.splits, refined.class_names).save_to_disk(str(folder / "rows"))
+    splits = {name: frame for name, frame in refined.splits.items() if len(frame)}  # `datasets` reads no empty one
+    dataset_of(splits, refined.class_names).save_to_disk(str(folder / "rows"))
     facts = {
         "fingerprint": refined.fingerprint,
         "split_hash": refined.split_hash,
@@ -128,7 +131,7 @@ def _build(
 
 
 def dataset_of(splits: dict[str, pd.DataFrame], class_names: tuple[str, ...]) -> DatasetDict:
-    """Return clean splits as a data set; text that is mapped from a file stays there."""
+    """Return clean splits as a data set; text that is mapped from a file stays in the file."""
     import pyarrow as pa
     from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, Features, Value
 

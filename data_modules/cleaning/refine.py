@@ -1,9 +1,9 @@
 """From raw rows to clean, disjoint splits, with a count of everything that went.
 
-The order matters: clean, then drop duplicates among the training rows and training copies of given evaluation rows,
-and those that nearly repeat one, then cut the splits that are missing, so that no validation row nearly repeats a given
-test row, then drop training rows that nearly repeat a row of these, then thin. Rows of validation and test splits that
-the source gives are never dropped.
+The order matters. First, clean. Second, drop duplicates among the training rows, and training rows that repeat or
+nearly repeat a given evaluation row. Third, cut the splits that are missing; because of the second step, no validation
+row nearly repeats a given test row. Fourth, drop training rows that nearly repeat a row of the new splits. Last, thin.
+Rows of validation and test splits that the source gives are never dropped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from data_modules.sources.source import SPLITS, RawCorpus
 
 EVALUATION_SPLITS = ("validation", "test")
 WITHHELD_SIMILARITY = 0.7
-"""Similarity from which a row nearly repeats one that another corpus evaluates on."""
+"""Similarity from which a row counts as a near repeat of a row that another corpus evaluates on."""
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -69,6 +69,8 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     fingerprint = _digest_of(rows, class_names)
     if config.clean:
         rows, report["cleaning"] = _clean(rows)
+    if not report["rows_read"]["train"] and all(len(rows.get(name, ())) for name in EVALUATION_SPLITS):
+        return _for_evaluation(rows, report, fingerprint)
     _check_classes(rows, class_names)
     if config.deduplicate:
         rows["train"], report["duplicates"] = _drop_duplicates(rows)
@@ -95,14 +97,21 @@ def refine(raw: RawCorpus, config: DataConfig, *, near_duplicates: bool = True) 
     )
 
 
+def _for_evaluation(rows: dict[str, pd.DataFrame], report: dict[str, Any], fingerprint: str) -> RefinedCorpus:
+    """Return a corpus without training rows: clean, and otherwise as it is."""
+    report["rows"] = {name: len(rows[name]) for name in SPLITS}
+    split_hash = _digest_of(rows, ())
+    return RefinedCorpus(splits=rows, class_names=(), report=report, fingerprint=fingerprint, split_hash=split_hash)
+
+
 def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], str]) -> RawCorpus:
-    """Return a corpus of training rows without what another one evaluates on.
+    """Return a corpus of training rows without what another corpus evaluates on.
 
     Args:
         raw: has training rows with a ``group``.
         held: the other corpus's splits; rows of a group that its validation or test rows have go, and so do rows that
             nearly repeat such a row.
-        as_there: turns a text into what it would be there.
+        as_there: turns a text into what it would be in the other corpus.
     """
     rows = raw.splits["train"]
     evaluation = [held[name] for name in EVALUATION_SPLITS]
@@ -116,9 +125,9 @@ def withhold(raw: RawCorpus, held: Mapping[str, Any], as_there: Callable[[str], 
 
 
 def with_more_text(corpus: RefinedCorpus, more: Mapping[str, Sequence[str]], config: DataConfig) -> RefinedCorpus:
-    """Return a corpus without labels that has further training texts, by the names of where they come from.
+    """Return a corpus without labels with further training texts, given by the names of their sources.
 
-    Those that nearly repeat one of its validation or test rows stay out, unless near copies are to be kept.
+    Texts that nearly repeat one of its validation or test rows stay out, unless near copies are to be kept.
     """
     rows = {name: frame.drop(columns="label", errors="ignore") for name, frame in corpus.splits.items()}
     found = [(text, name) for name, texts in more.items() for text in texts]
@@ -185,7 +194,7 @@ def _check_classes(rows: dict[str, pd.DataFrame], class_names: tuple[str, ...]) 
 
 
 def _drop_duplicates(rows: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Drop training rows whose text has two labels, repeats an earlier one, or stands in an evaluation split."""
+    """Drop training rows whose text has two labels, repeats an earlier one, or is in an evaluation split."""
     train = rows["train"]
     given = [name for name in EVALUATION_SPLITS if name in rows]
     texts = same_texts([rows[name]["text"] for name in ("train", *given)])

@@ -1,4 +1,4 @@
-"""Cut and thin splits: seeded, stratified by class, and by group where rows hang together.
+"""Cut and thin splits: seeded, stratified by class, and by group if rows hang together.
 
 Rows without labels are cut and thinned as rows of one class.
 """

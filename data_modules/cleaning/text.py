@@ -70,7 +70,7 @@ def clean_text(text: str, counts: Counter[str] | None = None) -> str:
 
 
 def without_spans(text: str, opener: re.Pattern[str], closer: re.Pattern[str]) -> str:
-    """Return ``text`` with a space for everything from an opener to the next closer; what nothing closes stays.
+    """Return ``text`` with a space for everything from an opener to the next closer; an opener without a closer stays.
 
     The time is linear in the text: one expression for the whole span would look for a closer from every opener.
     """

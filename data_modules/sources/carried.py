@@ -17,7 +17,7 @@ FACTS_FILE, PRETRAINED_FILE = "text.json", "pretrained.json"
 
 
 def carried_facts(config: DataConfig) -> dict[str, Any] | None:
-    """Read what is known of the text where the configured cache was carried here; none for an ordinary cache."""
+    """Read what is known of the text if the configured cache was carried here; None for an ordinary cache."""
     path = cache_root(config.cache_dir) / FACTS_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 

@@ -24,7 +24,7 @@ POINT_ZERO = re.compile(r"\.0+$")
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 NESTED = (list, tuple, dict, set, np.ndarray)
 LONGEST_TEXT, LONGEST_LABEL, MOST_CLASSES = 10_000_000, 1_000, 5_000
-"""Bounds past which a column is probably another than was meant."""
+"""Bounds past which a column is probably not the one that was meant."""
 
 
 def require_columns(table: str, present: list[str], wanted: dict[str, str]) -> None:
@@ -55,9 +55,9 @@ def looks_like_data(name: str) -> bool:
 
 
 def with_gaps(piece: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """Return a piece of a table with columns of whole numbers that have gaps elsewhere as floats, as pandas has them.
+    """Return a piece of a table; columns of whole numbers that have gaps elsewhere become floats, as in pandas.
 
-    A piece without a gap would otherwise have the text ``1`` where another has ``1.0``.
+    Otherwise a piece without a gap would have the text ``1``, and a piece with one ``1.0``.
     """
     return piece.astype(dict.fromkeys(columns, float))
 
@@ -112,7 +112,7 @@ def raw_corpus(
 
 
 def one_spelling(labels: Iterable[str]) -> dict[str, str]:
-    """Return what each label is called: ``1.0`` is ``1`` where all are whole numbers and one is written in both ways.
+    """Return each label's name: if all are whole numbers and one is written in both ways, ``1.0`` becomes ``1``.
 
     pandas writes a column of whole numbers that has a gap as ``1.0``, and one without a gap as ``1``.
     """
@@ -165,7 +165,7 @@ def _text_pieces(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a cell is, for messages, and how it becomes text."""
+    """The place of a cell, for messages, and the way it becomes text."""
 
     table: str
     start: int

@@ -1,7 +1,7 @@
 """The embedded corpus ``docstrings``: English prose from the docstrings of five installed packages.
 
-The class of a paragraph is the package it stands in. Nothing is imported or downloaded: source files are parsed. As
-every version in ``requirements.txt`` is exact, every machine builds the same corpus.
+The class of a paragraph is the package that it comes from. Nothing is imported or downloaded: source files are parsed.
+As every version in ``requirements.txt`` is exact, every machine builds the same corpus.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _rows(options: DocstringsOptions, cache_dir: str | None) -> pd.DataFrame:
 def build(options: DocstringsOptions, cache_dir: str | None = None) -> RawCorpus:
     """Read, mask, remove duplicates across classes, and draw at most ``ROWS_PER_CLASS`` rows of each class.
 
-    Masking comes first because it makes texts equal that were not; a masked text with two labels goes entirely.
+    Masking comes first because it makes some texts equal. A masked text with two labels is dropped altogether.
     """
     rows = _rows(options, cache_dir)
     report = {"paragraphs": len(rows)}

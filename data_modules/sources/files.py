@@ -36,7 +36,7 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a file as :func:`read_pieces` does, as one table, which any format can hold.
 
-    Only JSON can spell half a character; these go, unless ``halves`` are wanted.
+    Only JSON can spell half a character; such halves are removed, unless ``halves`` is true.
     """
     table = pd.concat(read_pieces(path, file_format, encoding, names), ignore_index=True)
     if file_format == "jsonl" and not halves:
@@ -99,7 +99,7 @@ def _pieces(path: Path, file_format: str, names: Sequence[str] | None, by_name: 
 
 
 def _parquet_pieces(path: Path, by_name: str | None) -> Iterator[pd.DataFrame]:
-    """Read a Parquet file; what pandas kept as a named index is a column, whole numbers stay whole in spite of gaps."""
+    """Read a Parquet file; a named index of pandas becomes a column, and whole numbers stay whole in spite of gaps."""
     with parquet.ParquetFile(path) as file:
         columns = [name for name in file.schema_arrow.names if not name.startswith(UNNAMED_INDEX)]
         if len(columns) > MOST_COLUMNS:
@@ -128,7 +128,7 @@ def class_labels(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
 
 
 def _class_name(value: Any, names: list[str], file: str) -> str | None:
-    """Return the name of a class index; none for a gap or −1, as ``datasets`` writes rows without a class."""
+    """Return the name of a class index; None for a gap or −1, by which ``datasets`` marks rows without a class."""
     if value is None or value != value or value == -1:
         return None
     if not 0 <= value < len(names):
@@ -161,7 +161,7 @@ def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
 def selected_pieces(
     path: Path, file_format: str, columns: dict[str, str], config: DataConfig
 ) -> Iterator[pd.DataFrame]:
-    """Yield the columns in question, piece by piece; lines of JSON need not have them all, but for the group's.
+    """Yield the columns in question, piece by piece. A line of JSON may lack some of them, but must have the group's.
 
     Raises:
         DataError: the file is unfit, or no row has one of the columns.

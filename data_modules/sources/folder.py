@@ -30,22 +30,26 @@ SAVED_MARKS = ("dataset_dict.json", "state.json")
 SPLIT_NAMES = {name: name for name in SPLITS} | dict.fromkeys(("dev", "valid", "val"), "validation")
 """What folders and files call a split."""
 WITHOUT_CLASS = ("unsup",)
-"""Folders of texts without a class beside those of the classes, as in the corpus aclImdb."""
+"""Folders of texts without a class, next to those of the classes, as in the corpus aclImdb."""
 
 
 def corpus_of(splits: DatasetDict, columns: dict[str, str], name: str) -> RawCorpus:
     """Return raw rows of loaded splits; ``dev`` and ``valid`` count as ``validation``, unknown splits are ignored.
 
-    Class names come from a ClassLabel, else from a column ``<label>_text`` beside whole-number labels, else from the
-    labels themselves. Each split has class names of its own: where they differ, the classes are those of the training
+    Class names come from a ClassLabel; else, if labels are whole numbers, from a column ``<label>_text``; else from the
+    labels themselves. Each split has class names of its own. If they differ, the classes are those of the training
     rows, and other splits' rows are matched by name.
+
+    Text without labels may be there for evaluation alone: validation and test rows, and no others.
 
     Raises:
         DataError: there is no train split, or a column is missing.
     """
     named = {SPLIT_NAMES.get(key, key): splits[key] for key in splits}
     if "train" not in named:
-        raise DataError(f"{name} has no split 'train'; its splits are: {', '.join(splits)}")
+        if "label" in columns or not {"validation", "test"} <= named.keys():
+            raise DataError(f"{name} has no split 'train'; its splits are: {', '.join(splits)}")
+        named["train"] = named["test"].select([])
     named = {split: named[split] for split in SPLITS if split in named}
     for split, rows in named.items():
         wanted = {f"data.{kind}_column": column for kind, column in columns.items()}
@@ -109,7 +113,7 @@ def _pieces(rows: Dataset) -> Iterable[pd.DataFrame]:
 
 
 def _class_names(rows: Dataset, label: str) -> list[str] | None:
-    """Return the names of a split's class indices; none where they have no names or the labels are names."""
+    """Return the names of a split's class indices; None if they have no names or the labels are names."""
     from datasets import ClassLabel
 
     feature = rows.features[label]
@@ -208,7 +212,7 @@ def _read_separated(files: dict[str, Path], config: DataConfig) -> RawCorpus:
 def texts_by_class(folder: Path) -> dict[str, dict[str, list[Path]]] | None:
     """Return the files of each class of each split, where a folder has texts in folders named after their class.
 
-    ``folder/train/<class>/<text>`` with further splits beside ``train``, or ``folder/<class>/<text>`` without.
+    That is ``folder/train/<class>/<text>`` with further splits next to ``train``, or ``folder/<class>/<text>``.
     """
     split_folders = {SPLIT_NAMES[entry.name]: entry for entry in folder.iterdir() if entry.name in SPLIT_NAMES}
     if "train" not in split_folders:
@@ -235,7 +239,7 @@ def texts_in(folder: Path, encoding: str = "utf-8") -> pd.DataFrame:
 
 
 def _classes_in(folder: Path) -> dict[str, list[Path]]:
-    """Return the text files of each folder in ``folder``; empty where one of them holds something else."""
+    """Return the text files of each folder in ``folder``; empty if one of them holds something else."""
     classes: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir() or entry.name.startswith(".") or entry.name in WITHOUT_CLASS:

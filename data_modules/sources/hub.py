@@ -42,7 +42,7 @@ KNOWN = {
     "sst2": KnownDataset("SetFit/sst2"),
     "sst2_glue": KnownDataset("stanfordnlp/sst2", text_column="sentence"),
     "sst5": KnownDataset("SetFit/sst5"),
-    # Its main branch holds a loading script; the Hub's own conversion to Parquet stands beside it.
+    # Its main branch holds a loading script; the Hub's own conversion to Parquet is next to it.
     "trec": KnownDataset("CogComp/trec", label_column="coarse_label", revision="refs/convert/parquet"),
     "tweeteval_emotion": KnownDataset("cardiffnlp/tweet_eval", configuration="emotion"),
     "tweeteval_sentiment": KnownDataset("cardiffnlp/tweet_eval", configuration="sentiment"),
@@ -51,7 +51,7 @@ KNOWN = {
 
 
 def _fetch(known: KnownDataset, label: str | None) -> DatasetDict:
-    """Load a data set from the Hub, or its cached copy where the Hub is out of reach.
+    """Load a data set from the Hub, or its cached copy if the Hub is out of reach.
 
     Raises:
         DataError: it cannot be loaded, its files number the classes differently, or there is neither network nor a
@@ -84,7 +84,7 @@ def _fetch(known: KnownDataset, label: str | None) -> DatasetDict:
 
 
 def downloaded_parquet(urls: Iterable[str]) -> list[Path]:
-    """Return the copies on this machine of those of a Hub data set's files that are Parquet."""
+    """Return this machine's copies of the Parquet files of a Hub data set."""
     from huggingface_hub import try_to_load_from_cache
 
     found = [HUB_FILE.fullmatch(url) for url in urls]
@@ -124,7 +124,9 @@ def _identify(config: DataConfig, embedded: Sequence[str]) -> tuple[str, KnownDa
 
 
 def source(config: DataConfig, embedded: Sequence[str]) -> Source:
-    """Return a Hub data set as a source. It is read at once: only its content says whether it is still the same.
+    """Return a Hub data set as a source.
+
+    It is read at once, because only its content shows whether it is still the same.
 
     Raises:
         DataError: it is not known, cannot be reached, or lacks a column.

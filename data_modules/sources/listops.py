@@ -26,7 +26,7 @@ SEED = 0
 
 
 def _median(values: Sequence[int]) -> int:
-    """Return the median, of an even number of values the mean of the middle two, rounded down."""
+    """Return the median; for an even number of values, the mean of the middle two, rounded down."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) // 2

@@ -22,7 +22,7 @@ def pieces(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def mapped_frame(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Write tables one below the other to a temporary file; return them as one, whose text is mapped from there.
+    """Write tables one below the other to a temporary file; return them as one table whose text is mapped from it.
 
     Args:
         frames: at least one table; all have the same columns, of text or whole numbers.

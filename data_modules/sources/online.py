@@ -44,7 +44,7 @@ def is_reachable() -> bool:
 def is_cached(dataset: str) -> bool:
     """Say whether ``datasets`` or ``huggingface_hub`` has kept anything of a data set (``owner/name``) here.
 
-    Both name a folder after the id, one of them in small letters in some versions.
+    Both name a folder after the id; some versions of one of them use small letters.
     """
     from huggingface_hub import constants
 

@@ -53,11 +53,11 @@ UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 @contextmanager
 def plain_file(path: Path, encoding: str | None) -> Iterator[Path]:
-    """Give the path of a file's content, decompressed and in UTF-8: the file itself where it is that already.
+    """Give the path of a file's content, decompressed and in UTF-8; this is the file itself if nothing has to be done.
 
     Args:
         path: the file.
-        encoding: the encoding of its text; none where it is no text (Parquet), which is decompressed only.
+        encoding: the encoding of its text; None for a file that is not text (Parquet), which is only decompressed.
 
     Raises:
         DataError: it cannot be decompressed or decoded.
@@ -98,7 +98,7 @@ def _start(path: Path) -> bytes:
 
 
 def is_utf8(encoding: str) -> bool:
-    """Say whether an encoding's name means UTF-8; a mark of the byte order at the start is no part of the text."""
+    """Say whether an encoding's name means UTF-8, with or without a byte order mark at the start."""
     return encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii")
 
 
@@ -137,7 +137,7 @@ def _transcode(path: Path, encoding: str, target: Path) -> None:
 
 
 def refuse_long_lines(path: Path) -> None:
-    """Raise :class:`DataError` where a line is longer than ``LONGEST_LINE`` bytes; memory holds one block."""
+    """Raise :class:`DataError` if a line is longer than ``LONGEST_LINE`` bytes; memory holds one block."""
     number, length = 1, 0
     with path.open("rb") as file:
         while block := file.read(BLOCK):

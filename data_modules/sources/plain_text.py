@@ -1,6 +1,6 @@
 """Running text in files without columns: a pattern such as ``books/*.txt`` names them.
 
-A row is a paragraph: what lies between empty lines, or less where a paragraph is long. Splits that are missing are cut
+A row is a paragraph: what lies between empty lines, or less if a paragraph is long. Splits that are missing are cut
 by file. One or two files are cut contiguously.
 """
 
@@ -76,7 +76,7 @@ def paragraphs(path: Path, encoding: str) -> Iterator[str]:
 
 
 def rows_of(files: list[Path], encoding: str, *, grouped: bool) -> Iterator[pd.DataFrame]:
-    """Yield ``text`` and, where asked for, ``group`` (the file) piece by piece."""
+    """Yield ``text`` and, if asked for, ``group`` (the file) piece by piece."""
     rows = ((text, f"{number} {path.name}") for number, path in enumerate(files) for text in paragraphs(path, encoding))
     while piece := list(islice(rows, PIECE)):
         frame = pd.DataFrame(piece, columns=["text", "group"])

@@ -1,14 +1,14 @@
 """CSV and TSV: whether quotation marks are text or hold a cell together, and where the header is.
 
-Reading on until the next mark, as parsers do, makes one cell of many rows where a text merely begins with a mark. So
-the marks are looked at first:
+Parsers read on until the next mark. If a text merely begins with a mark, they make one cell of many rows. So the marks
+are looked at first:
 
-* In csv files they hold cells together, as RFC 4180 has it: a mark opens a cell, a mark and a separator or line break
+* In csv files they hold cells together, as RFC 4180 says: a mark opens a cell, a mark and a separator or line break
   close it, and marks within are doubled.
-* In tsv files they are text (so GLUE, PAWS-X and SMS Spam have them), unless all of them hold cells together that
-  need it, as spreadsheets and pandas write them, or the header's names have them as well.
-* Where they break these rules they are text if every line has as many fields as the first; otherwise the file is
-  refused with the line.
+* In tsv files they are text, as in GLUE, PAWS-X and SMS Spam. There are two exceptions: all marks hold cells together
+  that need it, as spreadsheets and pandas write them, or the header's names have marks too.
+* Marks that break these rules are text if every line has as many fields as the first. Otherwise the file is refused,
+  and the message names the line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from data_modules.mapped import PIECE
 
 MOST_COLUMNS = 10_000
 SUSPICIOUS_LINES = 3
-"""From so many lines on that look like rows, a cell of several lines is taken for rows that a mark has swallowed."""
+"""If at least this many lines of a cell look like rows, they are taken for rows that a mark has swallowed."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CELL = re.compile(rb'"[^"]*+(?:""[^"]*+)*+"')
 
@@ -38,7 +38,7 @@ def separated_pieces(path: Path, separator: str, names: Sequence[str] | None = N
     Args:
         path: the file.
         separator: what separates the cells of a row.
-        names: names of the columns where the file has no header.
+        names: names of the columns if the file has no header.
 
     Raises:
         DataError: the header or the quotation marks are unfit.

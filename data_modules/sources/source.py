@@ -19,11 +19,11 @@ class RawCorpus:
     """Rows as their source gives them, before cleaning."""
 
     splits: dict[str, pd.DataFrame]
-    """``train`` and, where the source has them, ``validation`` and ``test``: columns ``text`` (str), where rows have a
-    class ``label`` (its index) and, where rows hang together, ``group`` (str)."""
+    """``train`` and, if the source has them, ``validation`` and ``test``: a column ``text`` (str), ``label`` (the class
+    index) if rows have a class, and ``group`` (str) if rows hang together."""
 
     class_names: tuple[str, ...] = ()
-    """Name of every class, by its index; empty where rows have no labels."""
+    """Name of every class, by its index; empty if rows have no labels."""
 
     contiguous: bool = False
     """Whether the rows are one running text, of which missing splits are cut from the end."""
@@ -43,13 +43,13 @@ class Source:
     """Where it comes from, free of paths: ``embedded``, ``hub:owner/name``, ``folder:name``, ``file:name.csv``."""
 
     key: str
-    """Digest of the source's content or of all that determines it; cheap, known before anything is read."""
+    """Digest of the source's content or of all that determines it; it is cheap and known before anything is read."""
 
     load: Callable[[], RawCorpus]
     """Reads the rows."""
 
     near_duplicates: bool = True
-    """Whether sharing most of their words makes two texts nearly the same; not so in a formal language."""
+    """Whether two texts that share most of their words are nearly the same; in a formal language they are not."""
 
 
 def columns_of(config: DataConfig) -> dict[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILE = "tokenizer.json"
 PARTS: dict[str, type[np.signedinteger[Any]]] = {"tokens": np.int32, "offsets": np.int64, "labels": np.int64}
-"""Arrays of a split; ``labels`` only where rows have them."""
+"""Arrays of a split; ``labels`` only if rows have them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EncodedSplit:
     offsets: NDArray[np.int64]
     """(N + 1,) where each row starts in ``tokens``, and the end."""
     labels: NDArray[np.int64] | None
-    """(N,) class indices; none where rows have no labels."""
+    """(N,) class indices; None if rows have no labels."""
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -67,10 +67,10 @@ def pack(rows: list[list[int]], labels: NDArray[np.int64] | None) -> EncodedSpli
 
 
 def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: str, *, documents: bool = False) -> None:
-    """Tokenise a split and write its arrays as ``<name>.<part>.npy``, holding ``PIECE`` rows in memory at a time.
+    """Tokenise a split and write its arrays as ``<name>.<part>.npy``; memory holds ``PIECE`` rows at a time.
 
-    With ``documents`` a row is whole, ends in ``<eos>`` and has no label; ``<name>.bytes.npy`` holds the UTF-8 bytes of
-    the split, with one for the end of each document.
+    With ``documents`` a row is whole, ends in ``<eos>`` and has no label. Then ``<name>.bytes.npy`` holds the number of
+    UTF-8 bytes of the split, with one for the end of each document.
     """
     labelled = "label" in rows.column_names and not documents
     cut, size = tokenizer.encode_documents if documents else tokenizer.encode, len(rows)
@@ -94,7 +94,7 @@ def write_encoded(rows: Dataset, tokenizer: TextTokenizer, folder: Path, name: s
 
 
 def encode(corpus: PreparedCorpus, config: DataConfig, *, documents: bool = False) -> EncodedCorpus:
-    """Return the corpus as token ids, from the cache where the same was encoded before.
+    """Return the corpus as token ids, from the cache if it was encoded before.
 
     A learned tokenizer sees training texts only.
 

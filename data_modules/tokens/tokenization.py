@@ -1,5 +1,6 @@
-"""Tokenizers: learned on the training rows (words, with punctuation or apart from it, characters, WordPiece,
-byte-pair) or pretrained.
+"""Tokenizers, learned on the training rows or pretrained.
+
+Learned ones cut words, with punctuation or apart from it, characters, word pieces or byte pairs.
 
 A learned tokenizer puts ``<cls>`` before every text, so that first-token pooling has a token of its own and an empty
 text still has one; the token costs one position. For language models it also has ``<eos>``, the end of a document, and
@@ -36,10 +37,10 @@ SPELLINGS = {
 }
 """How the tokenizers of others spell our special tokens, the likeliest first (BERT, RoBERTa, GPT-2)."""
 KEPT_IDS = ("padding", "unknown", "end", "mask", "class")
-"""Ids that go with a tokenizer that is sent elsewhere."""
+"""Ids that accompany a tokenizer that is sent elsewhere."""
 BYTES = 256
 LARGEST_FILE = 200_000_000
-"""Bytes of a pretrained tokenizer's file; those of 250,000 tokens have about 20 million."""
+"""Most bytes of a pretrained tokenizer's file; files of 250,000 tokens have about 20 million."""
 LARGEST_GROWTH = 1_000.0
 """How many times longer a pretrained tokenizer's replacements may make a text."""
 
@@ -52,11 +53,11 @@ class TextTokenizer:
     padding_id: int
     unknown_id: int | None
     end_id: int | None = None
-    """Id that ends a document; none of a tokenizer for single texts."""
+    """Id that ends a document; None for a tokenizer of single texts."""
     mask_id: int | None = None
-    """Id that hides a token; none of a tokenizer that has no such token."""
+    """Id that hides a token; None if the tokenizer has no such token."""
     class_id: int | None = None
-    """Id that opens a row; none of a tokenizer that has no such token."""
+    """Id that opens a row; None if the tokenizer has no such token."""
 
     @property
     def vocabulary_size(self) -> int:
@@ -100,8 +101,9 @@ class TextTokenizer:
         return '"ByteLevel"' in content and '"Lowercase"' not in content and all(symbol in known for symbol in alphabet)
 
     def byte_lengths(self) -> NDArray[np.int64]:
-        """Return the UTF-8 bytes that each token id spells, ``(vocabulary,)``: one for ``<eos>``, else none for a
-        special token.
+        """Return the number of UTF-8 bytes that each token id spells, ``(vocabulary,)``.
+
+        ``<eos>`` counts as one byte, other special tokens as none.
 
         Raises:
             DataError: the tokenizer's pieces are not bytes.
@@ -130,7 +132,7 @@ def _word(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.T
 
 
 def _whitespace(config: DataConfig, special: list[Any]) -> tuple[Tokenizer, trainers.Trainer]:
-    """What stands between white space, punctuation marks included; the most frequent ones are the vocabulary."""
+    """Pieces between white space, punctuation marks included; the most frequent ones are the vocabulary."""
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer, trainers.WordLevelTrainer(
@@ -231,7 +233,7 @@ def load_learned(path: Path, max_length: int) -> TextTokenizer:
 
 
 def _refuse_unbounded(folder: Path) -> None:
-    """Refuse a tokenizer's file that is too large, or whose replacements can make a text grow without measure.
+    """Refuse a tokenizer's file that is too large, or whose replacements can make a text grow without bound.
 
     Raises:
         DataError: it is not to be loaded.

@@ -16,7 +16,7 @@ from data_modules.sources.opened import located, plain_file, refuse_long_lines
 
 @dataclass(frozen=True)
 class WordVectors:
-    """Vectors of the words of a vocabulary that a file has."""
+    """The vectors that a file has for the words of a vocabulary."""
 
     ids: NDArray[np.int64]
     """(n,) ids of the words that were found, ascending."""

@@ -4,6 +4,7 @@
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
     python -m experiments.benchmark --variants [post_ln,pre_ln,plain] [--rounds 10]      a step of each variant
     python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers]     how cost grows with size
+    python -m experiments.benchmark --schemes [] [--rounds 10]      time per token of every scheme over Pre-LN's
     python -m experiments.benchmark --memory_rows [200000,5000000]                       memory as rows grow
 
 Every side trains the same task. For the table, each round measures every side once, in changing order; the sides of
@@ -38,14 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if arguments is None else arguments)
     with readable_errors():
         check(options)
-        config, console = configuration(options), Console()
-        folder = folder_of(options)
+        console, folder = Console(), folder_of(options)
+        if options.schemes is not None:
+            from experiments.benchmark.scheme_times import measure_schemes
+
+            path = measure_schemes(options.schemes, options.rounds, folder, console)
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+            return
+        config = configuration(options)
         measured = measure(config, options, console)
         show(measured, folder, console)
 
 
 def folder_of(options: Namespace) -> Path:
-    """Return where table and page go: below the folder of results that a person names, or their own local tables."""
+    """Return where table and page go: below the folder of results that a person names, or to their local tables."""
     return below(Path(options.results), "benchmark") if options.results else below(RESULTS, "local", "benchmark")
 
 
@@ -113,6 +120,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser.add_argument(
         "--variants", type=list[str], help="instead: variants whose training steps to time, or []: those of the claims"
     )
+    parser.add_argument("--schemes", type=list[str], help="instead: schemes to time in terms of Pre-LN, or []: all")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of measurements of two sides")
     parser.add_argument("--workers", type=int, default=2, help="after pairs: workers to compare with one; 0: none")
     parser.add_argument("--worker_rounds", type=int, default=3, help="times that one worker and several are compared")
@@ -127,7 +135,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def check(options: Namespace) -> None:
-    """Raise :class:`ExperimentError` where options are out of range or at odds with each other."""
+    """Raise :class:`ExperimentError` if options are out of range or contradict each other."""
     for name, least in MINIMA.items():
         if options[name] < least:
             raise ExperimentError(f"--{name} is {options[name]}; it must be at least {least}")
@@ -138,6 +146,11 @@ def check(options: Namespace) -> None:
         raise ExperimentError("--growth varies the size of our own runs; leave out --sides, --side and --against")
     if options.variants is not None and (pair or options.sides is not None or options.growth is not None):
         raise ExperimentError("--variants times our own runs; leave out --sides, --side, --against and --growth")
+    if options.schemes is not None:
+        others = ("sides", "growth", "variants", "memory_rows", "side", "against")
+        given = next((name for name in others if options[name] is not None), None)
+        if given is not None:
+            raise ExperimentError(f"--schemes writes a table of its own; leave out --{given}")
     if pair and options.sides is not None:
         raise ExperimentError("--sides asks for a table, --side and --against for pairs; give one or the other")
     if pair and (options.side or "lightning") == (options.against or "plain"):

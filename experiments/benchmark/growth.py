@@ -15,7 +15,7 @@ STRAIGHT = 0.05
 """Largest deviation from the fitted line, as a share of the measured time, that still counts as straight."""
 
 LENGTH = 32
-"""Tokens of every generated row where length is not what varies."""
+"""Tokens of every generated row, unless the length varies."""
 
 
 @dataclass(frozen=True)

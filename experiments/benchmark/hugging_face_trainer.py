@@ -128,7 +128,7 @@ def train_in_trainer(task: BenchmarkTask, network: Any, dataset: Dataset, collat
 
 
 def arguments(task: BenchmarkTask, folder: str) -> TrainingArguments:
-    """Return the ``Trainer``'s settings: its defaults, but on the CPU, and without checkpoints, reports or a bar."""
+    """Return the ``Trainer``'s settings: its defaults, on the CPU, without checkpoints, reports or a progress bar."""
     return TrainingArguments(
         output_dir=folder,
         use_cpu=True,

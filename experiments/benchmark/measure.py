@@ -54,7 +54,7 @@ def announced_machine(config: RunConfig, console: Console) -> dict[str, str]:
 
 
 def counts(timing: SideTiming) -> dict[str, float]:
-    """Return what a timing gives to a row of the table."""
+    """Return the columns of a table's row that a timing fills."""
     return {name: getattr(timing, name) for name in ("seconds", "steps", "rows", "tokens", "positions")}
 
 
@@ -100,7 +100,7 @@ def precision_of(side: str, config: RunConfig) -> str:
 def chosen_sides(given: Sequence[str] | None, threads: int, console: Console) -> list[str]:
     """Return the sides to measure: those given, or all whose package is installed.
 
-    With one thread ``workers`` would be ``lightning`` again, and is left out unless it is asked for.
+    With one thread ``workers`` would be the same as ``lightning``, so it is left out unless it is asked for.
 
     Raises:
         ExperimentError: for a side that is unknown, named twice or lacks its package.

@@ -1,4 +1,4 @@
-"""How much memory a side takes, and how much preparing and training take as rows grow: each in its own process.
+"""The memory of a side, and of preparing and training as the number of rows grows: each in its own process.
 
 A process never gives back its highest mark, so every measurement starts a fresh one.
 """
@@ -26,7 +26,7 @@ from experiments.runs.provenance import STATUS, memory_in
 from lightning_modules.config import ModelConfig
 
 LOOK_SECONDS = 0.05
-"""Between two looks at a process."""
+"""Seconds between two looks at a process."""
 
 CLASSES = 5
 WORDS = 20_000
@@ -35,7 +35,7 @@ SHORTEST, LONGEST = 6, 24
 PIECE = 50_000
 """Rows that are generated at a time."""
 MARKS = 200
-"""Words of the vocabulary that tell the class, so that there is something to learn."""
+"""Number of words in the vocabulary that tell the class, so that there is something to learn."""
 
 
 def peak_memory_of(side: str, config: RunConfig) -> float:
@@ -44,7 +44,7 @@ def peak_memory_of(side: str, config: RunConfig) -> float:
     Interpreter, libraries and data are part of it.
 
     Raises:
-        ExperimentError: if the side is not known, its package is missing, or the system does not tell.
+        ExperimentError: if the side is unknown, its package is missing, or the system does not tell the memory.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(train_and_measure, side, config).result()
@@ -144,10 +144,10 @@ def train(run: Run, folder: Path) -> None:
 
 
 def peak_of(work: Callable[[Run, Path], None], run: Run, folder: Path) -> Peak:
-    """Return the most memory that a fresh process holds that does ``work``, interpreter and libraries included.
+    """Return the most memory that a fresh process holds while it does ``work``, interpreter and libraries included.
 
     Raises:
-        ExperimentError: if the system does not tell, or the process fails.
+        ExperimentError: if the system does not tell the memory, or the process fails.
     """
     process = multiprocessing.get_context("spawn").Process(target=work, args=(run, folder))
     started = time.perf_counter()

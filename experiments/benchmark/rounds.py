@@ -1,6 +1,6 @@
 """How things are timed: in rounds, the machine by its matrix product, a pool by the runs that it finishes.
 
-In a round everything is measured once, in a changing order, so that a slow spell strikes all alike.
+In a round everything is measured once, in a changing order, so that a slow spell affects everything alike.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def measured_rounds(
     measure_machine: Callable[[], Mapping[str, float]] = dict,
     warm_up: Sequence[Name] | None = None,
 ) -> Iterator[Round[Name, Measured]]:
-    """Measure some things once beforehand, which is forgotten, and then everything round by round.
+    """Measure some things once as a warm-up, which does not count, and then everything round by round.
 
     Args:
         names: what is measured.

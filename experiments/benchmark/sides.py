@@ -47,7 +47,7 @@ PATIENCE = 300.0
 """Seconds that a process waits for the others before the measurement is given up."""
 
 _together: Any = None
-"""In a worker process: what all of them wait at, so that they train at the same time."""
+"""In a worker process: the barrier at which all workers wait, so that they train at the same time."""
 
 
 def train_with_lightning(task: BenchmarkTask) -> SideTiming:
@@ -224,7 +224,7 @@ SIDES: dict[str, Callable[[BenchmarkTask], SideTiming]] = {
     **{name: partial(train_hugging_face, name) for name in ("hf_trainer", "hf_trainer_fixed")},
     "x_transformers": partial(train_peer, "x_transformers"),
 }
-"""What trains the task once, by the name of its side."""
+"""The function that trains the task once, by the name of its side."""
 
 
 def named_side(name: str) -> Callable[[BenchmarkTask], SideTiming]:

@@ -145,7 +145,7 @@ class SideRounds:
 
             operations per real token × real tokens per second / operations per second of the machine's matrix product
 
-        Padding and whatever a side computes beyond our network count as waste.
+        Padding, and all that a side computes beyond our network, count as waste.
         """
         rows = self.of(side)
         rates = rows[f"machine_{number_format}_gflops"] * 1e9

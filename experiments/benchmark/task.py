@@ -40,7 +40,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class SideTiming:
-    """What one side took for the task."""
+    """The time that one side took for the task, and the work that it did."""
 
     seconds: float
     """Training alone: batches, forward, backward, clipping, optimiser and schedule, and what the side does between."""

@@ -40,7 +40,7 @@ from experiments.tasks import LANGUAGE_TASKS
 from lightning_modules.schemes.own_files import LOADED
 
 POLL_SECONDS = 1.0
-"""Between two looks at how much room the cluster has."""
+"""Seconds between two looks at how much room the cluster has."""
 PATIENCE = 5.0
 """Seconds in which cancelled runs may clear up after themselves before their processes are ended."""
 
@@ -125,10 +125,10 @@ class RayEngine(Engine):
                 self.cancel(under_way)
 
     def connect(self) -> None:
-        """Connect, and make sure that the cluster has room for a run, now or by the nodes that it will get.
+        """Connect, and make sure that the cluster has room for a run, now or with nodes that it can add.
 
         Raises:
-            ExperimentError: if it has not.
+            ExperimentError: if it has no room.
         """
         self.ray = connect(self.options.ray_address, self.options.workers or usable_cores())
         may_grow = self.options.ray_address is not None and self.options.workers is not None
@@ -180,7 +180,7 @@ class RayEngine(Engine):
         return self.texts[settings]
 
     def receive(self, reference: Any, sent: SentRun, results: Path, losses: Counter[str]) -> Message | None:
-        """Take in how a run ended and what it left; none if it was lost and is to be made again."""
+        """Take in how a run ended and what it left; None if it was lost and is to be made again."""
         run, errors = sent.run, self.ray.exceptions
         with sent.lock:
             try:
@@ -216,17 +216,18 @@ class RayEngine(Engine):
 
 
 PACKAGES = ("data_modules", "experiments", "lightning_modules")
-"""The code that a node gets."""
+"""Packages of the code that a node gets."""
 NODE_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-"""The second has a run that asks for no GPU see none, which is not Ray's default."""
+"""Environment of a node's runs. By the second variable a run that asks for no GPU sees none; this is not Ray's
+default."""
 SILENT = {"RAY_USAGE_STATS_ENABLED": "0"}
-"""Has Ray send no statistics."""
+"""Variable that keeps Ray from sending statistics."""
 OBJECT_STORE_BYTES = 200 * 2**20
 """Shared memory of a Ray that is started here: texts and what runs leave; Ray puts on disk what does not fit."""
 REACH_SECONDS = 5.0
-"""In which a cluster's machine must take a connection."""
+"""Seconds in which a cluster's machine must take a connection."""
 ANSWER_SECONDS = 60.0
-"""In which it must say that it is a Ray cluster."""
+"""Seconds in which it must say that it is a Ray cluster."""
 
 
 def refuse_unsendable(runs: Iterable[Run]) -> None:

@@ -48,7 +48,7 @@ def make_on_node(job: Job, packed: Sequence[Any]) -> tuple[Message, bytes]:
 
     Args:
         job: the run.
-        packed: one reference to the bytes of the text, which are fetched only where this node lacks them.
+        packed: one reference to the bytes of the text, which are fetched only if this node lacks them.
 
     Raises:
         ExperimentError: if the node has other versions of what numbers depend on.

@@ -1,7 +1,7 @@
-"""What a run leaves in its folder, as bytes that come from another machine and are not trusted.
+"""The files that a run leaves in its folder, as bytes that come from another machine and are not trusted.
 
-Only files of known names, which lie in the run's folder itself, are taken from an archive, and only with the record of
-the run that was asked for. ``config.yaml`` is none of them: it names folders of the machine that wrote it.
+Only files of known names, which lie in the run's folder itself, are taken from an archive. The archive must hold the
+record of the run that was asked for. ``config.yaml`` is none of them: it names folders of the machine that wrote it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KNOWN = re.compile(
 
 
 class ArchiveError(ValueError):
-    """An archive does not hold what the run was to leave."""
+    """An archive does not hold what the run should leave."""
 
 
 def pack_run(folder: Path) -> bytes:
@@ -100,7 +100,7 @@ def checked_record(content: bytes, run: Run, fingerprint: str) -> Record:
 
 
 def refuse_other_contents(files: dict[str, bytes], record: Record) -> None:
-    """Refuse predictions or a checkpoint of other bytes than the record names, or that it does not name.
+    """Refuse predictions or a checkpoint whose digest is not the one in the record, or is not in the record.
 
     Raises:
         ArchiveError: naming the file. A run that an error stopped names none.

@@ -1,6 +1,7 @@
-"""A claim as a file of ``experiments/claims`` states it, before the runs that judge it are made.
+"""A claim as a file of ``experiments/claims`` states it: what is compared, by which measure, and what would matter.
 
-A claim is the conjunction of its parts; each part compares two arms of a grid by one measure.
+``article`` holds what the article claims, ``also_tested`` what the lab asks besides, ``errors`` what is wrong in it,
+and ``answer`` what the one-page answer shows.
 """
 
 from __future__ import annotations
@@ -22,36 +23,31 @@ from experiments.runs.canonical import decode
 from experiments.runs.naming import spell
 
 LANGUAGES = ("en", "zh")
-TESTS = {
-    "paired_t": "value",
-    "censored_ratio": "time",
-    "intersection_union": "components",
-    "paired_outcomes": "outcomes",
-}
-"""Tests, and the kind of measure that each is for."""
+KINDS = ("article", "also_tested", "errors", "answer")
+"""Folders of claims, in the order of the overview."""
 Text = Mapping[str, str]
 """A text in every language of :data:`LANGUAGES`."""
-CLAIM_TEXTS = ("claim", "short", "delta_reason", "refuted_by", "scope", "disclosure")
+CLAIM_TEXTS = ("claim", "short", "measured", "delta_reason", "scope", "disclosure")
 """What a claim says in every language."""
 IDEOGRAPH, MARK = "\u3400-\u9fff", "\u3001-\u301f\uff01-\uff65\u201c\u201d"
 CHINESE_GAP = re.compile(rf"(?<=[{IDEOGRAPH}]) (?=[{IDEOGRAPH}])|(?<=[{MARK}]) | (?=[{MARK}])")
-"""A space that Chinese does not write: between two ideographs, and beside a full-width mark."""
+"""A space that Chinese does not write: between two ideographs, and next to a full-width mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One of the two arms that a part compares: the final runs of a condition."""
+    """One of the two sides of a comparison: the final runs of a condition."""
 
     condition: str
     """Name of a condition of the grid."""
 
     swept: Mapping[str, Any] = field(default_factory=dict)
-    """Swept values by dotted name; runs at all other swept values belong to the arm too."""
+    """Swept values by dotted name; runs at all other swept values belong to the side too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One comparison; a claim is the conjunction of its parts."""
+class Comparison:
+    """Two sides of a grid, compared by one measure on some corpora. Each has a word of its own."""
 
     id: str
     """Name within the claim."""
@@ -63,16 +59,13 @@ class Part:
     """Grid whose runs are compared."""
 
     corpora: tuple[str, ...]
-    """Corpora that decide the verdict."""
-
-    replications: tuple[str, ...] = ()
-    """Corpora that decide nothing."""
+    """Corpora on which they are compared."""
 
     treatment: Arm
-    """The arm that the claim favours."""
+    """The side that the claim favours."""
 
     control: Arm
-    """The arm that it is compared with."""
+    """The side that it is compared with."""
 
     metric: str
     """Measure of ``experiments/evidence/measures.py``."""
@@ -81,18 +74,15 @@ class Part:
     """Which way the claim says that the treatment's value lies."""
 
     delta: float
-    """Smallest effect of interest, in the unit of the effect; positive."""
+    """Smallest effect that matters, in the unit of the effect; positive."""
 
-    test: str
-    """How the effect is tested: one of :data:`TESTS`."""
-
-    shown: tuple[str, ...] = ()
-    """Measures whose values by seed are written too; they decide nothing."""
+    lead: bool = False
+    """Whether it is the claim at the condition that its author states, which the overview shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim of the article as a hypothesis.
+    """One claim: comparisons that answer it, none of which decides it alone.
 
     Raises:
         ExperimentError: from :meth:`parse`, in one line with the nearest valid choice.
@@ -101,58 +91,62 @@ class Claim:
     id: str
     """Name of the file."""
 
+    kind: Literal["article", "also_tested", "errors", "answer"]
+    """Folder of the file."""
+
     number: int
-    """The claim of the article; several files may test it, in different settings."""
+    """Place in the overview."""
 
     section: str
-    """Section of the article that makes the claim."""
+    """Section of the article that it is about."""
 
     claim: Text
     """The claim in one sentence."""
 
     short: Text
-    """A few words for it, for the terminal."""
+    """A few words for it."""
 
-    delta_reason: Text
-    """Why δ is the smallest effect of interest."""
+    measured: Text
+    """What is measured, and what an effect of 1 is."""
 
-    refuted_by: Text
-    """What would refute the claim."""
+    scope: Text
+    """What the runs test and what they do not."""
 
-    family: str
-    """Tests that are adjusted together for their number; claims that share a family share its error rate."""
-
-    parts: tuple[Part, ...] = ()
-    """All must be confirmed; none where arithmetic decides."""
-
-    scope: Text | None = None
-    """What its runs test and what they do not; None: all that the claim speaks of."""
+    delta_reason: Text | None = None
+    """Why δ is the smallest effect that matters; None where arithmetic decides."""
 
     disclosure: Text | None = None
-    """What was known when the claim was written, or changed after results had been seen; None: nothing."""
+    """What was known when the file was written, or changed after results had been seen; None: nothing."""
+
+    comparisons: tuple[Comparison, ...] = ()
+    """None where arithmetic decides."""
 
     arithmetic: bool = False
     """Decided by the numbers that the article printed, without a run."""
 
     def __post_init__(self) -> None:
-        if bool(self.parts) == self.arithmetic:
-            raise ExperimentError(f"claim {self.id} needs either parts or arithmetic: true")
-        if len({part.id for part in self.parts}) < len(self.parts):
-            raise ExperimentError(f"claim {self.id} has two parts of the same id")
+        if bool(self.comparisons) == self.arithmetic:
+            raise ExperimentError(f"claim {self.id} needs either comparisons or arithmetic: true")
+        if len({comparison.id for comparison in self.comparisons}) < len(self.comparisons):
+            raise ExperimentError(f"claim {self.id} has two comparisons of the same id")
+        if self.comparisons and not any(comparison.lead for comparison in self.comparisons):
+            raise ExperimentError(f"claim {self.id} has no comparison with lead: true")
+        if self.comparisons and self.delta_reason is None:
+            raise ExperimentError(f"claim {self.id}: delta_reason is missing")
 
     @classmethod
-    def parse(cls, name: str, content: Mapping[str, Any]) -> Claim:
-        """Build from the content of ``<name>.yaml``; what a part leaves out is taken from the claim itself."""
-        where, part_keys = f"claim {name}", names_of(Part)
-        own = names_of(cls) - {"id"}
+    def parse(cls, kind: str, name: str, content: Mapping[str, Any]) -> Claim:
+        """Build from the content of ``<kind>/<name>.yaml``; what a comparison leaves out is taken from the claim."""
+        where, shared = f"claim {name}", names_of(Comparison) - {"id", "title", "lead"}
+        own = names_of(cls) - {"id", "kind"}
         for key in content:
-            reject_unknown(f"{where}: key", str(key), sorted(own | part_keys))
-        inherited = {key: content[key] for key in part_keys - {"id", "title"} if key in content}
-        entries = values_of(content, "parts", f"{where}: ", optional=True)
+            reject_unknown(f"{where}: key", str(key), sorted(own | shared))
+        inherited = {key: content[key] for key in shared if key in content}
+        entries = values_of(content, "comparisons", f"{where}: ", optional=True)
         values = {key: content[key] for key in own if key in content}
         values |= {key: parse_text(f"{where}: {key}", values[key]) for key in CLAIM_TEXTS if key in values}
-        parts = [parse_part(where, {**inherited, **dict(entry)}) for entry in entries]
-        claim: Claim = decode(cls, {**values, "id": name, "parts": parts}, where)
+        comparisons = [parse_comparison(where, {**inherited, **dict(entry)}) for entry in entries]
+        claim: Claim = decode(cls, {**values, "id": name, "kind": kind, "comparisons": comparisons}, where)
         return claim
 
 
@@ -162,34 +156,29 @@ def load_claims(ids: Sequence[str] = (), folder: Path = CLAIMS) -> list[Claim]:
     Raises:
         ExperimentError: for an unknown name or a wrong file, in one line.
     """
-    files = {path.stem: path for path in folder.glob("*.yaml")}
+    files = {path.stem: (kind, path) for kind in KINDS for path in (folder / kind).glob("*.yaml")}
     for name in ids:
         reject_unknown("claim", name, sorted(files))
-    claims = [Claim.parse(name, read_yaml(path)) for name, path in files.items() if not ids or name in ids]
+    wanted = {name: place for name, place in files.items() if not ids or name in ids}
+    claims = [Claim.parse(kind, name, read_yaml(path)) for name, (kind, path) in wanted.items()]
     return sorted(claims, key=lambda claim: (claim.number, claim.id))
 
 
-def parse_part(where: str, content: Mapping[str, Any]) -> Part:
-    """Build a part of a claim, checked against the measures and the grids that there are."""
-    where = f"{where}: part {content.get('id', '?')}"
+def parse_comparison(where: str, content: Mapping[str, Any]) -> Comparison:
+    """Build a comparison, checked against the measures and the grids that there are."""
+    where = f"{where}: comparison {content.get('id', '?')}"
     texts = {key: parse_text(f"{where}: {key}", content[key]) for key in ("title",) if key in content}
-    part: Part = decode(Part, {**content, **texts}, where)
-    reject_unknown(f"{where}: grid", part.grid, sorted(path.stem for path in GRIDS.glob("*.yaml")))
-    for metric in (part.metric, *part.shown):
-        reject_unknown(f"{where}: metric", metric, sorted(MEASURES))
-    reject_unknown(f"{where}: test", part.test, sorted(TESTS))
-    kind = MEASURES[part.metric].kind
-    if TESTS[part.test] != kind:
-        fitting = next(test for test, wanted in TESTS.items() if wanted == kind)
-        raise ExperimentError(f"{where}: test {part.test} does not fit {part.metric}; use {fitting}")
-    if not part.delta > 0:
-        raise ExperimentError(f"{where}: delta is {part.delta!r}; it must be a positive number")
-    if not part.corpora:
+    found: Comparison = decode(Comparison, {**content, **texts}, where)
+    reject_unknown(f"{where}: grid", found.grid, sorted(path.stem for path in GRIDS.glob("*.yaml")))
+    reject_unknown(f"{where}: metric", found.metric, sorted(MEASURES))
+    if not found.delta > 0:
+        raise ExperimentError(f"{where}: delta is {found.delta!r}; it must be a positive number")
+    if not found.corpora:
         raise ExperimentError(f"{where} names no corpora")
-    special = mapping_of(read_yaml(GRIDS / f"{part.grid}.yaml"), "corpora")
-    for corpus in (*part.corpora, *part.replications):
+    special = mapping_of(read_yaml(GRIDS / f"{found.grid}.yaml"), "corpora")
+    for corpus in found.corpora:
         reject_unknown(f"{where}: corpus", corpus, sorted({*EMBEDDED_CORPORA, *special}))
-    return part
+    return found
 
 
 def names_of(schema: type) -> set[str]:
@@ -209,24 +198,23 @@ def parse_text(where: str, value: Any) -> Text:
     return lines | {"zh": CHINESE_GAP.sub("", lines["zh"])}
 
 
-def check_arms(claim: Claim, part: Part, grid: Grid) -> None:
-    """Raise :class:`ExperimentError` unless the grid has both arms of a part, at swept values that its measures allow.
+def check_arms(claim: Claim, comparison: Comparison, grid: Grid) -> None:
+    """Raise :class:`ExperimentError` unless the grid has both sides, at swept values that the measure allows.
 
-    Values that an arm leaves open make several runs of a seed, of which only shares of runs are measured.
+    Values that a side leaves open make several runs of a seed, of which only shares of runs are measured.
     """
-    where = f"claim {claim.id}: part {part.id}"
-    single = [metric for metric in (part.metric, *part.shown) if MEASURES[metric].kind != "outcomes"]
-    for arm in (part.treatment, part.control):
+    where = f"claim {claim.id}: comparison {comparison.id}"
+    for arm in (comparison.treatment, comparison.control):
         cells = cells_of(where, arm, grid)
-        if len(cells) > 1 and single:
+        if len(cells) > 1 and MEASURES[comparison.metric].kind != "outcomes":
             raise ExperimentError(
-                f"{where}: {arm.condition} has {len(cells)} runs a seed, but {single[0]} is measured on one; "
+                f"{where}: {arm.condition} has {len(cells)} runs a seed, but {comparison.metric} is measured on one; "
                 f"say under swept which of {', '.join(cells[0])}"
             )
 
 
 def cells_of(where: str, arm: Arm, grid: Grid) -> list[Mapping[str, Any]]:
-    """Return the swept values of an arm's runs.
+    """Return the swept values of a side's runs.
 
     Raises:
         ExperimentError: where the grid has no such condition, or does not sweep such a value.

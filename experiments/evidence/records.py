@@ -1,92 +1,104 @@
-"""The runs that a claim rests on: those that its grid plans, matched with local and committed records."""
+"""The runs that claims rest on: final runs of their grids, local and committed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.evidence.claim import Arm
+import pandas as pd
+
+from experiments.evidence.claim import Claim, Comparison
+from experiments.evidence.effects import AnsweredComparison, answer_comparison
+from experiments.evidence.measures import MEASURES
 from experiments.paths import own_tables_folder, runs_folder, tables_folder
-from experiments.planning.expansion import final_runs
 from experiments.planning.grid import Grid
-from experiments.planning.runs import Run
-from experiments.reporting.frame import target_of
-from experiments.runs.merging import run_key
-from experiments.runs.record import Record
-from experiments.runs.store import gather_records
+from experiments.planning.names import reject_unknown
+from experiments.reporting.frame import Row, make_rows
+from experiments.reporting.grid_report import describe
+from experiments.runs.naming import TFIDF, run_name
+from experiments.runs.predictions import IDENTITY
+from experiments.runs.store import Evidence, gather_records
+
+Note = Callable[[str], None]
+"""Says to a person what was left out."""
 
 
 @dataclass(frozen=True)
-class ArmRuns:
-    """The final runs of one arm."""
+class Answers:
+    """Claims, answered from the records."""
 
-    planned: int
-    """Runs that the grid plans."""
-    records: Mapping[int, list[Record]]
-    """By seed, for seeds of which every planned run is recorded."""
-    found: int
-    """Planned runs that are recorded."""
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every planned run is recorded."""
-        return self.found == self.planned
+    claims: Mapping[str, Sequence[AnsweredComparison]]
+    """By the claim's name."""
+    rows: Mapping[str, Mapping[str, Sequence[Row]]]
+    """Final runs by grid and corpus, of the conditions that any claim names."""
 
 
-class GridResults:
-    """What is recorded of a grid on one corpus. A record counts only if its configuration is the planned one.
+def answer_claims(claims: Sequence[Claim], results: Path, say: Note, *, committed_only: bool = False) -> Answers:
+    """Answer every comparison of some claims from the records below ``results``.
 
     Args:
-        grid: the grid on the corpus.
+        claims: what to answer.
         results: folder of run folders and tables.
+        say: is told what was left out.
+        committed_only: leave out run folders and a person's own tables.
     """
+    wanted = conditions_by_place([comparison for claim in claims for comparison in claim.comparisons])
+    scored = {
+        (each.grid, corpus)
+        for claim in claims
+        for each in claim.comparisons
+        for corpus in each.corpora
+        if MEASURES[each.metric].kind in ("score", "answers")
+    }
+    descriptions = {grid: describe(Grid.load(grid)) for grid in dict.fromkeys(grid for grid, _ in wanted)}
+    rows: dict[str, dict[str, list[Row]]] = {grid: {} for grid in descriptions}
+    for (grid, corpus), conditions in wanted.items():
+        found = gather_conditions(results, grid, corpus, conditions, committed_only, (grid, corpus) in scored)
+        for note in found.notes:
+            say(f"{grid} on {corpus}: {note}")
+        if found.finals:
+            rows[grid][corpus] = make_rows(found, descriptions[grid])
+    answered = {claim.id: [answer_comparison(each, rows[each.grid]) for each in claim.comparisons] for claim in claims}
+    return Answers(answered, rows)
 
-    def __init__(self, grid: Grid, results: Path) -> None:
-        self.grid = grid
-        runs, tables, own = (
-            place(results, grid.name, grid.corpus) for place in (runs_folder, tables_folder, own_tables_folder)
-        )
-        found, notes = gather_records(runs, tables, own_folder=own)
-        records = [record for record, _ in found]
-        self.notes = [f"{grid.name} on {grid.corpus}: {note}" for note in notes]
-        """What was left out and why, for the person who reads the terminal."""
-        self.runs = final_runs(grid, records)
-        self.recorded = {run_key(record): record for record in records}
-        self.finals = [record for run in self.runs if (record := self.record_of(run)) is not None]
 
-    def record_of(self, run: Run) -> Record | None:
-        """Return the record of a planned run; None where it is missing, or waits for tuning."""
-        return None if run.pending else self.recorded.get((run.condition, run.stage, run.config.hash(), run.seed))
+def conditions_by_place(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], set[str]]:
+    """Return the conditions that comparisons need, with the baseline that sets targets, by grid and corpus."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for each in comparisons:
+        for corpus in each.corpora:
+            names = {each.treatment.condition, each.control.condition, TFIDF}
+            found.setdefault((each.grid, corpus), set()).update(names)
+    return found
 
-    def runs_of(self, arm: Arm) -> ArmRuns:
-        """Return the final runs of one arm."""
-        return self._recorded(
-            run
-            for run in self.runs
-            if run.condition == arm.condition and all(run.swept.get(key) == value for key, value in arm.swept.items())
-        )
 
-    @property
-    def baselines(self) -> ArmRuns:
-        """The fits of the baselines, one of which sets the target."""
-        return self._recorded(run for run in self.runs if run.baseline)
+def gather_conditions(
+    results: Path, grid: str, corpus: str, conditions: Collection[str], committed_only: bool, with_answers: bool
+) -> Evidence:
+    """Return the final runs of some conditions, with their answers to the test rows if they are asked for."""
+    published = tables_folder(results, grid, corpus)
+    runs, own = results / "no runs", None
+    if not committed_only:
+        runs, own = runs_folder(results, grid, corpus), own_tables_folder(results, grid, corpus)
+    if with_answers:
+        found = Evidence.gather(runs, published, own_folder=own)
+    else:  # reading and checking answers takes most of the time
+        gathered, notes = gather_records(runs, published, own_folder=own)
+        found = Evidence([record for record, _ in gathered], pd.DataFrame(), pd.DataFrame(), notes)
+    kept = [record for record in found.finals if record.condition in conditions]
+    named = {*IDENTITY, *(run_name(record) for record in kept)}
+    columns = [name for name in found.predictions.columns if name in named]
+    return replace(found, records=kept, predictions=found.predictions[columns])
 
-    def _recorded(self, planned: Iterable[Run]) -> ArmRuns:
-        planned = list(planned)
-        by_seed: dict[int, list[Record | None]] = defaultdict(list)
-        for run in planned:
-            by_seed[run.seed].append(self.record_of(run))
-        complete = {
-            seed: [record for record in records if record is not None]
-            for seed, records in by_seed.items()
-            if None not in records
-        }
-        found = sum(record is not None for records in by_seed.values() for record in records)
-        return ArmRuns(len(planned), complete, found)
 
-    @property
-    def target(self) -> float | None:
-        """Validation macro-F1 that measures of speed and overfitting ask for; None without a TF-IDF baseline."""
-        return target_of(self.finals, {})
+def needed(claims: Sequence[Claim], corpora: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return every grid and corpus that claims need.
+
+    Raises:
+        ExperimentError: for a corpus that no claim names.
+    """
+    pairs = list(conditions_by_place([each for claim in claims for each in claim.comparisons]))
+    for corpus in corpora:
+        reject_unknown("corpus of a claim", corpus, sorted({named for _, named in pairs}))
+    return [pair for pair in pairs if not corpora or pair[1] in corpora]

@@ -1,7 +1,7 @@
-"""One file of source that stands for many: what a class uses of this project, gathered and put in order.
+"""One source file in place of many: all that a class uses of this project, gathered and put in order.
 
-A statement of a module is taken if something that is taken uses its name. Imports of ours go, those of others are
-gathered at the top. What is written is the text of the sources, comments within statements included.
+A statement of a module is taken if another taken statement uses its name. Imports of our modules are dropped; those of
+others are gathered at the top. The text of the sources is kept, comments within statements included.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SourceModule:
     follows: dict[str, ast.stmt] = field(default_factory=dict)
     """Statement after the one that defines a name, which may be its description."""
     inner: dict[str, Key] = field(default_factory=dict)
-    """What an imported name is in a module of ours."""
+    """The module of ours, and the name in it, by imported name."""
     outer: dict[str, str] = field(default_factory=dict)
     """The import statement that binds a name of others."""
     registrations: list[ast.Expr] = field(default_factory=list)
@@ -101,7 +101,7 @@ def _read_import(module: SourceModule, statement: ast.Import | ast.ImportFrom) -
 
 
 def names_in(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a statement reads, those of its annotations too, which are text until they are asked for."""
+    """Yield the names that a statement reads, with those of its annotations, which may be text."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
             yield part.id

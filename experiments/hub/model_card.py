@@ -60,7 +60,7 @@ def model_card(
 
 
 def front_matter(config: RunConfig) -> list[str]:
-    """Return what the Hub reads of a card."""
+    """Return the part of a card that the Hub reads."""
     facts = {
         "library_name": "transformers",
         "pipeline_tag": PIPELINES[config.task],

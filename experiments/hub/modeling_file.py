@@ -20,8 +20,11 @@ from lightning_modules.schemes.variants import Use, Variant
 
 MODELING = "modeling_resnorm"
 """Name of the file, without its ending; ``config.json`` names it."""
+SCHEME_SETTINGS = ("variant", "scheme_options", "norm", "only_block", "elsewhere", "embedding_norm")
+"""Fields of the configuration that decide the scheme, which a file has one of."""
 NETWORK_SETTINGS = (
-    *("variant", "scheme_options", "layers", "width", "heads", "feed_forward_width", "activation", "dropout"),
+    *SCHEME_SETTINGS,
+    *("layers", "width", "heads", "feed_forward_width", "activation", "dropout", "norm_epsilon"),
     *("positions", "pooling", "causal", "language_head"),
 )
 """Fields of the configuration that decide the network; the others decide how it was trained."""
@@ -160,20 +163,22 @@ def _settings_class(config: ModelConfig) -> str:
         if isinstance(node, ast.FunctionDef) and node.name in ("hidden_width", "depth")
     ]
     fields = "\n".join(f"    {name}: Any" for name in network_settings(config))
+    fixed = {name: getattr(config, name) for name in SCHEME_SETTINGS}
     return f'''
 @dataclass(kw_only=True)
 class ModelConfig:
     """What the network is built from.
 
     Raises:
-        ConfigurationError: another variant is asked for than this file has.
+        ConfigurationError: another scheme is asked for than this file has.
     """
 
 {fields}
 
     def __post_init__(self) -> None:
-        if self.variant != SCHEME.name:
-            raise ConfigurationError(f"this file has the variant {{SCHEME.name}}, and not {{self.variant}}")
+        for name, value in {fixed!r}.items():
+            if getattr(self, name) != value:
+                raise ConfigurationError(f"this file has the {{name}} {{value}}, and not {{getattr(self, name)}}")
 
     @property
     def scheme(self) -> Variant:

@@ -19,7 +19,7 @@ from data_modules.cleaning.text import clean_text
 
 ROWS_AT_ONCE = 64
 FEWEST_TOKENS = 2
-"""Rows are padded to at least so many tokens, the fewest that a graph of free length takes."""
+"""Rows are padded to at least this many tokens, the fewest that a graph of free length takes."""
 
 
 class GraphClassifier:

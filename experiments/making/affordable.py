@@ -1,4 +1,4 @@
-"""What an answer for somebody's corpus can afford: five blocks, fairly tuned, at N and at 4N steps, within a time.
+"""What an answer for somebody's corpus can afford within a given time: five blocks, fairly tuned, at N and at 4N steps.
 
 Levels go from rich to poor. The richest one is taken that reaches the steps that the corpus asks for; if none does, the
 richest that reaches half of them, then the poorest with the steps that are left.
@@ -15,15 +15,15 @@ from experiments.errors import ExperimentError
 from experiments.making.display import duration
 
 BLOCKS = ("pre_ln", "post_ln", "no_norm", "no_residual", "plain")
-"""With skips and norms before or after, with one of them, with neither."""
+"""Blocks with skips and norms before or after, with one of them, with neither."""
 LONGER = 4
 """The second budget, in multiples of the first."""
 LEAST_STEPS = 100
-"""Below, a comparison of blocks is one of warm-ups."""
+"""Below this many steps, a comparison of blocks would compare warm-ups."""
 WANTED_EPOCHS, WANTED_STEPS = 4, (200, 2000)
-"""The first budget that is aimed for: so many passes over the rows, but no fewer and no more steps."""
+"""The first budget that is aimed for: passes over the rows, and the fewest and the most steps."""
 VALIDATIONS = 4
-"""Of the first budget."""
+"""Validations of a run at the first budget."""
 MOST_SEEDS = 10
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -45,7 +45,7 @@ class Effort:
     budgets: tuple[int, ...] = (1, LONGER)
     blocks: tuple[str, ...] = BLOCKS
     lost: str = ""
-    """What a reader must know of this level that a richer one has, as a sentence; empty for the richest."""
+    """What this level lacks and a richer one has, as a sentence for the reader; empty for the richest."""
 
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -78,7 +78,7 @@ class AffordablePlan:
     level: Effort
     steps: int
     seconds: float
-    """Of all workers together."""
+    """Seconds of all workers together."""
 
     @property
     def budgets(self) -> list[int]:

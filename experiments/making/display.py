@@ -146,7 +146,7 @@ def state_of(run: Run, record: Record | None, results: Path) -> str:
 
 
 LOOK_SECONDS = 5.0
-"""Between two looks for runs that TensorBoard does not show yet."""
+"""Seconds between two looks for runs that TensorBoard does not show yet."""
 
 
 def watch(grid: Grid, results: Path, console: Console) -> None:

@@ -26,7 +26,7 @@ CLUSTER_OPTIONS = ("cpus_per_run", "gpus_per_run", "max_retries", "ray_address")
 
 
 class Engine(ABC):
-    """Makes runs. What it needs for that is there between entering and leaving it as a context."""
+    """Makes runs. It is a context manager that holds what it needs until it is left."""
 
     def __enter__(self) -> Self:
         """Make sure that runs can be made.
@@ -128,7 +128,7 @@ class EngineOptions:
 
 
 def add_engine_options(parser: ArgumentParser) -> None:
-    """Give ``parser`` a flag for every option, and one for what need not be made."""
+    """Give ``parser`` a flag for every option, and one for the runs that need not be made."""
     parser.add_class_arguments(EngineOptions)
     parser.add_argument(
         "--keep_committed",
@@ -141,7 +141,7 @@ def chosen_options(parsed: Namespace) -> EngineOptions:
     """Return the options of a parsed command line.
 
     Raises:
-        ExperimentError: for an impossible one.
+        ExperimentError: for an impossible value.
     """
     return EngineOptions(**{field.name: parsed[field.name] for field in fields(EngineOptions) if field.name in parsed})
 

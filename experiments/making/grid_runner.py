@@ -1,4 +1,4 @@
-"""Making what a grid still lacks: tuning trials, then final runs with the chosen values."""
+"""Making the runs that a grid still lacks: tuning trials, then final runs with the chosen values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from experiments.runs.run_folder import is_locked
 from experiments.tasks import task_named
 
 POLL_SECONDS = 1.0
-"""Between two looks at runs that another process is making."""
+"""Seconds between two looks at runs that another process is making."""
 
 
 def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, keep_committed: bool = False) -> list[str]:
@@ -33,7 +33,7 @@ def run_grid(grid: Grid, results: Path, engine: Engine, console: Console, *, kee
     Committed records count as finished runs only where ``keep_committed`` says so.
 
     Raises:
-        ExperimentError: for a user's mistake that a run stumbled over, or where its folders hold runs of another text.
+        ExperimentError: for a user's mistake that a run met, or if its folders hold runs of another text.
         DataError: if the corpus cannot be had.
     """
     text = prepare_corpus(grid, console)

@@ -1,8 +1,7 @@
 """What a run tells the process that asked for it.
 
-That process may show and wait for runs without torch: reading a message imports the module that defines it, and an
-interrupt that meets the import of a compiled library may be lost or abort the process. So nothing heavy is imported
-here.
+That process may show and wait for runs without torch. Reading a message imports the module that defines it. An
+interrupt during the import of a compiled library may be lost or abort the process, so nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run was stopped by an error; a traceback is there for defects and none for a user's mistake."""
+    """An error stopped the run; defects come with a traceback, and a user's mistakes without one."""
 
     reason: str
     mistake: bool

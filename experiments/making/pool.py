@@ -21,7 +21,7 @@ from experiments.runs.run_folder import Mark, record_mark
 from lightning_modules.schemes.own_files import LOADED
 
 ATTEMPTS = 2
-"""How often a run is tried whose worker dies under it."""
+"""How often a run is tried whose worker dies."""
 
 PATIENCE = 5.0
 """Seconds in which workers may end by themselves before they are ended."""
@@ -46,7 +46,7 @@ class Worker:
         theirs.close()
 
     def give(self, run: Run, results: Path, seen: Mark) -> None:
-        """Hand the process its next run, and the mark of the record there; one that died while idle is replaced."""
+        """Hand the process its next run and that run's mark; a process that died while idle is replaced."""
         self.run = run
         try:
             self.connection.send((run, results, seen))
@@ -56,7 +56,7 @@ class Worker:
             self.connection.send((run, results, seen))
 
     def stop(self, patience: float = PATIENCE) -> None:
-        """End the process: a closed connection asks it to leave, which clears up after it; then it is forced.
+        """End the process: a closed connection asks it to clear up and leave; if it stays, it is killed.
 
         An unfinished run has no record and is made again next time.
         """
@@ -70,7 +70,7 @@ class Worker:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C for a moment, where this thread may decide that."""
+    """Ignore Ctrl-C for a moment, if this thread may decide that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -31,7 +31,7 @@ START_SECONDS = 3.0
 """What a run costs apart from arithmetic: start, checkpoints, files."""
 BASELINE_SECONDS = 15.0
 EVALUATION = 1 / 3
-"""Arithmetic of an evaluated token, as a share of that of a trained one: no backward pass."""
+"""Arithmetic of an evaluated token, as a share of that of a trained one: it has no backward pass."""
 LOOP = 1.1
 """Seconds of a step in a run over those of a bare step: the trainer's loop, curves, gradient norms."""
 LOG_BYTES = 400_000
@@ -98,7 +98,7 @@ class PriceList:
         return self._counts[key]
 
     def evaluated_tokens(self, run: Run, steps: int, data: Any) -> float:
-        """Return the tokens of a run's validations, and of scoring its best and its last weights."""
+        """Return the tokens that a run evaluates: in its validations, and to score its best and its last weights."""
         trainer = run.config.trainer
         per_epoch = round(1 / trainer.val_check_interval)
         every = trainer.validate_every_n_steps
@@ -123,7 +123,7 @@ class PriceList:
 def measured_step(config: RunConfig, data: Any) -> tuple[float, float]:
     """Take training steps on a few real batches, again and again.
 
-    The first ones pay for preparing kernels of every length of rows, which a run does once. The fastest round counts.
+    The first steps prepare the kernels for every length of rows, which a run does once. The fastest round counts.
 
     Returns:
         Real tokens and seconds of a step, as means over the batches.

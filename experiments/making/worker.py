@@ -1,4 +1,4 @@
-"""A worker process: it starts once, then makes one run after another; what an error stops leaves a record too."""
+"""A worker process: it starts once, then makes one run after another; a run that an error stops leaves a record too."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FAILURE_FILE = "failure.txt"
 
 
 def write_failure(run: Run, results: Path, reason: str, details: str = "") -> None:
-    """Write a record with outcome ``failed`` and a file with the traceback; a full disk prevents neither message.
+    """Write a record with outcome ``failed`` and a file with the traceback. Even on a full disk the message is sent.
 
-    Where another process is making the run, or has made it, nothing is written: its record is worth more.
+    If another process is making the run, or has made it, nothing is written: its record is worth more.
     """
     folder = run.folder(results)
     record = Record(
@@ -63,7 +63,7 @@ def is_finished(run: Run, folder: Path) -> bool:
 
 
 def serve(connection: Connection, schemes: Sequence[SchemeFile] = ()) -> None:
-    """Make the runs that arrive on ``connection`` until it closes; Ctrl-C is the parent's business.
+    """Make the runs that arrive on ``connection`` until it closes; the parent handles Ctrl-C.
 
     ``schemes`` are the files that the parent's command line named, as the parent read them.
     """
@@ -79,7 +79,7 @@ def serve(connection: Connection, schemes: Sequence[SchemeFile] = ()) -> None:
 
 
 def leave_with_parent() -> None:
-    """End this process when its parent is gone, however it ended: nobody would know of its run's end."""
+    """End this process when its parent has ended in any way, since nobody would learn of its run's end."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -118,9 +118,9 @@ def make(
 
 
 def is_mistake(error: Exception) -> bool:
-    """Tell whether a user can mend the error, which then stops the grid; any other costs the run that it struck.
+    """Tell whether a user can mend the error. Such an error stops the grid; any other costs only its run.
 
-    A record that cannot be written is a matter of the disk; one that holds what no record may is our defect.
+    A record that cannot be written is a matter of the disk; a record with forbidden contents is our defect.
     """
     if isinstance(error, RecordError):
         return isinstance(error.__cause__, OSError)

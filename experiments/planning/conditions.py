@@ -30,11 +30,11 @@ class Condition:
 
     name: str
     title: str = ""
-    """Name for people, where the grid gives one; a variant has its own."""
+    """Name for people, if the grid gives one; a variant has its own."""
     config: RunConfig
     swept: dict[str, Any] = field(default_factory=dict)
     trials: tuple[dict[str, Any], ...] = ()
-    """Values that tuning tries; none where the condition is not tuned."""
+    """Values that tuning tries; empty if the condition is not tuned."""
     baseline: bool = False
     """Fitted by scikit-learn, once: it has no seed."""
 

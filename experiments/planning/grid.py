@@ -1,13 +1,14 @@
 """A grid file: which conditions to compare on which corpus, with how many seeds and which tuning.
 
-A grid names base settings (``model``, ``data``, ``trainer``), the ``conditions`` (variants, or variants with settings
-of their own), values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). A corpus may have
-``seeds``, ``conditions`` and a ``sweep`` of its own. Later layers win: base, corpus, condition, command line.
+A grid names base settings (``model``, ``data``, ``trainer``) and the ``conditions``: variants, or variants with
+settings of their own. It names values to ``sweep``, ``seeds``, ``tuning`` and settings per corpus (``corpora``). A
+corpus may have ``seeds``, ``conditions`` and a ``sweep`` of its own. Later layers win: base, corpus, condition, command
+line.
 
-What is swept or tuned has no other value. A condition that sets it is refused. The command line may replace a sweep and
-cannot set what is tuned. :mod:`experiments.planning.search` says how trials follow from each other. A condition with
-``sweep: false`` or ``tune: false`` stays out of it: a bag of embeddings has no depth, so it is one row of a table and
-one line in a figure.
+A swept or tuned setting has no other value, and a condition that sets it is refused. The command line may replace a
+sweep but cannot set what is tuned. :mod:`experiments.planning.search` says how trials follow from each other. A
+condition with ``sweep: false`` or ``tune: false`` takes no part: a bag of embeddings has no depth, so it is one row of
+a table and one line in a figure.
 """
 
 from __future__ import annotations
@@ -70,11 +71,11 @@ class Grid:
     note: str
     """What the grid file says of this corpus: where its rows come from and which subset is used."""
     arguments: str
-    """What names this grid on this corpus with these overrides on a command line, free of folders."""
+    """The command-line arguments that name this grid on this corpus with these overrides, free of folders."""
     conditions: tuple[Condition, ...]
-    """Those that were asked for."""
+    """Conditions that were asked for."""
     all_conditions: tuple[Condition, ...]
-    """Those of the file, whichever were asked for: a report is of all that is recorded."""
+    """Conditions of the file, whichever were asked for: a report covers all that is recorded."""
     seeds: tuple[int, ...]
     delta: float = 0.01
     """Smallest difference in the primary metric that matters, stated before the runs."""

@@ -40,8 +40,8 @@ LONGEST_MESSAGE = 1_000
 """Characters of a mistake's explanation: a value of an option may be of any length."""
 ALLOW_IMPORT, SCHEMES = "--allow-import", "--schemes"
 IMPORTABLE = ("lightning.pytorch", "lightning_modules", "data_modules")
-"""What a value may name as a class. A grid, a configuration or a run folder is data: a class path in it is an import,
-and an import runs code, so nothing else is imported unless a person allows it on the command line."""
+"""What a value may name as a class. A grid, a configuration or a run folder is data. A class path in it is an import,
+and an import runs code. So nothing else is imported unless a person allows it on the command line."""
 
 set_parsing_settings(
     docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=list(IMPORTABLE)
@@ -115,7 +115,7 @@ def take_option(arguments: Sequence[str], option: str) -> tuple[list[str], list[
     """Take an option off a command line before any parser sees it, so that no configuration file can give it.
 
     Returns:
-        The option's values, empty where one is lacking, and the other arguments.
+        The option's values, empty if one is missing, and the other arguments.
     """
     values: list[str] = []
     rest: list[str] = []
@@ -197,11 +197,11 @@ def validated_sections(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
 
 
 _validated: dict[str, Any] = {}
-"""Sections by what they were built from: most are the same in many conditions of a grid."""
+"""Sections by the values that they were built from: most are the same in many conditions of a grid."""
 
 
 def validated_section(name: str, values: Mapping[str, Any]) -> Any:
-    """One section from plain values, checked once. Raises what :func:`validated_sections` raises."""
+    """Return one section from plain values, checked once; it raises what :func:`validated_sections` raises."""
     key = repr((name, values))
     if key not in _validated:
         parser = section_parser(name)
@@ -264,8 +264,8 @@ def given_options(parsed: Namespace) -> dict[str, dict[str, Any]]:
 def take_schemes(arguments: Sequence[str]) -> list[str]:
     """Execute the scheme files that a command line names, and return its other arguments.
 
-    It comes before any parser, so that a variant of such a file is known wherever variants are checked, and so that no
-    configuration file can name one.
+    This comes before any parser, so that a variant of such a file is known wherever variants are checked. It also keeps
+    configuration files from naming one.
 
     Raises:
         ExperimentError: the option has no value.

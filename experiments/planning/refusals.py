@@ -1,4 +1,4 @@
-"""What a grid must not ask for, refused before anything runs, with the reason."""
+"""Refusals: what a grid must not ask for is refused before anything runs, with the reason."""
 
 from __future__ import annotations
 

@@ -28,11 +28,11 @@ PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 """Lightning's names of the precisions that a run may have; others of Lightning need packages of their own."""
 
 MOST = {"max_epochs": 10_000_000, "devices": 100_000, "rows": 1_000_000, "threads": 10_000, "seed": 2**32 - 1}
-"""The largest values of fields whose numbers cost memory or time, or that a library takes no further."""
+"""The largest values of fields: larger ones cost too much memory or time, or a library refuses them."""
 
 
 def checked(prefix: str, config: Any, most: Mapping[str, int]) -> None:
-    """Check the numbers of a section of experiments as those of the model are.
+    """Check the numbers of a section of experiments as those of the model are checked.
 
     Raises:
         ExperimentError: naming the field.
@@ -48,13 +48,13 @@ class TrainerConfig:
     """The flags of Lightning's ``Trainer`` that a grid may set, by Lightning's own names."""
 
     max_epochs: int = 4
-    """Passes over the training rows, unless ``max_steps`` or ``max_tokens`` is the budget."""
+    """Passes over the training rows, unless ``max_steps`` or ``max_tokens`` sets the budget."""
 
     max_steps: int | None = field(default=None, metadata={"since": 2})
     """Budget in optimiser steps, in place of ``max_epochs``; the schedule is as long."""
 
     max_tokens: int | None = field(default=None, metadata={"since": 2})
-    """Budget in real training tokens, in place of ``max_epochs``: as many steps as have them on average."""
+    """Budget in real training tokens, in place of ``max_epochs``: as many steps as have these tokens on average."""
 
     gradient_clip_val: float | None = 1.0
     """Largest total gradient norm; null switches clipping off."""
@@ -63,7 +63,7 @@ class TrainerConfig:
     """Lightning's precision, such as ``32-true`` or ``bf16-mixed``."""
 
     accelerator: str = "auto"
-    """``auto`` takes a GPU where there is one."""
+    """``auto`` takes a GPU if there is one."""
 
     devices: int = 1
     """Devices that share a run."""
@@ -150,7 +150,7 @@ class StartConfig:
     """Hash of the configuration of the run that is started from; filled in when it is looked up."""
 
     parents: int = 1
-    """Seeds that the grid of the starts has; filled in likewise."""
+    """Seeds that the starts' grid has; filled in likewise."""
 
     def __post_init__(self) -> None:
         checked("start.", self, MOST)
@@ -181,7 +181,7 @@ class StartConfig:
         return replace(self, run=self.run.replace("{seed}", str(seed % self.parents)))
 
     def identity(self) -> dict[str, Any]:
-        """What of it decides the numbers: which run by its configuration, not by its place."""
+        """What of the start decides the numbers: the run's configuration, not its place."""
         names = ("part", "train", "rate_per_block", "parent")
         return {name: getattr(self, name) for name in names}
 
@@ -286,9 +286,9 @@ class RunConfig:
         return {"seed_everything": seed, **sections}
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the numbers except the seed: no path, no probes, no other corpus's options.
+        """Everything that decides the numbers except the seed; paths, probes and other corpora's options are left out.
 
-        Records carry this; a corpus is named by its slug and known by its fingerprint, wherever it was read from.
+        Records carry this. A corpus is named by its slug and known by its fingerprint, wherever it was read from.
         """
         identity = self.as_dict()
         del identity["seed_everything"], identity["probes"]
@@ -348,12 +348,12 @@ def newer_defaults(config: Any) -> list[str]:
 
 
 def default_of(entry: Field[Any]) -> Any:
-    """Return the default of a field, be it a value or made anew; ``MISSING`` where it has none."""
+    """Return the default of a field, given as a value or by a factory; ``MISSING`` if it has none."""
     return entry.default if entry.default_factory is MISSING else entry.default_factory()
 
 
 def steps_of(config: RunConfig, facts: Any) -> int:
-    """Optimiser steps of a run on a text, whose data module has ``facts``."""
+    """Optimiser steps of a run on the text that ``facts`` describe."""
     return planned_steps(vars(config.trainer) | config.trainer_flags, facts)
 
 

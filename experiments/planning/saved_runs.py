@@ -36,7 +36,7 @@ def load_run_config(folder: Path) -> RunConfig:
 def run_config_of(settings: Mapping[str, Any]) -> RunConfig:
     """Return the configuration that the options of ``experiments.train`` describe.
 
-    Of the trainer's flags, only those count that decide a run's numbers. What LightningCLI adds (``ckpt_path``,
+    Only those flags of the trainer count that decide a run's numbers. What LightningCLI adds (``ckpt_path``,
     ``weights_only``, folders, the linked seeds) is ignored.
 
     Raises:
@@ -73,7 +73,7 @@ def section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def device_count(devices: Any) -> int:
-    """Return Lightning's ``devices`` as a number; ``auto`` is one, which is what a single run is compared with."""
+    """Return Lightning's ``devices`` as a number; ``auto`` counts as 1."""
     return int(devices) if str(devices).isdigit() else 1
 
 

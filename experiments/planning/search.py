@@ -3,15 +3,15 @@
 Five steps, each of which a grid may leave out. Only the condition's own validation scores decide, so equal records give
 equal trials, in whatever order and company they were made.
 
-1. **Pilot.** One setting, such as the learning rate, over a wide ladder; the others at their first listed value.
-2. **Listed trials.** Every combination of ``spaces``. With a pilot its setting takes the multiples ``around`` of the
-   pilot's best, so that a condition that bears only small rates spends no trial on large ones.
+1. **Pilot.** One setting, such as the learning rate, over a wide ladder; other settings keep their first listed value.
+2. **Listed trials.** Every combination of ``spaces``. With a pilot, its setting takes the multiples ``around`` of the
+   pilot's best. So a condition that bears only small rates spends no trial on large ones.
 3. **Widening.** ``widen`` further trials for every condition (:mod:`experiments.planning.widening`).
 4. **Extension.** Up to ``extend`` more for a condition of which fewer than half of the trials are *useful*: trained,
-   and within the task's ``useful_within`` of its best. Equal numbers of trials are no equal tuning where most of one
-   side's fail.
+   and within the task's ``useful_within`` of its best. If most trials of one side fail, equal numbers of trials are not
+   equal tuning.
 5. **Confirmation.** The best ``confirm.top`` again with ``confirm.seeds`` further seeds; the best mean over all seeds
-   wins. One seed is a lottery for what trains now and then.
+   wins. For settings that train only now and then, one seed would be a lottery.
 
 At larger values of a swept setting that ``carry`` names, such as a longer budget, only the best trials of its smallest
 value are tried.
@@ -144,7 +144,7 @@ def single_step(trials: Sequence[Trial]) -> Steps:
 
 
 def carried_from(grid: Grid, condition: Condition) -> Condition | None:
-    """Return the condition at the smallest value of the setting that ``carry`` names; None for that one itself."""
+    """Return the condition at the smallest value of the setting that ``carry`` names; None if it is this one."""
     assert grid.tuning is not None, "the condition has trials"
     name = grid.tuning.carry
     if name is None or name not in condition.swept:
@@ -163,7 +163,7 @@ def scores_of(
 ) -> list[Score] | None:
     """Return the score of every trial; None while a trial lacks the record of a seed, or an error stopped it.
 
-    A choice among some of the trials could be another one than that among all.
+    A choice among some of the trials could differ from the choice among all.
     """
     metric = task_named(condition.config.task).primary_metric
     own = [record for record in records if record.condition == condition.name and record.outcome.status != "failed"]

@@ -18,7 +18,7 @@ from lightning_modules.schemes.variants import VARIANTS
 MOST_TRIALS = 10_000
 """Most listed trials of a condition."""
 FIRST_TUNING_SEED = 1000
-"""Tuning has seeds of its own, so that no final run was looked at while choosing."""
+"""First of the seeds of tuning, which no final run has: so no final run was looked at while choosing."""
 KEYS = ("seeds", "pilot", "around", "spaces", "widen", "extend", "confirm", "carry")
 
 
@@ -35,7 +35,7 @@ class Tuning:
     """Seeds of every trial."""
     spaces: Mapping[str, Mapping[str, Sequence[Any]]]
     pilot: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """One setting and the ladder on which it is centred first; none without a pilot."""
+    """One setting and the ladder on which it is centred first; empty without a pilot."""
     around: tuple[float, ...] = (1.0,)
     """Multiples of the pilot's best that are combined with ``spaces``."""
     widen: int = 0
@@ -53,14 +53,14 @@ class Tuning:
 
     @classmethod
     def parse(cls, content: Mapping[str, Any], conditions: Sequence[str] = ()) -> Tuning | None:
-        """Build from the grid's ``tuning`` section; None where it is empty.
+        """Build from the grid's ``tuning`` section; None if it is empty.
 
         Args:
             content: the section.
             conditions: names of the grid's conditions, which ``spaces`` may name as well as variants.
 
         Raises:
-            ExperimentError: where variants would get different numbers of trials, or a space cannot be widened.
+            ExperimentError: if variants would get different numbers of trials, or a space cannot be widened.
         """
         if not content:
             return None
@@ -148,7 +148,7 @@ class Tuning:
 
 
 def counts_of(content: Mapping[str, Any], key: str, *names: str) -> list[int]:
-    """Return the whole numbers of a part of the section, zeros where the grid leaves it out.
+    """Return the whole numbers of a part of the section, zeros if the grid leaves it out.
 
     Raises:
         ExperimentError: one is missing, below 1 or of another name.

@@ -1,4 +1,4 @@
-"""Reading YAML so that ``1e-3`` is a number, as everywhere else in Python."""
+"""Reading YAML so that ``1e-3`` is a number, as in Python."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.runs.run_folder import write_atomically
 
 
 class NumberLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but ``1e-3`` is a number; YAML 1.1 takes it for text."""
+    """PyYAML's safe loader, except that ``1e-3`` is a number; YAML 1.1 takes it for text."""
 
 
 NumberLoader.add_implicit_resolver(
@@ -28,7 +28,7 @@ LARGEST_FILE = 1_000_000
 DEEPEST, MOST_VALUES, LONGEST_NUMBER = 50, 100_000, 400
 """Bounds on settings: levels of nesting, values once aliases are replaced by what they name, digits of a number."""
 UNSUSPICIOUS_LENGTH = 50
-"""Characters of a text that cannot be too deep or too large, but for aliases."""
+"""Most characters of a text that cannot be too deep or too large, aliases aside."""
 
 
 class TooLarge(yaml.YAMLError):
@@ -137,7 +137,7 @@ def values_of(content: Mapping[str, Any], key: str, where: str = "", *, optional
 
 
 def whole_number(name: str, value: Any, *, least: int = 1, most: int = 10_000) -> int:
-    """Return a number of things, checked.
+    """Return a count, checked.
 
     Raises:
         ExperimentError: if it is not a whole number of at least ``least`` and at most ``most``.

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.errors import RecordError
 from experiments.escaping import for_markdown
 from experiments.reporting.frame import Description, Row, make_rows
+from experiments.reporting.heat import HeatCell, heat_figure
 from experiments.reporting.render import (
     EMPTY,
     TextTable,
@@ -64,11 +63,11 @@ class CorpusEffect:
 
     estimate: MeanEstimate | None
     said: str
-    """Its word, or what failures leave to say."""
+    """The effect's word, or what can still be said in spite of failures."""
 
     @property
     def is_pooled(self) -> bool:
-        """Whether it has an error and every run of both sides trained."""
+        """Whether the effect has an error and every run of both sides trained."""
         return self.estimate is not None and self.said in WORDS
 
 
@@ -83,11 +82,11 @@ class AcrossEffect:
     by_corpus: Mapping[str, CorpusEffect]
     pooled: PooledEffect | None
     word: str
-    """Of the pooled effect; empty for too few sources."""
+    """Word of the pooled effect; empty for too few sources."""
 
     @property
     def difference(self) -> str:
-        """``first − second``, with the swept values."""
+        """Name of the comparison, ``first − second``, with the swept values."""
         setting = spoken_setting(self.swept)
         return f"{self.first} − {self.second}" + (f" ({setting})" if setting else "")
 
@@ -98,7 +97,7 @@ class Across:
 
     effects: Sequence[AcrossEffect]
     corpora: Sequence[str]
-    """Natural text first."""
+    """Corpora, natural text first."""
     budgets: Mapping[str, str]
     metric: str
     covers: str
@@ -115,7 +114,7 @@ def compare_across(evidence: Mapping[str, Evidence], description: Description) -
         description: what the grid says of itself; its titles name the conditions.
 
     Raises:
-        RecordError: where there are no final runs of any corpus.
+        RecordError: there are no final runs of any corpus.
     """
     rows = {corpus: made for corpus, each in evidence.items() if (made := make_rows(each, description))}
     if not rows:
@@ -330,35 +329,22 @@ def write_across(
 
 def heat_map(across: Across, delta: float) -> Picture:
     """Draw every effect on every corpus as a shade, blue where it helps; the pooled effect in the last column."""
-    from matplotlib.figure import Figure
-
     columns = [*across.corpora, "pooled"]
-    cells: dict[tuple[int, int], tuple[float, str]] = {}
+    cells: dict[tuple[int, int], HeatCell] = {}
     for place, effect in enumerate(across.effects):
-        for corpus, each in effect.by_corpus.items():
-            if each.estimate is not None and each.said != BOTH_DEAD:
-                cells[place, columns.index(corpus)] = each.estimate.mean, each.said
+        found = {
+            columns.index(corpus): (each.estimate.mean, each.said)
+            for corpus, each in effect.by_corpus.items()
+            if each.estimate is not None and each.said != BOTH_DEAD
+        }
         if effect.pooled is not None:
-            cells[place, len(columns) - 1] = effect.pooled.mean, effect.word
-    values = np.full((len(across.effects), len(columns)), np.nan)
-    for at, (value, _) in cells.items():
-        values[at] = value
-    figure = Figure(figsize=(3.6 + 0.85 * len(columns), 1.3 + 0.34 * len(across.effects)), layout="constrained")
-    axes = figure.add_subplot()
-    limit = MOST_SHADED * delta
-    image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto")
-    axes.grid(visible=False)
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
+            found[len(columns) - 1] = effect.pooled.mean, effect.word
+        for column, (value, word) in found.items():
+            cells[place, column] = HeatCell(value, rounded(100 * value, 1), word in ("helps", "harms"))
     names = [effect.what or effect.difference for effect in across.effects]
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    for (place, column), (value, word) in cells.items():
-        axes.text(
-            *(column, place, rounded(100 * value, 1)), ha="center", va="center", fontsize=7.5,
-            color="white" if abs(value) > 0.75 * limit else "black",
-            fontweight="bold" if word in ("helps", "harms") else "normal",
-        )  # fmt: skip
-    figure.colorbar(image, ax=axes, label=f"difference in {across.metric}", extend="both")
+    label = f"difference in {across.metric}"
+    figure = heat_figure(names, columns, cells, limit=MOST_SHADED * delta, label=label)
     counted = [effect.word for effect in across.effects if effect.word]
     said = ", ".join(f"{counted.count(word)} {word}" for word in dict.fromkeys(counted)) or "too few corpora to pool"
     caption = "Numbers: 100 × the difference. Bold: it helps or harms. The last column is pooled over natural text."
-    return Picture(figure, f"Effects by corpus; pooled over natural text: {said}", caption)
+    return Picture(figure, f"Pooled over natural text: {said}", caption)

@@ -1,4 +1,4 @@
-"""Tables in the terminal, and what was written."""
+"""Tables in the terminal, and the names of the files that were written."""
 
 from __future__ import annotations
 

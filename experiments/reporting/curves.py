@@ -15,14 +15,14 @@ from experiments.statistics.seeds import spread
 FIRST_STEPS = 10
 """Optimiser steps that count as the start of training; later ones show what training did to the gradients."""
 FEWEST_FOR_INTERVAL = 3
-"""Seeds from which a band is the t-interval of the mean; of fewer it is their range."""
+"""Fewest seeds whose band is the t-interval of the mean; with fewer, the band is their range."""
 FEWEST_VALUES = 3
-"""Values of a swept number from which a curve says more than a table."""
+"""Fewest values of a swept number for which a curve says more than a table."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """Mean over seeds along an axis with its 95 % t-interval; the range where there are fewer than three seeds."""
+    """Mean over seeds along an axis with its 95 % t-interval; the range if there are fewer than three seeds."""
 
     x: np.ndarray
     mean: np.ndarray
@@ -60,7 +60,7 @@ def gradient_band(histories: Sequence[dict[str, Any]]) -> Band | None:
 
 
 def first_steps(history: dict[str, Any]) -> list[int]:
-    """Return the logged steps at the start of training; the first logged one where all are later."""
+    """Return the logged steps at the start of training; the first logged one if all are later."""
     steps = list(history.get("step") or [])
     return [step for step in steps if step <= FIRST_STEPS] or steps[:1]
 
@@ -90,7 +90,7 @@ def _point(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def spoken_bands(bands: Sequence[Band], *, geometric: bool = False) -> str:
-    """Return what lines and bands of a figure are, such as ``Lines: mean over seeds. Bands: their range.``"""
+    """Return what the lines and bands of a figure show, such as ``Lines: mean over seeds. Bands: their range.``"""
     counts = np.concatenate([band.counts for band in bands])
     if counts.max() == 1:
         return "Lines: one seed each."

@@ -25,11 +25,11 @@ from experiments.runs.store import Evidence
 MOST_ROWS = 24
 """Rows up to which one overview of all seeds is legible; beyond, curves along the swept number take its place."""
 MOST_SETTINGS = 4
-"""Settings up to which each has figures of its own; of more, the first and the last have."""
+"""Most settings that each have figures; if there are more, only the first and the last have."""
 MOST_LABELLED = 16
 """Blocks up to which each has its number on the axis."""
 ROOM_FOR_WORDS = 9
-"""Places on the axis of blocks up to which the embedding's is spelled out."""
+"""Most places on the axis of blocks for which the embedding's label is spelled out."""
 
 
 def draw_pictures(rows: Sequence[Row], evidence: Evidence, description: Description) -> Iterator[tuple[str, Picture]]:
@@ -119,7 +119,7 @@ def gradient_figure(rows: Sequence[Row]) -> Picture | None:
 
 
 def block_labels(blocks: int) -> list[str]:
-    """Return the numbers of the blocks from 1; of many only every third but the last, so that none overlap."""
+    """Return the numbers of the blocks from 1; of many, every third one except the last, so that none overlap."""
     if blocks <= MOST_LABELLED:
         return [str(block) for block in range(1, blocks + 1)]
     return [str(block) if block % 3 == 0 and block < blocks else "" for block in range(1, blocks + 1)]
@@ -136,7 +136,7 @@ FIGURES: dict[str, Callable[[Sequence[Row]], Picture | None]] = {
 
 
 TASK_FIGURES = ("confusion",)
-"""Those that only a task which names them has."""
+"""Figures that only those tasks have which name them."""
 
 
 def _by_setting(rows: Sequence[Row]) -> Iterator[tuple[dict[str, Any], list[Row]]]:

@@ -47,9 +47,9 @@ class Description:
     conditions: tuple[str, ...] = ()
     """Condition names in the order of the grid."""
     titles: Mapping[str, str] = field(default_factory=dict)
-    """Names for people, where they differ from the registry's."""
+    """Names for people, if they differ from the registry's."""
     listed_trials: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    """The trials that a widened grid lists for each condition, to tell its further ones from; else empty."""
+    """The trials that a widened grid lists for each condition, to tell further trials from them; else empty."""
 
     planned: Sequence[tuple[str, Mapping[str, Any]]] = ()
     """Condition and swept values of every row that the grid plans; empty if that is not known."""
@@ -139,7 +139,7 @@ class Row:
         return {int(str(seed)): float(score) for seed, score in found.items()}
 
     def minus(self, other: Row) -> Spread:
-        """Return the spread of this row minus another in the primary metric, over the seeds that both have.
+        """Return the spread of this row minus another row in the primary metric, over the seeds that both have.
 
         The interval is of seeds and test rows.
         """
@@ -147,14 +147,14 @@ class Row:
         return _with_ends(found, self.effect(other))
 
     def effect(self, other: Row) -> MeanEstimate | None:
-        """Return this row minus another in the primary metric; None where they share fewer than two seeds."""
+        """Return this row minus another in the primary metric; None if they share fewer than two seeds."""
         found = self.seed_scores(self.task.primary).minus(other.seed_scores(self.task.primary))
         shared = self.scores_by_seed().keys() & other.scores_by_seed().keys()
         return found if len(shared) >= FEWEST_PAIRS else None
 
     @property
     def endings(self) -> Endings:
-        """How many of the runs trained."""
+        """How the runs ended."""
         return Endings(self.count("trained"), len(self.records))
 
     @property
@@ -188,7 +188,7 @@ class Row:
         return median_steps([first_step_reaching(record, self.target) for record in self.records])
 
     def count(self, status: Status) -> int:
-        """Return the number of runs that ended so."""
+        """Return the number of runs that ended with this status."""
         return int((self.runs["status"] == status).sum())
 
     @property
@@ -205,7 +205,7 @@ class Row:
         return {}
 
     def applies_to(self, swept: Mapping[str, Any]) -> bool:
-        """Tell whether this row's swept values are all in ``swept``: always, where it has none."""
+        """Tell whether this row's swept values are all in ``swept``: always, if it has none."""
         return is_part(self.swept, swept)
 
 
@@ -244,10 +244,10 @@ def make_rows(evidence: Evidence, description: Description) -> list[Row]:
 
 
 def covered(rows: Sequence[Row]) -> str:
-    """Return what the intervals of these rows speak of, such as ``seeds and test files``.
+    """Return what the intervals of these rows cover, such as ``seeds and test files``.
 
-    Where some rows lack the answers, it says what theirs speak of: ``seeds and test rows (without answers: seeds
-    only)``.
+    If some rows lack the answers, it also says what their intervals cover:
+    ``seeds and test rows (without answers: seeds only)``.
     """
     estimates = [row.estimate(row.task.primary) for row in rows]
     found = sorted({estimate.covers for estimate in estimates if estimate} or {SEEDS_ONLY})
@@ -257,7 +257,7 @@ def covered(rows: Sequence[Row]) -> str:
 
 
 def _with_ends(found: Spread, estimate: MeanEstimate | None) -> Spread:
-    """Return a spread with the ends of an estimate's interval; without ends where nothing varies."""
+    """Return a spread with the ends of an estimate's interval; without ends if nothing varies."""
     if found.low is None or estimate is None:
         return found
     low, high = estimate.interval() or (None, None)

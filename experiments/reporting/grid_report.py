@@ -1,6 +1,6 @@
 """The report of a grid on a corpus: evidence, tables, figures and ``report.md``, a pure function of the evidence.
 
-A person's own goes to ``results/local``; what is checked and published takes the place of what is committed.
+A person's own report goes to ``results/local``; a checked and published one replaces the committed one.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ def gathered(grid: Grid, results: Path, console: Console) -> Evidence:
 def publish_grid(grid: Grid, results: Path, console: Console) -> None:
     """Put a person's own tables in place of the published ones, which are committed, after checking them.
 
-    The tables are made anew from the records with a person's own ones. Of figures those are drawn again that are
-    published already, for pages that show them.
+    The tables are made anew from the records with a person's own ones. Figures that are published already are drawn
+    again, for the pages that show them.
 
     Raises:
-        ExperimentError: there are no tables of one's own, scores and predictions disagree, or a file is too large.
+        ExperimentError: the person has no own tables, scores and predictions disagree, or a file is too large.
     """
     own, published = (place(results, grid.name, grid.corpus) for place in (own_tables_folder, tables_folder))
     evidence = Evidence.gather(results / "no runs", own)
@@ -129,7 +129,7 @@ def across_grid(grid: Grid, results: Path, console: Console, *, everything: bool
 def publish_across(grid: Grid, results: Path, console: Console) -> None:
     """Rewrite the committed page over all corpora from the committed tables.
 
-    It is there where a person asked for it once: where it is published, or among their own tables.
+    A page exists if a person asked for it once: it is published, or among their own tables.
     """
     from experiments.reporting.across import PAGE, write_across
 
@@ -184,8 +184,8 @@ def write_report(
     ``report.md`` then shows, and the tables as Markdown and LaTeX. ``figures`` names those to draw for other pages.
     With ``spreadsheets`` each table has a copy, ``<table>.spreadsheet.csv``, in which no cell is run as a formula.
 
-    Every file is replaced atomically and what is left over from an earlier report is removed last, so that committed
-    evidence is never lost half-way.
+    Every file is replaced atomically, and left-overs of an earlier report are removed last, so that committed evidence
+    is never lost half-way.
 
     Raises:
         RecordError: there is no final run, the folder holds something else than a report, or a file cannot be
@@ -234,7 +234,7 @@ def _write_table(folder: Path, table: ReportTable, everything: bool, spreadsheet
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that no report wrote: what it holds would be removed."""
+    """Refuse a folder that no report wrote, since its files would be removed."""
     if folder.exists() and any(folder.iterdir()):
         known = [folder / name for name in (REPORT_FILE, RECORDS_FILE)]
         if not any(path.exists() for path in known):
@@ -244,7 +244,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _remove_leftovers(folder: Path, written: Sequence[Path]) -> None:
-    """Remove what an earlier report wrote and this one did not; of files that no report writes, none."""
+    """Remove what an earlier report wrote and this one did not; other files stay."""
     figures = folder / "figures"
     inside = [] if figures.is_symlink() else list(figures.glob("*.png"))
     for path in [*inside, *folder.iterdir()]:

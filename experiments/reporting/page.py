@@ -46,7 +46,7 @@ def compose(
         evidence: the runs.
         rows: its rows, at least one.
         tables: those that have lines; ``summary`` is one of them.
-        pictures: by the name of the file below ``figures``; none of a report without figures.
+        pictures: by the name of the file below ``figures``; empty for a report without figures.
         description: what the grid says of itself.
     """
     parts = {table.name: table for table in tables}

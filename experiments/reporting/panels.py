@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PANEL_COLUMNS = 3
 LOG_FROM = 4
-"""Factor between the greatest mean losses of two conditions from which a linear axis would flatten one of them."""
+"""Factor between the greatest mean losses of two conditions; from it on, a linear axis would flatten one of them."""
 BAND_ROOM = 1.5
 """Height of a linear axis of losses over the greatest mean, at most."""
 COLOURED = ("train", "training rows")
@@ -32,7 +32,7 @@ MOST_ANNOTATED = 10
 
 
 def loss_figure(rows: Sequence[Row]) -> Picture | None:
-    """Draw training and validation loss, a panel per condition; on a log axis where one is far above another."""
+    """Draw training and validation loss, a panel per condition; on a log axis if one is far above another."""
     losses = {
         kind: [[r.history.get(kind) or {} for r in row.records] for row in rows] for kind in ("train", "validation")
     }
@@ -70,8 +70,8 @@ def loss_figure(rows: Sequence[Row]) -> Picture | None:
 def learning_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the primary metric on validation and on the fixed sample of training rows, a panel per condition.
 
-    Only for grids that score training rows at every validation. The dotted line is the level that steps to target are
-    counted to and that overfitting is compared at.
+    Only for grids that score training rows at every validation. The dotted line is the level to which steps to target
+    are counted and at which overfitting is compared.
     """
     metric = rows[0].task.primary_metric
     curves = []

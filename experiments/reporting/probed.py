@@ -29,7 +29,7 @@ MOST_DECADES = 12
 LEAST_SPAN = 0.01
 """Least height of a linear panel."""
 LEAST = 1e-12
-"""What double precision cannot tell from nothing, compared with 1."""
+"""Smaller values count as rounding of double precision, next to values near 1."""
 LABEL_WIDTH, NOTE_WIDTH = 18, 34
 """Characters in one line of a panel's label and of a note in it."""
 
@@ -44,10 +44,10 @@ class ProbePanel:
     reference: float | None = None
     """Value that a grey line marks."""
     over: str | None = None
-    """Measure that this one is divided by."""
+    """Measure by which this one is divided."""
 
     def relative(self, value: float | None, base: float | None) -> float | None:
-        """Return a value of the measure over one of ``over``; None where that says nothing."""
+        """Return a value of the measure divided by one of ``over``; None if the quotient says nothing."""
         if self.over is None:
             return value
         return value / base if value is not None and base else None
@@ -185,7 +185,7 @@ def blocks_of(run: Record) -> int:
 
 
 def along_depth(run: Record, measure: str, *, step: int) -> dict[float, float | None]:
-    """Return the values of a measure by the number of blocks below, at one step; empty where it was not measured."""
+    """Return the values of a measure by the number of blocks below, at one step; empty if it was not measured."""
     probes = run.history["probes"]
     if step not in probes["step"] or measure not in probes:
         return {}
@@ -204,7 +204,7 @@ def along_steps(run: Record, measure: str, *, share: float) -> dict[float, float
 
 
 def points_of(run: Record, panel: ProbePanel, column: PanelColumn) -> dict[float, float | None]:
-    """Return the values of a panel's measure along the x axis, over the measure that it is relative to."""
+    """Return the values of a panel's measure along the x axis, divided by the measure that it is relative to."""
     values = column.points(run, panel.measure)
     base = column.points(run, panel.over) if panel.over else {}
     return {x: panel.relative(value, base.get(x)) for x, value in values.items()}
@@ -325,7 +325,7 @@ def scale_logarithmically(axes: Axes) -> None:
 
 
 def name_the_unseen(axes: Axes, lines: Mapping[str, np.ndarray]) -> None:
-    """Write into a log panel whose values are all 0 or below its axis: such a line would be missing without a word."""
+    """Write into a log panel which lines are all at 0 or below its axis: they would be silently missing."""
     known = {name: values[~np.isnan(values)] for name, values in lines.items()}
     bottom = axes.get_ylim()[0]
     zero = [name for name, values in known.items() if len(values) and not values.any()]

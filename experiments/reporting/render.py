@@ -29,7 +29,7 @@ class TextTable:
 
 
 def number(value: float | None, digits: int = 6) -> str:
-    """Return a number with a fixed number of decimals; nothing for what is not defined."""
+    """Return a number with a fixed number of decimals; empty if it is not defined."""
     if value is None or value != value:
         return ""
     text = f"{value:.{digits}f}"
@@ -37,7 +37,7 @@ def number(value: float | None, digits: int = 6) -> str:
 
 
 def rounded(value: float | None, digits: int = 3) -> str:
-    """Return a number for reading, with a real minus sign; a dash for what is not defined."""
+    """Return a number for reading, with a real minus sign; a dash if it is not defined."""
     return number(value, digits).replace("-", "−") or EMPTY
 
 
@@ -61,7 +61,7 @@ def singular(noun: str) -> str:
 
 
 def joined(names: Sequence[str], most: int | None = None) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons where a name has a comma of its own.
+    """Return ``a``, ``a and b`` or ``a, b and c``; with semicolons if a name has a comma of its own.
 
     Of more than ``most`` names the first ones are named and the others counted.
     """
@@ -83,7 +83,7 @@ def mean_and_sd(values: Spread, digits: int = 3) -> str:
 
 
 def interval(values: Spread) -> str:
-    """Return ``[0.766, 0.776]``; a dash where no interval is known."""
+    """Return ``[0.766, 0.776]``; a dash if no interval is known."""
     if values.low is None or values.high is None:
         return EMPTY
     return f"[{rounded(values.low)}, {rounded(values.high)}]"
@@ -96,7 +96,7 @@ def spoken_name(name: str) -> str:
 
 
 def spoken_value(name: str, value: Any) -> str:
-    """Return ``24 layers`` where the name is that of a count, ``clipped at 1``, else ``learning rate 0.01``."""
+    """Return ``24 layers`` if the name is that of a count, ``clipped at 1``, else ``learning rate 0.01``."""
     spelled = spell(value)
     if name.rsplit(".", 1)[-1] == "gradient_clip_val":
         return "no clipping" if value is None else f"clipped at {spelled}"
@@ -167,7 +167,7 @@ def to_latex(table: TextTable, name: str, caption: str) -> str:
 
 
 def _numeric_columns(table: TextTable) -> list[bool]:
-    """Tell for each column whether every cell that says anything starts as a number or an interval does."""
+    """Tell for each column whether every cell with contents starts like a number or an interval."""
     found = []
     for place in range(len(table.columns)):
         said = [row[place] for row in table.rows if row[place] not in ("", EMPTY)]

@@ -34,7 +34,7 @@ from experiments.statistics.seeds import FEWEST_PAIRS
 
 UNUSUAL: tuple[Status, ...] = ("collapsed", "diverged", "failed", "no_parent")
 ENDINGS: dict[Status, str] = {"no_parent": "had no start to train from"}
-"""How a run ended, in words, where its status alone would not say."""
+"""How a run ended, in words, for a status that does not say it."""
 MOST_NAMED = 2
 """Conditions that a sentence names before it counts the rest."""
 ALIKE = 1.05
@@ -52,7 +52,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
 
 
 def leader(rows: Sequence[Row]) -> list[str]:
-    """Return which network scores best on the test split, which one comes next, and whether seeds bear the lead."""
+    """Return which network scores best on the test split, which one is next, and whether the seeds support the lead."""
     metric = rows[0].task.primary_metric
     scored = [row for row in rows if row.condition not in WITHOUT_NETWORK and _is_scored(row)]
     if not scored:
@@ -149,7 +149,7 @@ def unfinished(rows: Sequence[Row], description: Description) -> list[str]:
 
 
 def budget(rows: Sequence[Row]) -> str:
-    """Return the steps, rows and seeds that every result of the report is a property of."""
+    """Return the steps, rows and seeds on which every result of the report depends."""
     trained = [row for row in rows if row.condition not in WITHOUT_NETWORK]
     records = [record for row in trained for record in row.records]
     steps = [record.progress.get("steps") for record in records if record.outcome.status in ("trained", "collapsed")]
@@ -306,7 +306,7 @@ def sweep_sentences(name: str, panels: Sequence[SweptPanel]) -> Sentences:
 
 
 def _change(curve: SweptCurve) -> str | None:
-    """Return what a curve does; None where its change has no interval."""
+    """Return what a curve does; None if its change has no interval."""
     if len(curve.rows) < 2:
         return None
     change = curve.rows[-1].minus(curve.rows[0])
@@ -378,7 +378,7 @@ def confusion_sentences(names: Sequence[str], matrices: Sequence[tuple[Row, np.n
 
 
 def _worst_confusion(matrix: np.ndarray) -> tuple[tuple[int, int], float] | None:
-    """Return true and predicted class of the largest share off the diagonal, and the share; None where all are 0."""
+    """Return true and predicted class of the largest share off the diagonal, and the share; None if all are 0."""
     off = matrix - np.diag(np.diag(matrix))
     true, predicted = divmod(int(off.argmax()), len(off))
     return ((true, predicted), float(off[true, predicted])) if off[true, predicted] > 0 else None
@@ -434,7 +434,7 @@ def _times(exponent: float) -> str:
 
 
 def _grouped(value: float) -> str:
-    """Return two significant digits, thousands grouped; a power of ten where the number would be long."""
+    """Return two significant digits, thousands grouped; a power of ten if the number would be long."""
     if value >= 1e6:
         return f"{value:.0e}".replace("e+0", "e").replace("e+", "e").replace("e", " · 10^").removeprefix("1 · ")
     digits = max(0, 1 - floor(log10(value)))

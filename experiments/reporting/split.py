@@ -15,10 +15,10 @@ from experiments.runs.naming import run_name
 from experiments.runs.record import Record
 from experiments.runs.store import Evidence
 from experiments.statistics.components import UNSCORED, ResampledSplit, SeedScores
-from experiments.statistics.rows import METRICS
+from experiments.statistics.rows import METRICS, Metric
 
 FILES = ("docstrings",)
-"""Corpora whose groups of rows are source files."""
+"""Corpora whose rows are grouped by source file."""
 Replicas = Mapping[str, NDArray[np.float64]]
 
 
@@ -35,7 +35,7 @@ class ScoredSplit:
 
     @cached_property
     def _split(self) -> ResampledSplit | None:
-        """The rows; None where no run has answers."""
+        """The rows; None if no run has answers."""
         table = self._predictions
         if not len(table) or table["label"].isna().any():
             return None
@@ -78,6 +78,23 @@ class ScoredSplit:
             return SeedScores(scores, {})
         replicas = {record.seed: found[name] for record in records if (name := run_name(record)) in found}
         return SeedScores(scores, replicas, self._split.units, self._split.unit)
+
+    def counted(self, records: Sequence[Record], metrics: Mapping[str, Metric]) -> dict[str, SeedScores]:
+        """Return scores of the answers of one condition's runs by name of the metric; a run without answers has none.
+
+        Args:
+            records: final runs that differ in nothing but the seed.
+            metrics: functions of counts by class, which no report shows for itself.
+        """
+        if self._split is None:
+            return {name: SeedScores({}, {}) for name in metrics}
+        answers = {
+            record.seed: self._answers(name, len(record.data.get("classes") or ()))
+            for record in records
+            if (name := run_name(record)) in self._predictions.columns
+        }
+        found = self._split.replicas(answers, metrics)
+        return {name: SeedScores(*each, self._split.units, self._split.unit) for name, each in found.items()}
 
 
 def _by_directory(config: Mapping[str, Any]) -> bool:

@@ -113,7 +113,7 @@ def look_of(condition: str) -> Look:
 
 
 def beside(figure: Figure, axes: Axes, place: int, count: int, step: float = 2.4) -> Transform:
-    """Return a transform that draws the one of ``count`` curves at ``place`` beside the others, ``step`` points apart.
+    """Return a transform that shifts the curve at ``place`` of ``count`` curves: they are ``step`` points apart.
 
     Data keep their values; only the drawing moves along x.
     """
@@ -145,7 +145,7 @@ def settings() -> dict[str, Any]:
 
 
 def printable(names: list[str]) -> list[str]:
-    """Return class names as a figure can show them: numbers where the font lacks a character of any name."""
+    """Return class names as a figure can show them: numbers if the font lacks a character of any name."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
@@ -156,7 +156,7 @@ def printable(names: list[str]) -> list[str]:
 
 
 def headline(figure: Figure, text: str) -> None:
-    """Put the sentence that says what a figure shows over all its panels, broken where the figure ends."""
+    """Put the sentence that says what a figure shows over all its panels, broken at the figure's width."""
     figure.suptitle(text, x=0.01, ha="left", fontsize=10, wrap=True)
 
 

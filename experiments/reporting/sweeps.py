@@ -1,5 +1,6 @@
-"""Figures along swept values, such as depth: the score with its interval, how often training failed, and whether the
-gradient reached the first block.
+"""Figures along swept values, such as depth.
+
+They show the score with its interval, how often training failed, and whether the gradient reached the first block.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 LEAST_GAP = 0.062
 """Distance between two labels, as a share of the height of a panel."""
 CROWDED = 0.1
-"""Distance below the best within which scores crowd."""
+"""Scores within this distance below the best are crowded."""
 FEWEST_CROWDED = 0.4
-"""Share of the scores that must lie there for an enlarged panel."""
+"""Share of the scores that must be crowded for an enlarged panel."""
 LEAST_SPAN = 3
 """Span of all scores over that distance from which an enlarged panel shows more."""
 
@@ -44,12 +45,12 @@ class End:
     label: str
     condition: str
     x: float | None
-    """Its place on the axis; None for a line across the panel."""
+    """Place of the end on the axis; None for a line across the panel."""
     y: float
 
 
 def crowded_part(scores: Sequence[float]) -> tuple[float, float] | None:
-    """Return the limits of an axis that enlarges the upper part, where many scores lie close; None where they do not.
+    """Return the limits of an axis that enlarges the upper part, where many scores lie close; None if they do not.
 
     Args:
         scores: the means that are drawn.
@@ -62,7 +63,7 @@ def crowded_part(scores: Sequence[float]) -> tuple[float, float] | None:
 
 
 def label_ends(axes: Axes, ends: Sequence[End]) -> None:
-    """Write name and score right of the panel at the height of every end that it shows, moved apart where they meet."""
+    """Write name and score right of the panel at the height of every end that it shows, moved apart if they overlap."""
     bottom, top = axes.get_ylim()
     shown = sorted((end for end in ends if bottom <= end.y <= top), key=lambda end: end.y)
     heights = spread_out([(end.y - bottom) / (top - bottom) for end in shown])
@@ -97,13 +98,13 @@ SIDE = 0.06
 LEAST_HEIGHT = 0.05
 """Span of scores from which an axis shows no more than they need."""
 MOST_END_LABELS = 12
-"""Curves and baselines up to which each is named where it ends; beyond, a legend does."""
+"""Most curves and baselines that are each named where they end; for more there is a legend."""
 
 
 def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
     """Draw the mean primary test metric along a swept number with its 95 % interval; baselines as lines.
 
-    One panel names its curves where they end, and where most of them crowd near the best a second one shows that part.
+    A single panel names its curves where they end. If most of them crowd near the best, a second panel shows that part.
     """
     panels = panels_along(name, rows)
     curves = [(panel, curve) for panel in panels for curve in panel.curves if any(row.scored for row in curve.rows)]
@@ -140,7 +141,7 @@ def score_figure(name: str, rows: Sequence[Row]) -> Picture | None:
 
 
 def failure_figure(name: str, rows: Sequence[Row]) -> Picture | None:
-    """Draw the share of runs that collapsed or diverged along a swept number; None where none did."""
+    """Draw the share of runs that collapsed or diverged along a swept number; None if none did."""
     panels = panels_along(name, rows)
     if not any(row.failures for panel in panels for curve in panel.curves for row in curve.rows):
         return None
@@ -246,7 +247,7 @@ def ratio_figure(rows: Sequence[Row]) -> Picture | None:
     """Draw the first block's gradient norm over the last one's while training, a panel per setting of what is swept.
 
     Means and intervals are those of logarithms. Of two swept settings one runs along the lines of panels and one along
-    the columns. None where no run has two blocks and kept gradient norms.
+    the columns. None if no run has two blocks and kept gradient norms.
     """
     drawn = [(row, band) for row in rows if (band := _band(row)) is not None]
     if not drawn:

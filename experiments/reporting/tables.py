@@ -66,7 +66,7 @@ class ReportTable:
 
     @property
     def data(self) -> TextTable:
-        """The table for programs: numbers with six decimals, nothing for what is missing."""
+        """The table for programs: numbers with six decimals, and empty cells for missing values."""
         lines = self.frame[list(self.exact)].itertuples(index=False)
         return TextTable(list(self.exact.values()), [[exact_cell(value) for value in line] for line in lines])
 
@@ -149,7 +149,7 @@ def summary_table(rows: Sequence[Row]) -> ReportTable:
 
 
 def _failures(row: Row) -> dict[str, Any]:
-    """Return what says how many runs trained, how those did, and which might have gone on to learn."""
+    """Return the columns that say how many runs trained, how those did, and which might have gone on to learn."""
     found, rising = row.trained, row.still_rising
     shown = f"{found.trained / found.runs:.2f} [{found.low:.2f}, {found.high:.2f}]"
     return {
@@ -246,7 +246,7 @@ def effects_table(rows: Sequence[Row], delta: float = DELTA) -> ReportTable:
 def origins_of(row: Row, rows: Sequence[Row]) -> list[Row]:
     """Return the rows that a variant is compared with, at the same swept values.
 
-    First the nearest one it was derived from, then those that :attr:`Variant.also_without` names.
+    First the nearest one that the variant was derived from, then those that :attr:`Variant.also_without` names.
     """
     if row.condition in BASELINES or row.condition not in VARIANTS:
         return []
@@ -288,5 +288,5 @@ def _spelled(value: Any) -> str:
 
 
 def _known(value: float | None) -> float | None:
-    """Return None for what a frame holds as NaN."""
+    """Return None for a value that a frame holds as NaN."""
     return None if value is None or value != value else value

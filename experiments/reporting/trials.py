@@ -47,7 +47,7 @@ def trial_figures(evidence: Evidence, description: Description) -> Iterator[tupl
 def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Description) -> Picture | None:
     """Draw the primary metric on validation of every trial by the swept and the tuned number, a panel per condition.
 
-    None where trials sweep something else besides ``swept``, which a flat picture cannot show.
+    None if trials sweep something else as well, which a flat picture cannot show.
     """
     trials = [trial for trial in evidence.trials if swept in trial.swept and tuned in trial.tuned]
     if not trials or any(len(trial.swept) > 1 for trial in trials):

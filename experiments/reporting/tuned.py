@@ -71,8 +71,8 @@ def tuning_table(evidence: Evidence, description: Description) -> ReportTable:
 def survival_table(evidence: Evidence, description: Description) -> ReportTable:
     """Return the largest value of every tuned number at which training survives, by condition and swept values.
 
-    A value survives if the trials of all tuning seeds trained at some values of what else is tuned. The next value
-    tried above it failed. Where none was tried above, the true limit may lie beyond.
+    A value survives if the trials of all tuning seeds trained at some values of the other tuned settings. The next
+    value tried above it failed. If none was tried above, the true limit may lie beyond.
     """
     trials = [trial for trial in evidence.trials if trial.outcome.status != "failed"]
     columns = SweptColumns(swept_names(trials))

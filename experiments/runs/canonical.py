@@ -78,13 +78,13 @@ def parse_json(text: str) -> Any:
 
 
 def decode(kind: Any, value: Any, place: str = "") -> Any:
-    """Check ``value`` against the type ``kind``; where that names dataclasses, mappings are turned into them.
+    """Check ``value`` against the type ``kind``; if the type names dataclasses, mappings are turned into them.
 
     This is how records, measurements and claim files are read; sections of configurations are read by jsonargparse.
 
     Args:
         kind: a plain type, a dataclass, or a list, tuple, mapping or union of them.
-        value: plain nested values; what is of the dataclass already stays.
+        value: plain nested values; a value that is of the dataclass already stays.
         place: comes before the names of fields in messages.
 
     Raises:

@@ -43,7 +43,7 @@ SCORES_GROUP = "with_best_weights"
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What training leaves besides the last weights."""
+    """What training leaves in addition to the last weights."""
 
     steps: int
     """Optimiser steps taken."""
@@ -54,7 +54,7 @@ class Ending:
     history: dict[str, Any]
     """Curves, as a record holds them; a value of the step that diverged may not be finite."""
     device: str
-    """Kind of device, with the model where it is a GPU."""
+    """Kind of device, with the model of a GPU."""
     divergence: Outcome | None = None
     """The outcome if a loss or gradient was not finite."""
     checkpoint: Path | None = None
@@ -84,7 +84,7 @@ def close_run(
 ) -> Record:
     """Score a fitted model and leave timing, predictions and, last, the record in the run's folder.
 
-    ``timing`` is asked when the scores are there, and adds to the speed of the training.
+    ``timing`` is called once the scores are there, and adds to the speed of the training.
     """
     concluded = conclude(run, ending_of(trainer, run), module, data)
     if parent is not None:
@@ -263,9 +263,9 @@ def removed_rows(report: dict[str, Any]) -> dict[str, int]:
 def log_hyperparameters(loggers: Iterable[Logger], record: Record) -> None:
     """Show settings that conditions differ in and the final scores in TensorBoard's HPARAMS tab.
 
-    Every run names the same columns, scores or not: TensorBoard takes them from the first run that it finds, and
-    Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The complete
-    configuration is in ``config.yaml``.
+    Every run names the same columns, with or without scores, because TensorBoard takes them from the first run that it
+    finds. Lightning's own ``log_hyperparams`` writes nothing for a run without scores, such as one that diverged. The
+    complete configuration is in ``config.yaml``.
     """
     settings = {
         "condition": record.condition,

@@ -147,7 +147,7 @@ def pretrained_start(config: RunConfig) -> WeightStart:
 
 
 def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[], Timing]) -> Record:
-    """Leave the record of a run that has nothing to start from."""
+    """Leave the record of a run whose parent is missing."""
     data = task_named(run.config.task).load("data").from_config(run.config.data)
     record = Record(
         **run.record_fields(),
@@ -167,7 +167,7 @@ def leave_without_parent(run: Run, folder: Path, reason: str, timing: Callable[[
 
 
 def forget_peak_memory() -> bool:
-    """Let the peak begin anew at what the process holds now; return whether the system can do that.
+    """Let the peak start again from what the process holds now; return whether the system can do that.
 
     ``ru_maxrss`` never falls, so it would give a run the peak of the largest one before it. Linux has a peak that can
     be set back (``man 5 proc``: writing 5 to ``/proc/self/clear_refs`` resets ``VmHWM``).

@@ -22,7 +22,7 @@ class Explanation:
 
     answer: str
     probability: float
-    """Of the answer."""
+    """Probability of the answer."""
     baseline: float
     """Probability of the answer if every word's embedding is zero."""
     words: tuple[tuple[str, float], ...]
@@ -32,7 +32,7 @@ class Explanation:
 
     @property
     def gap(self) -> float:
-        """What the sum of contributions misses of the difference that they should add up to."""
+        """Difference between the sum of contributions and the value to which they should add up."""
         return self.probability - self.baseline - sum(value for _, value in self.words)
 
 

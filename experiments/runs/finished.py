@@ -84,7 +84,7 @@ def rows_of(record: Record) -> tuple[str, str]:
 
 
 def refuse_other_files(grid: Grid, results: Path) -> None:
-    """Refuse to tell of a grid on files of one's own what was made of other files of the same name.
+    """Refuse to count runs on a person's own files that were made of other files of the same name.
 
     Raises:
         ExperimentError: if a record has another fingerprint.
@@ -98,7 +98,7 @@ def refuse_other_files(grid: Grid, results: Path) -> None:
 
 
 def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
-    """Refuse to write where runs of another text of the same name are, local or committed: they would be lost.
+    """Refuse to write to a folder with runs of another text of the same name, local or committed: they would be lost.
 
     An embedded text changes with the packages that it is built from; its committed records may be of another one, since
     version control keeps them.
@@ -115,7 +115,7 @@ def refuse_other_text(grid: Grid, results: Path, fingerprint: str) -> None:
 
 
 def refuse_other_records(folder: Path, records: Iterable[Record], fingerprint: str) -> None:
-    """Raise :class:`ExperimentError` where a record of a folder has another fingerprint."""
+    """Raise :class:`ExperimentError` if a record of a folder has another fingerprint."""
     for record in records:
         found = str(record.data.get("fingerprint") or fingerprint)
         if found != fingerprint:

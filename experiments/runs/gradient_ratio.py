@@ -9,7 +9,7 @@ from experiments.runs.record import Record
 VANISHING, EXPLODING = 1e-3, 1e3
 """Ratio of the first block's gradient norm to the last one's beyond which the gradient vanishes or explodes."""
 DECADES = 12.0
-"""Largest imbalance that is told apart, in powers of ten: a gradient that underflows to zero is no further off."""
+"""Largest imbalance that is distinguished, in powers of ten: a gradient that underflows to zero counts as this."""
 
 
 def log_gradient_ratios(record: Record) -> dict[int, float]:

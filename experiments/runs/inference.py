@@ -54,9 +54,9 @@ class TrainedModel:
         """Load a run folder, on a GPU if the machine has one.
 
         Raises:
-            ExperimentError: the run left no network or is of another task, its checkpoint is damaged or is not the one
-            that the record names, or its corpus has changed.
-            ConfigurationError, DataError: where configuration or corpus cannot be read.
+            ExperimentError: the run left no network or is of another task; its checkpoint is damaged or is not the one
+                that the record names; or its corpus has changed.
+            ConfigurationError, DataError: configuration or corpus cannot be read.
         """
         config = load_run_config(folder)
         if not issubclass(task_named(config.task).load("module"), TextClassifier):
@@ -121,10 +121,10 @@ def train_again(folder: Path) -> str:
 
 
 def read_checkpoint(path: Path) -> TextClassifier:
-    """Return the classifier in a checkpoint, of which nothing but tensors and plain values is unpickled.
+    """Return the classifier in a checkpoint; only tensors and plain values are unpickled.
 
     Raises:
-        ExperimentError: where the file is truncated or holds something else, or a weight is not finite.
+        ExperimentError: the file is truncated or holds something else, or a weight is not finite.
     """
     try:
         return TextClassifier.load_from_checkpoint(path)

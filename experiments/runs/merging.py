@@ -26,10 +26,10 @@ def merge_records(
 ) -> tuple[list[Record], list[str]]:
     """Return the records of one table, sorted, and what was left out.
 
-    The same run (configuration hash and seed) is there once, as the local record; one that an error stopped is no
-    result and is in no table. A committed record is left out where its data have another fingerprint than the
-    local ones, where local runs have other rows by the same rules of splitting (the code that cleans and cuts has
-    changed), or where local runs of its cell have other settings. ``called`` names such records in what is said.
+    The same run (configuration hash and seed) is there once, as the local record. A run that an error stopped is not a
+    result and is in no table. A committed record is left out in three cases. Its data have another fingerprint than the
+    local ones. Local runs have other rows by the same rules of splitting, since the code that cleans and cuts has
+    changed. Or local runs of its cell have other settings. ``called`` names such records in the messages.
 
     Raises:
         RecordError: if what remains has two fingerprints, other rows by the same rules, or two settings in one cell.

@@ -23,7 +23,7 @@ from lightning_modules.tasks.causal_lm import LARGEST_LOSS
 
 Ids = NDArray[np.int64]
 Shares = Callable[[Ids, Ids, Ids], NDArray[np.float64]]
-"""Probability of words ``(N,)`` after two tokens, ``(N,)`` each, −1 for one that is not known."""
+"""Probability of words ``(N,)`` after two tokens, ``(N,)`` each; −1 is a token that is not known."""
 DEFAULT_DISCOUNT = 0.75
 """Discount of a text too small to estimate it."""
 
@@ -138,7 +138,7 @@ def concluded(run: Run, data: TokenStream, share: Shares, parameters: int, likel
         data: its text.
         share: the model.
         parameters: numbers that it holds.
-        likeliest: the token that it always thinks most likely; without one its accuracy is not measured.
+        likeliest: the token that the model always finds most likely; without one its accuracy is not measured.
     """
     loaders = {"train": data.train_sample_dataloader, "validation": data.val_dataloader}
     if run.stage == "final":

@@ -68,10 +68,10 @@ def nothing_learned(
     validation_counts: Sequence[int],
     train_counts: Sequence[int],
 ) -> str:
-    """Say in which way a model is no better than guessing; nothing if it is better.
+    """Say in which way a model is only as good as guessing; nothing if it is better.
 
-    The last validation macro-F1 is no better than the majority class's + 0.02, or the last train cross-entropy
-    (evaluation mode, in nats) no lower than that of the class shares. Counts are rows per class.
+    This is so if the last validation macro-F1 is at most 0.02 above that of the majority class. It is also so if the
+    last train cross-entropy (evaluation mode, in nats) is at least that of the class shares. Counts are rows per class.
     """
     floor = majority_macro_f1(validation_counts) + MARGIN
     if validation_macro_f1 <= floor:

@@ -30,11 +30,11 @@ SHAPE = (
     *("feed_forward_width", "activation", "positions", "norm", "only_block", "elsewhere", "pretrained_sha256"),
     *("embedding_norm", "norm_epsilon"),
 )
-"""Settings of the model that a backbone to start from must share."""
+"""Settings of the model that the backbone of a parent must share."""
 
 
 class ParentMissing(ExperimentError):
-    """The run to start from is not there, is another one by now, or did not train: in a grid that is an outcome."""
+    """The run to start from is missing, is another one by now, or did not train: in a grid this is an outcome."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Parent:
     record: Record
     config: RunConfig
     weights: Mapping[str, Tensor]
-    """Of its network, by name."""
+    """Weights of the run's network, by name."""
     facts: Mapping[str, Any]
-    """What its network knew of its text."""
+    """What the run's network knew of its text."""
 
     def start(self, config: StartConfig) -> WeightStart:
         """Return what a task module needs of it."""
@@ -126,7 +126,7 @@ ENDINGS = {"no_parent": "had no start itself"}
 
 
 def with_parent(config: RunConfig) -> RunConfig:
-    """Return a configuration whose start names its parent's settings, if it names a run and not yet those.
+    """Return a configuration whose start names its parent's settings; they are added if it names a run alone.
 
     Raises:
         ParentMissing: there is no such run.

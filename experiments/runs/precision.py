@@ -31,7 +31,7 @@ from lightning_modules.training.optimization import build_optimizer
 
 FLOAT32, BFLOAT16 = "32-true", "bf16-mixed"
 LEAST_SPEEDUP = 1.1
-"""Times as fast that bfloat16 must be before it is chosen; a busy machine may feign less."""
+"""How many times as fast bfloat16 must be to be chosen; on a busy machine smaller factors may be chance."""
 LARGEST_LOSS_GAP = 0.02
 """Largest difference between both losses, as a share of the loss, after the measured steps."""
 PAIRS, LAYERS, STEPS, CLASSES, VOCABULARY = 5, 2, 3, 5, 1000
@@ -48,8 +48,8 @@ class Choice:
 def choose_precision(config: RunConfig) -> Choice:
     """Decide the precision for networks of this size on the device that a run would take.
 
-    bfloat16 is chosen where the device computes in it, training steps are at least ``LEAST_SPEEDUP`` times as fast, and
-    the loss after the same steps is finite and within ``LARGEST_LOSS_GAP`` of float32's.
+    bfloat16 is chosen if the device computes in it and training steps are at least ``LEAST_SPEEDUP`` times as fast. The
+    loss after the same steps must also be finite and within ``LARGEST_LOSS_GAP`` of float32's.
     """
     device = device_of(config.trainer.accelerator)
     if not computes_in_bfloat16(device):
@@ -93,7 +93,7 @@ def slow_precision(configs: Iterable[RunConfig]) -> str | None:
 
 
 def machine_and_sizes(config: RunConfig, device: torch.device) -> tuple[object, ...]:
-    """Return all that decides the speed of a step but depth and precision."""
+    """Return all that decides the speed of a step, except for depth and precision."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     model, data = config.model, config.data
     sizes = (model.width, model.heads, model.feed_forward_width, model.variant, data.batch_size, data.max_length)
@@ -118,7 +118,7 @@ def measure(config: RunConfig, device: torch.device, folder: Path) -> None:
 
 
 def decide(speedup: float, losses: Mapping[str, float]) -> Choice:
-    """Return the choice that measured speed and losses, by precision, lead to."""
+    """Return the choice that follows from measured speeds and losses, by precision."""
     gap = abs(losses[BFLOAT16] - losses[FLOAT32]) / abs(losses[FLOAT32])
     if not math.isfinite(losses[BFLOAT16]) or gap > LARGEST_LOSS_GAP:
         return Choice(FLOAT32, f"in bfloat16 the loss came to {losses[BFLOAT16]:.3g}, not {losses[FLOAT32]:.3g}")

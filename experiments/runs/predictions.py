@@ -31,8 +31,8 @@ def gather_predictions(
         tables: folders of tables, whose files hold a column per run; may be absent.
 
     Raises:
-        RecordError: if a file is damaged or is not the one that a record names, two runs give one row different labels,
-            or the answers are not those that a record names or counts in its confusion matrix.
+        RecordError: a file is damaged or is not the one that a record names; two runs give one row different labels; or
+            the answers are not those that a record names or counts in its confusion matrix.
     """
     wide = {folder: _read(folder / PREDICTIONS_FILE) for folder in tables}
     of_tables: dict[Path, list[str]] = {}
@@ -80,7 +80,7 @@ def predictions_bytes(predictions: pd.DataFrame) -> bytes:
 def answers_digest(answers: pd.DataFrame) -> str | None:
     """Return the SHA-256 of a run's answers: ``row, label, predicted`` of every row, in the order of the rows.
 
-    None for a task whose answers are no classes.
+    None for a task whose answers are not classes.
     """
     if "label" not in answers.columns or not pd.api.types.is_integer_dtype(answers["label"]):
         return None
@@ -91,7 +91,7 @@ def answers_digest(answers: pd.DataFrame) -> str | None:
 def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
     """Return the final runs whose recorded confusion matrix, or digest of answers, is not that of their predictions.
 
-    Two answers that are exchanged within one true class leave the matrix as it was; the digest tells them apart.
+    If two answers are exchanged within one true class, the matrix stays the same; the digest changes.
     """
     problems = []
     for record in finals:
@@ -114,7 +114,7 @@ def disagreements(finals: list[Record], predictions: pd.DataFrame) -> list[str]:
 
 
 def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
-    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); none if it is absent."""
+    """Read a Parquet file of predictions (``wanted`` columns and the identity, or all); None if it is absent."""
     if not path.exists():
         return None
     try:
@@ -130,7 +130,7 @@ def _read(path: Path, wanted: list[str] | None = None) -> pd.DataFrame | None:
 
 
 def _widen(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Join tables of runs on their rows; all must agree on what the rows are. Each has a column per run."""
+    """Join tables of runs on their rows, on which all must agree. Each table has a column per run."""
     frames = frames or [pd.DataFrame(columns=list(IDENTITY))]
     identity = pd.concat([frame[list(IDENTITY)] for frame in frames], ignore_index=True)
     identity = identity.astype({"row": "int64", "group": "string", "label": "Int16"})

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, device, and what the system tells of processor and memory."""
+"""Where a result comes from: versions, commit, device, and what the system tells about processor and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.paths import REPOSITORY
 
 PACKAGES = ("torch", "lightning", "torchmetrics", "transformers", "tokenizers", "datasets", "numpy", "scikit-learn")
 CODE_VERSION_FILE = REPOSITORY / "code_version.json"
-"""Stands in a copy of the code that was sent to another machine, and nowhere else."""
+"""Only a copy of the code that was sent to another machine has this file."""
 
 
 def environment(*, device: str, precision: str, threads: int) -> dict[str, Any]:
@@ -24,13 +24,14 @@ def environment(*, device: str, precision: str, threads: int) -> dict[str, Any]:
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions of what numbers depend on: ``versions {package: version}`` and ``python``."""
+    """Return the versions that numbers depend on: ``versions {package: version}`` and ``python``."""
     return {"versions": {package: version(package) for package in PACKAGES}, "python": platform.python_version()}
 
 
 def code_version() -> dict[str, Any]:
-    """Return ``git_commit`` and ``git_dirty`` of this code: by git or, in a copy that was sent to another machine, by
-    what was sent with it.
+    """Return ``git_commit`` and ``git_dirty`` of this code.
+
+    They come from git or, in a copy that was sent to another machine, from a file that was sent with it.
     """
     if CODE_VERSION_FILE.is_file():
         return dict(json.loads(CODE_VERSION_FILE.read_text(encoding="utf-8")))
@@ -69,8 +70,8 @@ MEMORY = re.compile(r"^(VmHWM|RssAnon|RssFile):\s*(\d+) kB$", re.MULTILINE)
 def memory_in(status: Path) -> dict[str, int]:
     """Read a process's memory in KiB from its ``/proc/<pid>/status`` (``man 5 proc``); nothing if it cannot be read.
 
-    ``RssAnon`` is what the process owns, ``RssFile`` pages of mapped files, which the system takes back when it needs
-    them, and ``VmHWM`` the peak of both.
+    ``RssAnon`` is the memory that the process owns, and ``RssFile`` the pages of mapped files. The system takes the
+    latter back when it needs them. ``VmHWM`` is the peak of both.
     """
     try:
         return {name: int(value) for name, value in MEMORY.findall(status.read_text())}

@@ -45,7 +45,7 @@ class Scores:
     metrics: dict[str, float | None]
     """Values by name, ``loss`` among them; what a task measures is open (:mod:`experiments.tasks`)."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What tables need besides. Classification: ``per_class`` (``class``, ``support``, ``accuracy`` (one-vs-rest,
+    """What else tables need. Classification: ``per_class`` (``class``, ``support``, ``accuracy`` (one-vs-rest,
     (TP+TN)/N), ``precision``, ``recall``, ``f1``) and ``confusion`` (rows are true classes, columns predicted ones)."""
 
 
@@ -57,7 +57,7 @@ class Record:
     corpus: str
     """Slug of the corpus, such as ``docstrings``."""
     condition: str
-    """Name of the condition's variant or, where a grid renames one with settings of its own, that name."""
+    """Name of the condition's variant or, if a grid renames one with settings of its own, that name."""
     swept: dict[str, Any]
     """Values that the grid sweeps, by their dotted names: ``{"model.layers": 6}``."""
     tuned: dict[str, Any]
@@ -80,8 +80,8 @@ class Record:
     """``steps, epochs, tokens_seen, best_step, best_epoch``."""
     history: dict[str, Any]
     """``train``: lists ``step, tokens, loss, learning_rate, gradient_norm``; ``validation``: lists ``step, tokens,
-    loss, accuracy, macro_f1`` and, where asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
-    list per kept step, embedding first, head last) over the course of training; where the run was probed, ``probes``:
+    loss, accuracy, macro_f1`` and, if asked for, ``train_macro_f1``; ``gradient_norms``: ``step`` and ``blocks`` (a
+    list per kept step, embedding first, head last) over the course of training; if the run was probed, ``probes``:
     ``step`` and per measure a list by step of lists by depth, the last block last."""
     outcome: Outcome
     task: str = CLASSIFICATION.name
@@ -91,11 +91,11 @@ class Record:
     chosen checkpoint, the best on validation; ``test_last`` scores the last one. Empty if the run diverged or failed.
     """
     files: dict[str, str] = field(default_factory=dict, metadata={"since": 2})
-    """SHA-256 of what the run left beside this record, by file name: predictions and the best checkpoint. Empty in
-    records from before it was kept, whose files are unchecked."""
+    """SHA-256 of the files that the run left next to this record, by name: predictions and the best checkpoint. It is
+    empty in older records, whose files are unchecked."""
     answers: str | None = field(default=None, metadata={"since": 2})
-    """SHA-256 of the predicted and true class of every test row, in the rows' order: what a published table of
-    predictions is compared with. None for a run without such answers, and in records from before it was kept."""
+    """SHA-256 of the predicted and true class of every test row, in the rows' order; a published table of predictions
+    is compared with it. None for a run without such answers, and in older records."""
     parent: dict[str, Any] | None = field(default=None, metadata={"since": 2})
     """The run that this one started from: ``run`` (grid, corpus, condition, cell and seed), ``config_hash``,
     ``weights_sha256``. Records of runs without a start do not have it."""
@@ -182,7 +182,7 @@ def digest_of(value: dict[str, Any]) -> str:
 
 
 def lifted(value: dict[str, Any]) -> dict[str, Any]:
-    """Turn the plain values of a record of schema 1 into those of today; it keeps its number.
+    """Turn the plain values of a record of schema 1 into those of today; the record keeps its schema number.
 
     Schema 1 knew one task: each split was a field of its own, with a fixed list of metrics.
     """

@@ -17,7 +17,7 @@ SHARE = 0.1
 """Share of a text's words that an edit changes; at least one."""
 WORD = re.compile(r"[^\W\d_]+")
 FEWEST_LETTERS = 4
-"""Letters of a word whose inner ones can be swapped."""
+"""Fewest letters of a word whose inner letters can be swapped."""
 
 SYNONYMS = (
     ("big", "large"), ("small", "little"), ("fast", "quick"), ("begin", "start"), ("end", "finish"), ("get", "obtain"),
@@ -87,7 +87,7 @@ def left_out_words(text: str, draw: np.random.Generator) -> str:
 
 
 def other_words(text: str, draw: np.random.Generator) -> str:
-    """Put words of the same sense in the place of some, as :data:`SYNONYMS` has them."""
+    """Put words of the same sense in place of some, as :data:`SYNONYMS` has them."""
     words = [word for word in WORD.finditer(text) if word[0].lower() in OTHER_WORD]
     for word in sorted(_some(words, draw, of=len(text.split())), key=lambda word: -word.start()):
         other = OTHER_WORD[word[0].lower()]
@@ -116,7 +116,7 @@ def edited(text: str, edit: str, seed: int = 0) -> str:
 
 
 def survival(model: TrainedModel, texts: Sequence[str], seed: int = 0) -> list[Survival]:
-    """Return how many answers survive each kind of edit, and all of those that apply.
+    """Return how many answers survive each kind of edit, and how many survive all that apply.
 
     Args:
         model: of a run.

@@ -18,7 +18,8 @@ RECORD_FILE = "run.json"
 PREDICTIONS_FILE = "predictions.parquet"
 BEST, LAST = "best.ckpt", "last.ckpt"
 NAMED = (PREDICTIONS_FILE, BEST)
-"""Files whose SHA-256 a record names; ``last.ckpt`` also holds times: a digest of its numbers is inside."""
+"""Files whose SHA-256 a record names. ``last.ckpt`` is not among them, as it holds times: it has a digest of its
+numbers."""
 LARGEST_RECORD = 100_000_000
 """Bytes of the largest record that is read; those of long curves have a hundred thousand."""
 WRITTEN = re.compile(
@@ -111,7 +112,7 @@ def check_file(path: Path, record: Record | None, remedy: str = "make the run ag
         remedy: what a person can do about another file.
 
     Returns:
-        False where nothing is named, as in older records and without a record: the file is unchecked.
+        False if nothing is named, as in older records and without a record: then the file is unchecked.
 
     Raises:
         RecordError: it is another file than the run left.
@@ -134,9 +135,9 @@ def check_file(path: Path, record: Record | None, remedy: str = "make the run ag
 LOCK_FILE = ".lock"
 """Name of the file that is locked; it stays, since removing it would let two processes hold one lock."""
 Mark = tuple[int, int] | None
-"""What tells a record from a later one in the same folder; None without a record."""
+"""Mark that tells a record from a later one in the same folder; None without a record."""
 UNSEEN: Mark = (-1, -1)
-"""The mark of whoever did not look, and makes the run whatever there is."""
+"""The mark of a caller that did not look, and makes the run in any case."""
 
 
 class Busy(Exception):
@@ -193,9 +194,9 @@ def is_locked(folder: Path) -> bool:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep every other process that asks for the same folder waiting; the system lets go even of a killed one.
+    """Keep every other process that asks for the same folder waiting; the system releases the lock of a killed one.
 
-    A folder that is missing, or cannot be written or locked (some network file systems), keeps nobody waiting.
+    If a folder is missing, or cannot be written or locked (some network file systems), nobody waits.
     """
     lock = FileLock(folder / LOCK_FILE)
     with suppress(OSError):

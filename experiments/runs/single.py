@@ -99,7 +99,7 @@ def other_flags(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def changed_values(config: RunConfig) -> dict[str, Any]:
-    """Return the dotted names and values, of those that decide numbers, in which a configuration is not the default."""
+    """Return the settings that decide numbers and are not at their defaults, as dotted names and values."""
     usual = RunConfig(data=type(config.data)(), trainer=TrainerConfig(), task=config.task)
     defaults = dict(flatten(usual.with_values(dict(task_named(config.task).defaults)).as_dict()))
     defaults |= dict(flatten({"start": vars(StartConfig())}))
@@ -123,7 +123,7 @@ def named(setting: str, value: Any) -> Any:
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, made where it is missing.
+    """Hold a run's folder, made if it is missing.
 
     Raises:
         ExperimentError: if it cannot be written or another process is training in it.
@@ -136,7 +136,7 @@ def occupied(folder: Path) -> Iterator[None]:
 
 
 def prepare_folder(run: Run, folder: Path, fingerprint: str, *, resumes: bool) -> None:
-    """Remove what an earlier fit left, all of it or, where this one goes on from there, its record alone.
+    """Remove all that an earlier fit left or, if this fit goes on from there, its record alone.
 
     Raises:
         ExperimentError: it was a fit on another text, whose fingerprint is not ``fingerprint``, or a file to go on
@@ -199,8 +199,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of ``experiments.train`` or of a grid.
 
     Raises:
-        ExperimentError: where it is truncated or is no checkpoint of a classifier, is not the one that the record in
-            its folder names, or holds numbers that are not finite.
+        ExperimentError: it is truncated, is no checkpoint of a classifier, or holds numbers that are not finite; or the
+            record in its folder names another one.
     """
     record = None
     with suppress(RecordError):  # none there while a run is unfinished
@@ -236,8 +236,8 @@ def refuse_other_model(path: Path, saved: Mapping[str, Any], wanted: Mapping[str
 def refuse_other_run(path: Path, content: Mapping[str, Any], config: RunConfig) -> None:
     """Refuse to train on with other settings than those in the checkpoint's folder, or to a budget that is spent.
 
-    A run that changed its settings half-way would leave the record of a run that never was. Where the schedule has a
-    length of its own (``model.schedule_epochs``), a run may go on to a larger budget.
+    A run that changed its settings half-way would leave the record of a run that was never made. If the schedule has
+    its own length (``model.schedule_epochs``), a run may go on to a larger budget.
 
     Raises:
         ExperimentError: naming the first setting that differs.

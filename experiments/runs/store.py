@@ -107,7 +107,7 @@ def gather_records(
 ) -> tuple[list[tuple[Record, Path]], list[str]]:
     """Return the records of one table, each with the folder it comes from, and what was left out.
 
-    Where several know a run, its run folder wins, then what is committed. Where they do not fit together (other texts,
+    If several know a run, its run folder wins, then what is committed. If they do not fit together (other texts,
     other settings of a cell), the run folders win, then a person's own tables. The arguments are those of
     :meth:`Evidence.gather`.
     """

@@ -43,7 +43,7 @@ WORKING_FLAGS = frozenset(
     | {"gradient_clip_val", "gradient_clip_algorithm", "inference_mode", "detect_anomaly"}
     | {"reload_dataloaders_every_n_epochs", "enable_progress_bar", "profiler"}
 )
-"""Flags of Lightning's ``Trainer`` that do what Lightning says."""
+"""Flags of Lightning's ``Trainer`` that work as Lightning documents them."""
 _WHOLE_SPLITS = "scores are of whole splits; cut the data instead"
 REFUSED_FLAGS = {
     "num_nodes": "a run is trained on one machine; several share the runs of a grid by --engine ray",
@@ -70,7 +70,7 @@ REFUSED_CALLBACKS = {
 }
 """Callbacks of Lightning that no run takes, and why."""
 OUR_SETTINGS = frozenset({"track_train_metrics", "max_tokens", "validate_every_n_steps"})
-"""Settings of a run's trainer that callbacks of ours heed, and Lightning does not."""
+"""Settings of a run's trainer that our callbacks read and Lightning does not."""
 FULLY_SHARDED = "fsdp2"
 """Value of ``trainer.strategy`` that spreads one model's weights over the devices."""
 OTHER_SHARDS = f"trainer.strategy: to spread the weights choose {FULLY_SHARDED}, which measures gradients as a whole"
@@ -167,7 +167,7 @@ def checked_trainer(flags: dict[str, Any]) -> Trainer:
 
 
 def refuse_callbacks(callbacks: Iterable[Callback]) -> None:
-    """Refuse callbacks with which a record would say something else than what was trained.
+    """Refuse callbacks with which a record would not describe what was trained.
 
     Raises:
         ExperimentError: naming the first, and what to do instead.
@@ -190,11 +190,11 @@ OTHER_ARITHMETIC = (
 
 
 def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse variables that would change the numbers of a run, and that no configuration, hash or record would show.
+    """Refuse variables that would change the numbers of a run without a trace in configuration, hash or record.
 
     Lightning reads ``PL_TRAINER_<FLAG>`` for each flag of its ``Trainer``. Those of :data:`OTHER_ARITHMETIC` change the
-    precision of products. What else the environment decides is where files are and what is printed (``docs/running.md``
-    lists it): threads and seeds are set by every run.
+    precision of products. The rest of the environment decides where files are and what is printed (``docs/running.md``
+    lists it). Threads and seeds are set by every run.
 
     Raises:
         ExperimentError: naming the variables.

@@ -50,7 +50,7 @@ class UnseenRows:
     labels: list[str] | None = None
     """Name of the class of every row; None for text without labels."""
     groups: list[str] | None = None
-    """What rows hang together by, which intervals resample as a whole."""
+    """Groups of rows that hang together, which intervals resample as a whole."""
     split_by: list[str] | None = None
     """Value of the column by which scores are asked for, row by row."""
     left_out: int = 0
@@ -61,7 +61,7 @@ def unseen_rows(config: DataConfig, split: str = "test", split_by: str | None = 
     """Read rows to score a model on: every row of a file, or a split of any other corpus as a run would see it.
 
     Args:
-        config: where they are; of files, ``train_file`` names the one.
+        config: where the rows are; ``train_file`` names a file.
         split: which split, unless they are in a file.
         split_by: a column of the file, or ``group``, by which scores are asked for.
 
@@ -153,7 +153,7 @@ class UnseenScores:
     """The metrics of the task, each class and the confusion matrix."""
     class_names: tuple[str, ...]
     intervals: dict[str, tuple[float, float] | None]
-    """95 % bootstrap interval by metric; None where there are too few rows."""
+    """95 % bootstrap interval by metric; None if there are too few rows."""
     class_intervals: list[dict[str, tuple[float, float] | None]]
     """The same of each class's accuracy, precision, recall and F1."""
     unit: str
@@ -168,7 +168,7 @@ class UnseenScores:
     left_out: int = 0
     """Rows that had no label."""
     seen: int = 0
-    """Scored rows whose text, but for case and white space, is among the run's training rows."""
+    """Scored rows whose text, apart from case and white space, is among the run's training rows."""
     absent: tuple[str, ...] = ()
     """Classes of the model that no row has."""
     groups: tuple[GroupScore, ...] = ()
@@ -252,7 +252,7 @@ def numbered(values: Sequence[str]) -> NDArray[np.int64]:
 def bootstrap(
     counts: NDArray[np.int64], generator: np.random.Generator
 ) -> tuple[dict[str, tuple[float, float] | None], list[dict[str, tuple[float, float] | None]]]:
-    """Return the intervals of every metric, and of what each class scored, from counts by unit (G, 3, K)."""
+    """Return the intervals of every metric, and of each class's scores, from counts by unit (G, 3, K)."""
     classes = counts.shape[-1]
     if len(counts) < FEWEST_UNITS:
         return dict.fromkeys(METRICS), [dict.fromkeys(("accuracy", "precision", "recall", "f1"))] * classes

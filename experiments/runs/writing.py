@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,7 +17,7 @@ from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.planning.saved_runs import load_run_config
 from experiments.runs.inference import checkpoint_of, device, train_again
-from experiments.runs.run_folder import RECORD_FILE, read_record
+from experiments.runs.run_folder import RECORD_FILE, check_file, read_record
 from experiments.runs.training import prepare_process
 from experiments.tasks import task_named
 from lightning_modules.errors import ConfigurationError
@@ -24,6 +25,7 @@ from lightning_modules.facts import TaskFacts
 from lightning_modules.network.generation import Sampling, continued, why_uncached
 from lightning_modules.tasks.causal_lm import LanguageModel
 
+LOGGER = logging.getLogger(__name__)
 LIKELIEST = 5
 """Words that are proposed for a gap."""
 
@@ -35,12 +37,12 @@ class Written:
     text: str
     """The prompt, as the tokenizer gives it back, and what follows it."""
     notes: tuple[str, ...]
-    """What a person should know of how it came about."""
+    """What a person should know about how the text was written."""
 
 
 @dataclass(frozen=True)
 class TrainedLanguageModel:
-    """The chosen weights of a run and the tokenizer beside them."""
+    """The chosen weights of a run and the tokenizer next to them."""
 
     folder: Path
     config: RunConfig
@@ -49,10 +51,11 @@ class TrainedLanguageModel:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Load a run folder, on a GPU where there is one; its text is not needed.
+        """Load a run folder, on a GPU if there is one; the run's text is not needed.
 
         Raises:
-            ExperimentError: the run left no network or no tokenizer, or is of another task.
+            ExperimentError: the run left no network or no tokenizer, is of another task, or its checkpoint is not the
+            one that the record names.
         """
         config = load_run_config(folder)
         kind = task_named(config.task).load("module")
@@ -60,6 +63,8 @@ class TrainedLanguageModel:
             raise ExperimentError(f"{folder} is of the task {config.task}, and only a language model writes")
         record = read_record(folder) if (folder / RECORD_FILE).is_file() else None
         checkpoint = checkpoint_of(folder, record)
+        if not check_file(checkpoint, record, train_again(folder)):
+            LOGGER.warning("%s is unchecked: no record names its SHA-256", checkpoint)
         prepare_process(config.threads)
         try:
             module = kind.load_from_checkpoint(checkpoint)
@@ -102,7 +107,7 @@ class TrainedLanguageModel:
         return Written(self.tokenizer.decode([*ids[1:], *written]), tuple(notes))
 
     def fill(self, text: str) -> list[tuple[str, float]]:
-        """Return the likeliest pieces for the one ``<mask>`` of a text, and their probabilities.
+        """Return the likeliest pieces for the single ``<mask>`` of a text, and their probabilities.
 
         Raises:
             ExperimentError: the model writes on instead, or the text has no gap, several, or too many tokens.
@@ -141,7 +146,7 @@ class TrainedLanguageModel:
         """Return how many tokens fit behind these.
 
         Raises:
-            ExperimentError: they are too many themselves.
+            ExperimentError: these tokens alone are too many.
         """
         room = self.facts.max_length - len(ids)
         if room < 0:

@@ -2,9 +2,10 @@
 
     python -m experiments.serving RUN --seconds 10 --rounds 5
 
-It starts ``experiments.serve RUN`` and asks it from this process: requests of 32 texts, one text at a time by one
-client and by 32 clients, and single texts that come at random at half of that rate. Between these it runs the network
-alone on the same rows, in batches of 32 and one by one. Printed are medians over rounds, and the ratios that matter.
+It starts ``experiments.serve RUN`` and asks it from this process in four ways: requests of 32 texts; one text at a time
+by one client and by 32 clients; and single texts at random times, at half of that rate. Between these it runs the
+network alone on the same rows, in batches of 32 and one by one. It prints medians over rounds, and the ratios that
+matter.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from jsonargparse import Namespace
@@ -56,7 +59,7 @@ class Load:
 
 
 class Client:
-    """One connection that is kept open, as cheap as Python allows, so that it leaves the service its core."""
+    """One connection that is kept open; it is as cheap as Python allows, so that the service has a core for itself."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -216,25 +219,21 @@ def one_round(folder: Path, port: int, parsed: Namespace) -> dict[str, float]:
     return found
 
 
-_loaded: dict[Path, tuple[list[str], object, list[dict[str, object]], list[dict[str, object]]]] = {}
-
-
-def rows_of_run(folder: Path) -> tuple[list[str], object, list[dict[str, object]], list[dict[str, object]]]:
+@cache
+def rows_of_run(folder: Path) -> tuple[list[str], Any, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return texts of a run's evaluated rows, its network, and their tokens in batches and one by one; loaded once."""
-    if folder not in _loaded:
-        from data_modules.batches.batching import BatchDataset
-        from experiments.runs.inference import TrainedModel
+    from data_modules.batches.batching import BatchDataset
+    from experiments.runs.inference import TrainedModel
 
-        trained = TrainedModel.load(folder)
-        network, data = trained.module.cpu().eval().network, trained.data
-        split = "test" if data.config.stage == "final" else "validation"
-        texts, rows = data.texts(split)[:TEXTS], BatchDataset(data.split(split), data.encoded.tokenizer.padding_id)
-        batches, singles = (
-            [dict(rows[np.arange(first, min(first + size, len(texts)))]) for first in range(0, len(texts), size)]
-            for size in (TOGETHER, 1)
-        )  # the rows of the requests, in their order, so that both sides have the same padding
-        _loaded[folder] = texts, network, batches, singles
-    return _loaded[folder]
+    trained = TrainedModel.load(folder)
+    network, data = trained.module.cpu().eval().network, trained.data
+    split = "test" if data.config.stage == "final" else "validation"
+    texts, rows = data.texts(split)[:TEXTS], BatchDataset(data.split(split), data.encoded.tokenizer.padding_id)
+    batches, singles = (
+        [dict(rows[np.arange(first, min(first + size, len(texts)))]) for first in range(0, len(texts), size)]
+        for size in (TOGETHER, 1)
+    )  # the rows of the requests, in their order, so that both sides have the same padding
+    return texts, network, batches, singles
 
 
 def table_of(rounds: list[dict[str, float]]) -> TextTable:

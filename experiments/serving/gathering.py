@@ -17,7 +17,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class QueueFull(Exception):
-    """More texts would wait than may."""
+    """More texts would wait than the limit allows."""
 
 
 @dataclass(eq=False)
@@ -34,7 +34,7 @@ class Waiting(Generic[AnswerT]):
 class Gatherer(Generic[AnswerT]):
     """A bounded queue of requests, and the loop that answers their texts in batches.
 
-    While one batch is computed the next one gathers. Where several requests came together, the loop waits up to
+    While one batch is computed, the next one gathers. If several requests came together, the loop waits up to
     ``patience`` for as many to come again: their clients have just got their answers. Each batch takes texts from all
     waiting requests in turn, so that a single text overtakes a request of a thousand.
 
@@ -85,7 +85,7 @@ class Gatherer(Generic[AnswerT]):
             self._forget(request)
 
     def _forget(self, request: Waiting[AnswerT]) -> None:
-        """Take a request that is over out of the queue, with whatever of it still waits."""
+        """Take a finished request out of the queue, with its texts that still wait."""
         with suppress(ValueError):
             self.requests.remove(request)
         self.count -= len(request.order)

@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/", "/page.js", "/page.css", "/docs", "/docs.js", "/openapi.json", "/health"})
-"""Paths without anything of the runs; every other one needs the key, if there is one."""
+"""Paths that reveal nothing of the runs; every other one needs the key, if there is one."""
 KEYED_PATHS = frozenset({"/predict", "/info", "/metrics"})
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
@@ -43,7 +43,7 @@ class Refusal(Exception):
 
 
 class Guard:
-    """Wraps a service: refuses what it must not see, adds security headers, counts and logs.
+    """Wraps a service: it refuses what the service must not see, adds security headers, counts and logs.
 
     Args:
         application: the service.
@@ -109,7 +109,7 @@ class Guard:
             raise Refusal(413, f"the body may have at most {self.options.most_bytes:,} bytes")
 
     def _bounded(self, receive: Receive) -> Receive:
-        """Return ``receive`` with the limits of size and time, which also hold where no length was announced."""
+        """Return ``receive`` with the limits of size and time, which also hold if no length was announced."""
         left, deadline, whole = self.options.most_bytes, time.monotonic() + self.options.seconds, False
 
         async def bounded() -> Message:
@@ -130,7 +130,7 @@ class Guard:
 
 
 def host_of(header: str) -> str:
-    """Return the host of a header ``Host`` without its port, in lower case; empty where it is none."""
+    """Return the host of a header ``Host`` without its port, in lower case; empty if it is none."""
     try:
         parts = urlsplit(f"//{header}")
         _ = parts.port  # which raises where it is no number

@@ -88,7 +88,7 @@ def ending_well() -> Iterator[None]:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End with status 0: to be asked to stop is no failure."""
+    """End with status 0: a request to stop is not a failure."""
     raise SystemExit(0)
 
 
@@ -120,7 +120,7 @@ def bound(options: ServiceOptions) -> Iterator[socket.socket]:
 
 
 def settings(application: Guard, options: ServiceOptions, log: dict[str, Any] | None = LOGGING) -> uvicorn.Config:
-    """Return uvicorn's settings: no access log, no header that names the server, no web sockets, no proxy's word."""
+    """Return uvicorn's settings: no access log, server header, web sockets or trust in proxy headers."""
     return uvicorn.Config(
         application,
         lifespan="on",
@@ -151,10 +151,10 @@ def serve_with_workers(
 ) -> None:
     """Answer requests in several processes; one that dies is replaced, one that cannot start ends them all.
 
-    A process may take long to load its models, so one is dead when it has ended and not when it is slow.
+    A process may take long to load its models. So it counts as dead once it has ended, not when it is slow.
 
     Raises:
-        SystemExit: with status 2, where the processes could not start and have said why.
+        SystemExit: with status 2, if the processes could not start and have said why.
     """
     logging.config.dictConfig(LOGGING)
     spawning = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold

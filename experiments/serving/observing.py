@@ -1,4 +1,4 @@
-"""What a service tells of itself: structured log lines and metrics, none of which holds a text."""
+"""What a service reports: structured log lines and metrics, none of which holds a text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ LOGGING: dict[str, Any] = {
 
 
 class Observations:
-    """Counters and histograms of one process, shown with those of the other processes where there are several."""
+    """Counters and histograms of one process, shown with those of the other processes if there are several."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -90,7 +90,7 @@ class Observations:
 
 
 def forget_dead_processes(folder: Path) -> None:
-    """Remove the gauges of processes that are gone, as one that was killed; counters stay counted."""
+    """Remove the gauges of processes that are gone, for example killed; their counters still count."""
     for path in folder.glob("gauge_live*_*.db"):
         process = path.stem.rpartition("_")[2]
         if process.isdigit() and not is_running(int(process)):

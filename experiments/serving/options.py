@@ -1,4 +1,4 @@
-"""What a service is started with: runs, address, key and limits. Free of torch and of the web framework."""
+"""The settings of a service: runs, address, key and limits. Free of torch and of the web framework."""
 
 from __future__ import annotations
 
@@ -136,18 +136,18 @@ class ApiKey:
         return cls(hashlib.sha256(key.encode()).digest())
 
     def opens(self, header: str | None) -> bool:
-        """Tell whether a header ``Authorization: Bearer KEY`` holds this key, in a time that tells nothing of it."""
+        """Tell whether a header ``Authorization: Bearer KEY`` holds this key, in a time that reveals nothing."""
         scheme, _, given = (header or "").partition(" ")
         same = hmac.compare_digest(hashlib.sha256(given.strip().encode()).digest(), self.digest)
         return same and scheme.lower() == "bearer"
 
 
 def api_key(options: ServiceOptions, environment: Mapping[str, str] = os.environ) -> ApiKey | None:
-    """Return the key of a service, or none where it needs none.
+    """Return the key of a service, or None if it needs none.
 
     Raises:
-        ExperimentError: the key cannot be read or is too short, two are given, or a service that others can reach has
-            none or does not say by which names.
+        ExperimentError: the key cannot be read or is too short, or two are given; or others can reach the service, and
+            it has no key or names no hosts.
     """
     named = environment.get(KEY_VARIABLE)
     if options.api_key_file is not None:

@@ -28,7 +28,7 @@ class TextAnswer:
     """What a run says of one text."""
 
     probabilities: tuple[float, ...]
-    """Of each class, in label order; empty where there is no answer."""
+    """Of each class, in label order; empty if there is no answer."""
 
     is_full: bool = False
     """Whether the text has as many tokens as the run reads; whatever follows was not read."""
@@ -72,8 +72,8 @@ class ServedRun:
     def answer(self, texts: Sequence[str]) -> list[TextAnswer]:
         """Answer texts, cleaned and tokenised as the run's corpus was, as one batch.
 
-        A text in which the run knows no word has a fault in place of an answer: the network would answer with what it
-        says of nothing at all.
+        A text in which the run knows no word has a fault in place of an answer: the network would answer it like an
+        empty text.
 
         Raises:
             ExperimentError: the network's numbers are not finite.
@@ -106,7 +106,7 @@ class ServedRun:
         return self.model.data.facts.class_names
 
     def info(self) -> dict[str, Any]:
-        """Return what a client may know of the run: no path, and nothing of the texts that it learned from."""
+        """Return what a client may know about the run: no path, and nothing about its training texts."""
         config, scheme = self.model.module.config, self.model.module.config.scheme
         network = self.model.module.network
         return {
@@ -130,7 +130,7 @@ class ServedRun:
 
 
 def fault_of(row: Sequence[int], special: frozenset[int], unknown: int | None) -> str | None:
-    """Say why a row of token ids has no answer; None where it has one."""
+    """Say why a row of token ids has no answer; None if it has one."""
     words = [token for token in row if token == unknown or token not in special]
     if not words:
         return EMPTY

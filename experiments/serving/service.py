@@ -79,7 +79,7 @@ def build_service(
     """Build the application of loaded runs.
 
     Args:
-        runs: those that answer; the first one does where a request names none.
+        runs: those that answer; the first one does if a request names none.
         options: limits.
         key: what requests must bring, if anything.
     """

@@ -1,4 +1,4 @@
-"""Times that some runs never reach: their medians, and paired ratios that bound what is unknown."""
+"""Times to a target that some runs never reach: medians, and paired ratios that bound the unknown."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Time:
     """When a run reached a target."""
 
     value: float
-    """Steps or tokens, above 0; the budget where the target was never reached."""
+    """Steps or tokens, above 0; the budget if the target was never reached."""
     reached: bool
-    """False where the time is censored at the budget: the true one is later, perhaps infinite."""
+    """False if the time is censored at the budget: the true one is later, perhaps infinite."""
     at_first_look: bool = False
-    """True where the first measurement was beyond the target already: the true time is that or earlier."""
+    """True if the first measurement was beyond the target already: the true time is that or earlier."""
 
     def __post_init__(self) -> None:
         if not 0 < self.value < math.inf:
@@ -55,10 +55,10 @@ class CensoredComparison:
 def compare_times(fast: Mapping[int, Time], slow: Mapping[int, Time]) -> CensoredComparison:
     """``log₂(slow / fast)`` by seed, with the budget in place of times that were not reached.
 
-    A time censored at the budget is later in truth, and a target passed before the first look was reached earlier.
-    Both draw the ratio towards zero, so no difference is overstated. The mean is a lower bound if only the slow side is
-    late or only the fast side early. Such a bound can confirm and cannot refute. In the opposite case the mean is an
-    upper bound, which can refute and cannot confirm.
+    A time censored at the budget is later in truth, and a target passed before the first look was reached earlier. Both
+    draw the ratio towards zero, so no difference is overstated. The mean is a lower bound if only the slow side is late
+    or only the fast side early. Such a bound can confirm but not refute. In the opposite case the mean is an upper
+    bound, which can refute but not confirm.
 
     Args:
         fast: time by seed of the side that is claimed to be faster.

@@ -1,8 +1,8 @@
-"""How sure a mean over seeds is, of seeds *and* of the rows of the test split: two components of variance.
+"""How sure a mean over seeds is, given the seeds *and* the rows of the test split: two components of variance.
 
 A t-interval over seeds takes the test split for the whole world. On ``docstrings`` its files add up to 2.6 times the
-seeds' error. Here every score is computed again on resampled groups of test rows, the same ones for all conditions, so
-that a difference is paired by rows whatever its seeds are.
+seeds' error. Here every score is computed again on resampled groups of test rows. All conditions share these groups, so
+that a difference is always paired by rows, whatever its seeds are.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class MeanEstimate:
     count: int
     """Seeds; for a difference, pairs of seeds."""
     seed_variance: float
-    """s²/n over seeds, or over paired differences."""
+    """Variance s²/n over seeds, or over paired differences."""
     seed_degrees: float
-    """n − 1; Welch's where two sides share no seed."""
+    """Degrees of freedom n − 1, or Welch's if two sides share no seed."""
     row_variance: float | None = None
-    """Variance of the mean over seeds when groups of test rows are resampled; None where it is not known."""
+    """Variance of the mean over seeds when groups of test rows are resampled; None if it is not known."""
     units: int = 0
-    """Groups of test rows, or rows where there are no groups; 0 where they are not known."""
+    """Number of groups of test rows, or of rows without groups; 0 if they are not known."""
     unit: str = "row"
     """What is resampled: ``row``, ``file``, ``group``."""
 
@@ -59,14 +59,14 @@ class MeanEstimate:
 
     @property
     def covers(self) -> str:
-        """What the interval speaks of: ``seeds and test rows``, ``seeds and test files`` or ``seeds only``."""
+        """What the interval covers: ``seeds and test rows``, ``seeds and test files`` or ``seeds only``."""
         return SEEDS_ONLY if self.row_variance is None else f"seeds and test {self.unit}s"
 
     @property
     def variance(self) -> float:
         """Both components together.
 
-        What seeds and rows do only together, σ²/(n·G) for n seeds and G groups, is in both components. So the sum errs
+        The joint variance of seeds and rows, σ²/(n·G) for n seeds and G groups, is in both components. So the sum errs
         towards a wider interval by that much (Cameron, Gelbach & Miller 2011 subtract it once).
         """
         return self.seed_variance + (self.row_variance or 0.0)
@@ -80,8 +80,8 @@ class MeanEstimate:
     def degrees(self) -> float:
         """Degrees of freedom of the sum of both components (Satterthwaite 1946).
 
-        ``(V_s + V_g)² / (V_s²/d_s + V_g²/(G − 1))``. The bootstrap's variance of a mean over G groups estimates what
-        G − 1 contrasts of groups hold, so it has G − 1 degrees (Cameron & Miller 2015, section VI).
+        ``(V_s + V_g)² / (V_s²/d_s + V_g²/(G − 1))``. The bootstrap's variance of a mean over G groups rests on G − 1
+        contrasts of groups. So it has G − 1 degrees (Cameron & Miller 2015, section VI).
         """
         if not self.row_variance:
             return self.seed_degrees
@@ -91,9 +91,9 @@ class MeanEstimate:
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """``mean ± t((1 + confidence)/2, degrees)·se``, and never narrower than that of seeds alone.
 
-        Satterthwaite's degrees are too many where a few seeds make up most of the variance: with three seeds and four
+        Satterthwaite's degrees are too many if a few seeds make up most of the variance: with three seeds and four
         fifths of it, a 95 % interval holds the truth in 92.5 %. The wider of both holds it in 95 % whatever the shares.
-        None where nothing varies, since then no spread is known.
+        None if nothing varies, since then no spread is known.
         """
         if self.variance == 0:
             return None
@@ -107,7 +107,7 @@ class MeanEstimate:
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided p-value of a true value of 0, which goes with the interval; None where nothing varies."""
+        """Two-sided p-value of a true value of 0, which matches the interval; None if nothing varies."""
         found = [two_sided(self.mean, se, degrees) for se, degrees in self._sources]
         return max((p_value for p_value in found if p_value is not None), default=None)
 
@@ -131,9 +131,9 @@ class SeedScores:
         return self._estimate(float(np.mean(values)), len(values), *_spread(values), self._replica(self.scores))
 
     def minus(self, other: SeedScores) -> MeanEstimate | None:
-        """Return this condition minus another on the same split; None where neither way has two seeds.
+        """Return this condition minus another on the same split; None if a side has one seed or they share just one.
 
-        Paired by test rows always. Where both have two seeds or more in common, these are paired too, and others are
+        The sides are always paired by test rows. If they share two seeds or more, these are paired too, and others are
         left out. Sides that share none are independent: ``s₁²/n₁ + s₂²/n₂``, with Welch's degrees (Welch 1947).
         """
         paired = paired_difference(self.scores, other.scores)
@@ -152,7 +152,7 @@ class SeedScores:
         return self._estimate(mean, min(map(len, sides)), both, degrees, replica)
 
     def _replica(self, seeds: Collection[int]) -> NDArray[np.float64] | None:
-        """Return the mean over seeds on every resampled split, (B,); None where a seed lacks it."""
+        """Return the mean over seeds on every resampled split, (B,); None if a seed lacks it."""
         if self.units < 2 or any(seed not in self.replicas for seed in seeds):
             return None
         return np.mean([self.replicas[seed] for seed in seeds], axis=0)
@@ -168,10 +168,10 @@ class SeedScores:
 
 
 def _spread(values: list[float]) -> tuple[float, float]:
-    """Return s²/n and n − 1; exactly 0 where all values are equal.
+    """Return s²/n and n − 1; exactly 0 if all values are equal.
 
     Raises:
-        ValueError: where a value is no finite number.
+        ValueError: if a value is not a finite number.
     """
     require_finite(values)
     variance = float(np.var(values, ddof=1)) / len(values) if len(set(values)) > 1 else 0.0
@@ -192,7 +192,7 @@ class ResampledSplit:
         resamples: B.
 
     Raises:
-        ValueError: without rows, or where the two differ in length.
+        ValueError: without rows, or if the two differ in length.
     """
 
     def __init__(

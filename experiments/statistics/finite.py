@@ -1,4 +1,4 @@
-"""The guard of every statistic: numbers that are none."""
+"""The guard of every statistic against NaN and infinity."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 def require_finite(values: Iterable[float]) -> None:
-    """Raise :class:`ValueError` where a value is not a finite number.
+    """Raise :class:`ValueError` if a value is not a finite number.
 
-    A run without a score has none (None, or it is left out). NaN or infinity in its place would spoil every interval
-    and test without a word.
+    A run without a score has None, or is left out. NaN or infinity in its place would silently spoil every interval and
+    test.
     """
     broken = [value for value in values if not math.isfinite(value)]
     if broken:

@@ -28,7 +28,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
     six values no k has 95 %: then k = 1, and ``coverage`` says what that gives.
 
     Raises:
-        ValueError: without values, or where one is NaN.
+        ValueError: without values, or if one is NaN.
     """
     from scipy.stats import binom
 

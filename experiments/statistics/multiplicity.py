@@ -1,11 +1,9 @@
-"""Several tests at once: Holm over a family, and the intersection-union test of one claim with many components."""
+"""Several tests at once: Holm's procedure over a family."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from experiments.statistics.seeds import PairedDifference
 
 ALPHA = 0.05
 """Chance that a family in which nothing is true shows anything at all."""
@@ -20,7 +18,7 @@ class Adjusted:
     level: float
     """Significance level of the member's own test and of the lower end that goes with it."""
     strictest: float
-    """``α / m``: at this level no more than a share α of families has any interval without the true effect."""
+    """``α / m``: at this level at most a share α of families has an interval that misses the true effect."""
     rejected: bool
 
 
@@ -29,9 +27,9 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
 
     The member with the i-th smallest of m p-values (i from 1) is tested at ``α / (m − i + 1)``. The first member that
     is not rejected ends the descent, and all later ones keep its level. Equal p-values share their strictest level:
-    that changes no rejection and makes the order given irrelevant. The adjusted p-value is ``max over j ≤ i of
-    (m − j + 1)·p_(j)``, at most 1. A member's t-interval at its level excludes zero exactly if Holm rejects it. These
-    intervals go with the tests one by one. A statement about any member of the family needs ``α/m``.
+    that changes no rejection and makes the order given irrelevant. The adjusted p-value is
+    ``max over j ≤ i of (m − j + 1)·p_(j)``, at most 1. A member's t-interval at its level excludes zero exactly if Holm
+    rejects it. These intervals match the tests one by one. A statement about any member of the family needs ``α/m``.
 
     ``statsmodels`` has the same procedure, but every call of it collects garbage for half a second. The tests compare
     with it.
@@ -41,7 +39,7 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
         alpha: family-wise error rate.
 
     Raises:
-        ValueError: where a p-value is NaN, or does not lie between 0 and 1.
+        ValueError: if a p-value is NaN, or does not lie between 0 and 1.
     """
     broken = [p_value for p_value in p_values if p_value is not None and not 0 <= p_value <= 1]
     if broken:
@@ -58,61 +56,3 @@ def holm(p_values: Sequence[float | None], alpha: float = ALPHA) -> list[Adjuste
         rejects = rejects and known[index] <= level
         found[index] = Adjusted(adjusted, level, alpha / len(known), rejects)
     return [member for member in found if member is not None]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An effect and its interval, oriented so that positive favours the claim."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def intersection_union_p_value(components: Sequence[PairedDifference]) -> float | None:
-    """The p-value of "every component favours the claim": the largest one (Berger 1982), without adjustment.
-
-    The components' tests are two-sided. So a component whose mean is not positive has p = 1 if there are several: a
-    fall is no evidence that all rise. A single effect keeps its two-sided p-value. None if a component has fewer than
-    two pairs.
-    """
-    return _largest(components, [component.p_value for component in components])
-
-
-def intersection_union_sign_flip(components: Sequence[PairedDifference]) -> float | None:
-    """The same by sign flips."""
-    return _largest(components, [component.sign_flip_p_value for component in components])
-
-
-def _largest(components: Sequence[PairedDifference], p_values: Sequence[float | None]) -> float | None:
-    known = [value for value in p_values if value is not None]
-    if not components or len(known) < len(components):
-        return None  # too few pairs, or differences that are all equal
-    if len(components) > 1 and any(sum(component.values) <= 0 for component in components):
-        return 1.0
-    return max(known)
-
-
-def intersection_union_interval(components: Sequence[PairedDifference], level: float, strictest: float) -> Interval:
-    """The smallest effect of all components, with an interval for it.
-
-    The lower end is the smallest lower end at ``level``: it is positive only if every component's is. The upper end is
-    the smallest upper end at ``strictest`` divided by the number of components K (Bonferroni). A claim falls with any
-    of its parts, and any of the K could have come out low by chance.
-
-    Args:
-        components: one, or all that must rise.
-        level: the member's own level, by Holm.
-        strictest: ``α / m`` in a family of m.
-
-    Raises:
-        ValueError: if a component has fewer than two pairs.
-    """
-    lower = [component.spread(1 - level) for component in components]
-    upper = [component.spread(1 - strictest / len(components)) for component in components]
-    means = [part.mean for part in lower if part.mean is not None]
-    lows = [part.low for part in lower if part.low is not None]
-    highs = [part.high for part in upper if part.high is not None]
-    if not components or len(lows) < len(components):
-        raise ValueError("every component needs at least two pairs")
-    return Interval(min(means), min(lows), min(highs))

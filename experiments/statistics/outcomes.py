@@ -11,19 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.statistics.finite import require_finite
-from experiments.statistics.multiplicity import Interval
-from experiments.statistics.rows import mcnemar
 
 NUISANCES = 51
 """Values of the unknown share over which a p-value is the largest one."""
 SET_ASIDE = 1 / 20
-"""Share of a test's level that buys the leave to pass over implausible values of the unknown share."""
+"""Share of a test's level that is spent to leave out implausible values of the unknown share."""
 COARSE = 41
 """Differences that are tried before the ends are found between two of them."""
 FINE = 20
 """Halvings between these: the ends are right to 1e-7."""
 TIE = 1e-9
-"""Two tables are equally extreme where their statistics differ by less."""
+"""Two tables are equally extreme if their statistics differ by less than this."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,6 @@ class PairedOutcomes:
     favoured: tuple[bool, ...]
     """Of the side that is claimed to fail less often."""
     other: tuple[bool, ...]
-
-    @property
-    def p_value(self) -> float:
-        """McNemar's exact test (McNemar 1947) over the pairs in which only one side failed."""
-        pairs = list(zip(self.favoured, self.other, strict=True))
-        return mcnemar(pairs.count((True, False)), pairs.count((False, True)))
 
     def __post_init__(self) -> None:
         if not self.favoured or len(self.favoured) != len(self.other):
@@ -52,37 +44,6 @@ class PairedOutcomes:
         """
         pairs = list(zip(self.favoured, self.other, strict=True))
         return exact_difference(pairs.count((False, True)), pairs.count((True, False)), len(pairs), level)
-
-    def interval(self, level: float) -> tuple[float, float]:
-        """The same without the pairs, wider by far: the rule by which the claims in ``results/history`` were judged.
-
-        Each share has its Clopper-Pearson interval (1934) at confidence ``1 - level/2``. The difference of their ends
-        holds the true one at ``1 - level`` at least (Bonferroni).
-        """
-        favoured, other = (clopper_pearson(side, level / 2) for side in (self.favoured, self.other))
-        return other[0] - favoured[1], other[1] - favoured[0]
-
-    def smallest_shown(self, level: float) -> float | None:
-        """Smallest difference of the shares that the exact interval at ``level`` could set apart from 0.
-
-        The other side keeps its failures, and the favoured side's fall one by one to none. None if the interval holds 0
-        even then: such data can show no difference.
-        """
-        fails, runs = sum(self.other), len(self.favoured)
-        for fewer in range(fails - 1, -1, -1):
-            supposed = PairedOutcomes((True,) * fewer + (False,) * (runs - fewer), self.other)
-            if supposed.interval(level)[0] > 0:
-                return fails / len(self.other) - fewer / runs
-        return None
-
-    def widened(self, interval: Interval, level: float, strictest: float) -> Interval:
-        """The wider of a t-interval over seeds and the exact one, end by end.
-
-        If neither side fails, every seed has the difference zero and the t-interval has no width. Yet thirty runs
-        without a failure leave room for a true share of a tenth.
-        """
-        low, high = self.interval(level)[0], self.interval(strictest)[1]
-        return Interval(interval.mean, min(interval.low, low), max(interval.high, high))
 
 
 def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, float]:
@@ -103,7 +64,7 @@ def clopper_pearson(outcomes: Sequence[bool], level: float) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class TrainedShare:
-    """How many of some runs trained, and how those did: what a mean over trained and failed runs hides."""
+    """How many of some runs trained, and how those did; a mean over trained and failed runs hides this."""
 
     trained: int
     runs: int
@@ -123,7 +84,7 @@ def trained_share(trained: Sequence[bool], scores: Sequence[float | None], level
         level: 1 − confidence.
 
     Raises:
-        ValueError: without runs, where the two differ in length, or a score is not a finite number.
+        ValueError: without runs, if the two differ in length, or a score is not a finite number.
     """
     known = [score for is_good, score in zip(trained, scores, strict=True) if is_good and score is not None]
     require_finite(known)
@@ -138,9 +99,9 @@ def exact_difference(only_other: int, only_favoured: int, pairs: int, level: flo
     In each of n pairs only one side fails with chance p₁₂ (the other one) or p₂₁ (the favoured one); the difference is
     ``Δ = p₁₂ − p₂₁``. A Δ belongs to the interval if neither one-sided test of it at ``level/2`` rejects. These order
     all tables by Tango's score statistic (Tango 1998) and take the largest p-value over the unknown ``p₁₂ + p₂₁``. So
-    whatever that is, the interval holds Δ with chance ``1 - level`` at least (Chan & Zhang 1999 do so for unpaired
-    shares). Values outside the exact interval of that sum at confidence 1 − γ are passed over, and γ is added to the
-    p-value, which stays valid (Berger & Boos 1994). Both ends are the outermost, in case the set has a hole.
+    whatever that sum is, the interval holds Δ with chance ``1 - level`` at least (Chan & Zhang 1999 do so for unpaired
+    shares). Values outside the exact interval of that sum at confidence 1 − γ are left out. In return γ is added to the
+    p-value, which stays valid (Berger & Boos 1994). If the set has a hole, its outermost ends are taken.
 
     Args:
         only_other: pairs in which only the other side failed.

@@ -21,7 +21,7 @@ def sign_flip(differences: NDArray[np.float64], generator: np.random.Generator |
         generator: source of the random sign patterns; seeded with 0 by default.
 
     Raises:
-        ValueError: where a difference is NaN or infinite.
+        ValueError: if a difference is NaN or infinite.
     """
     from scipy.stats import permutation_test
 

@@ -15,7 +15,8 @@ SAME_SOURCE: Mapping[str, str] = {"sst2": "sst", "sst5": "sst", "sst2_glue": "ss
 """Corpora that are made of the same texts, by the source that they count as. A corpus that is not named is its own."""
 FEWEST_POOLED = 2
 MOST_WITHOUT_WORD = 3
-"""Sources up to which a pooled effect gets no word: with three, t has two degrees, and the spread is hardly known."""
+"""Most sources with which a pooled effect gets no word: with three, t has two degrees, and the spread is hardly
+known."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class PooledEffect:
 
     mean: float
     se: float
-    """Of the mean, by Hartung and Knapp, never below that of the plain random-effects mean."""
+    """Standard error of the mean, by Hartung and Knapp, at least that of the plain random-effects mean."""
     tau: float
     """Standard deviation of the true effects over corpora."""
     effects: Mapping[str, float]
@@ -41,14 +42,14 @@ class PooledEffect:
         return self.count - 1
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Interval of the mean effect, with k − 1 degrees (Hartung & Knapp 2001); None where no spread is known."""
+        """Interval of the mean effect, with k − 1 degrees (Hartung & Knapp 2001); None if no spread is known."""
         return self._around(self.se, self.degrees, confidence)
 
     def prediction(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
         """Interval for the true effect on a new corpus: ``mean ± t·√(τ² + se²)`` with k − 2 degrees; None below k = 3.
 
         Higgins, Thompson & Spiegelhalter (2009) take k − 2, since mean and τ² are both estimated; IntHout et al. (2016)
-        take k − 1. With the few corpora of a grid the former is the more cautious, and even it covers too seldom below
+        take k − 1. With the few corpora of a grid, the former is the more cautious. Even it covers too seldom below
         about five studies (Partlett & Riley 2017).
         """
         return self._around(math.hypot(self.tau, self.se), self.count - 2, confidence)
@@ -97,8 +98,8 @@ def random_effects(
     """Return the random-effects mean and its standard error by Hartung and Knapp with the floor at 1.
 
     With weights ``w = 1/(se² + τ²)``: ``se² = max(1, q)/Σw``, where ``q = Σ w·(y − mean)²/(k − 1)`` (Hartung & Knapp
-    2001). The floor keeps k effects that happen to agree from an interval narrower than their own errors allow
-    (Röver, Knapp & Friede 2015).
+    2001). If k effects happen to agree, the floor keeps their interval as wide as their own errors demand (Röver, Knapp
+    & Friede 2015).
     """
     weights = 1 / (np.square(errors) + tau_squared)
     mean = float(weights @ np.asarray(effects) / weights.sum())

@@ -1,6 +1,6 @@
 """Tests and intervals over the rows of one test split, given trained models; by group if rows hang together.
 
-They speak of rows like these and of these trained weights. How another seed would do is a question for
+They are about rows like these and these trained weights. How another seed would do is a question for
 :mod:`experiments.statistics.seeds`. On ``docstrings`` the rows of a file resemble each other: the design effect is 15
 for accuracy. Such rows are not independent, so whole groups are resampled.
 """
@@ -47,7 +47,7 @@ def macro_f1(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def matthews(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 where it is not defined.
+    """Matthews correlation of K classes (Gorodkin 2004), from counts (…, 3, K); 0 if it is not defined.
 
     With c right rows of s, ``(c·s − Σ n·p) / √((s² − Σ p²)(s² − Σ n²))`` over classes with n true and p predicted rows.
     """

@@ -34,11 +34,11 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     """Mean, standard deviation and t-interval over seeds.
 
     The interval is ``mean ± t((1 + confidence)/2, n − 1) · sd / √n`` (Student 1908). It assumes that seeds are
-    independent and scores roughly normal. One value has a mean and no spread; no value has neither. Where all values
-    are equal the interval has no width: it says that nothing varied, and nothing of what might have.
+    independent and scores roughly normal. One value has a mean but no spread; no value has neither. If all values are
+    equal, the interval has no width: it says that nothing varied, but not what might have varied.
 
     Raises:
-        ValueError: where a value is NaN or infinite.
+        ValueError: if a value is NaN or infinite.
     """
     require_finite(values)
     count = len(values)
@@ -60,7 +60,7 @@ def t_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> flo
 
 
 def two_sided(mean: float, se: float, degrees_of_freedom: float) -> float | None:
-    """Two-sided p-value of a t-test that a mean is 0; None where its standard error is 0, since nothing varies."""
+    """Two-sided p-value of a t-test that a mean is 0; None if its standard error is 0, since nothing varies."""
     from scipy.special import stdtr
 
     return None if se == 0 else float(2 * stdtr(degrees_of_freedom, -abs(mean) / se))
@@ -93,11 +93,11 @@ class PairedDifference:
     def p_value(self) -> float | None:
         """Two-sided p-value of the paired t-test: ``t = mean / (sd / √n)`` with n − 1 degrees of freedom.
 
-        None for fewer than two pairs, and where all differences are equal but not 0: then no spread is known to hold
-        the mean against. If all are zero, p is 1.
+        None for fewer than two pairs, and if all differences are equal but not 0: then no spread is known to compare
+        the mean with. If all are zero, p is 1.
 
         Raises:
-            ValueError: where a difference is NaN or infinite.
+            ValueError: if a difference is NaN or infinite.
         """
         require_finite(self.values)
         if self.count < FEWEST_PAIRS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -12,18 +13,19 @@ import numpy as np
 from experiments.statistics.components import MeanEstimate
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pooling import MOST_WITHOUT_WORD, PooledEffect
-from experiments.statistics.power import check_delta, nodes
 from experiments.statistics.seeds import CONFIDENCE, t_quantile
 
 Word = Literal["helps", "harms", "no difference that matters", "not settled"]
 WORDS: tuple[Word, ...] = get_args(Word)
 DELTA = 0.01
-"""Smallest difference in macro F1 that matters, where a grid does not say otherwise."""
+"""Smallest difference in macro F1 that matters, unless a grid says otherwise."""
 EQUIVALENCE = 0.9
 """Confidence of the interval that must lie inside ±δ: two one-sided tests at 5 % each (Schuirmann 1987)."""
 BOTH_DEAD = "both dead"
 POWER_AT = (1, 2, 5)
 """Multiples of δ at which power is printed."""
+NODES = 400
+"""Points of the quadrature over the sample's standard deviation."""
 
 
 class HasInterval(Protocol):
@@ -35,7 +37,7 @@ class HasInterval(Protocol):
         ...
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-        """Return its ends; None where no spread is known."""
+        """Return its ends; None if no spread is known."""
         ...
 
 
@@ -43,11 +45,11 @@ def word_for(effect: HasInterval | None, delta: float, *, higher_is_better: bool
     """Return the word for an effect.
 
     **helps** or **harms**: the 95 % interval excludes 0 and does not lie inside ±δ. **no difference that matters**: the
-    90 % interval lies inside ±δ. **not settled** otherwise, and where there is no interval. The rules are read in this
-    order. An interval that touches 0 does not exclude it, and one that touches δ does not lie inside.
+    90 % interval lies inside ±δ. **not settled** otherwise, and without an interval. The rules are read in this order.
+    An interval that touches 0 does not exclude it, and one that touches δ does not lie inside.
 
     Args:
-        effect: a difference; None where there are too few seeds.
+        effect: a difference; None if there are too few seeds.
         delta: smallest difference that matters, in the effect's unit.
         higher_is_better: whether a positive effect is an improvement.
 
@@ -105,16 +107,29 @@ class Endings:
 def said_of(
     effect: HasInterval | None, delta: float, first: Endings, second: Endings, *, higher_is_better: bool = True
 ) -> str:
-    """Return the word for a comparison, or what its failures leave to say.
+    """Return the word for a comparison, or what can be said in spite of failures.
 
-    Two dead sides have no effect and no word: they differ by which class each one answers. Where some runs of a side
-    failed, a mean over trained and failed ones says nothing of either; then the shares that trained take its place.
+    Two dead sides have no effect and no word: they differ only in the class that each one answers. If some runs of a
+    side failed, a mean over trained and failed ones describes neither; then the shares that trained take its place.
     """
     if first.is_dead and second.is_dead:
         return BOTH_DEAD
     if not (first.all_trained and second.all_trained):
         return f"trained {first.trained} of {first.runs} against {second.trained} of {second.runs}"
     return word_for(effect, delta, higher_is_better=higher_is_better)
+
+
+def check_delta(delta: float) -> None:
+    """Raise :class:`ValueError` unless delta, the smallest difference that matters, is a positive number."""
+    if not 0 < delta < math.inf:
+        raise ValueError(f"delta is {delta}; it must be a positive number")
+
+
+@cache
+def nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Places in [−1, 1] and weights of the quadrature."""
+    places, weights = np.polynomial.legendre.leggauss(NODES)
+    return places, weights
 
 
 def chances(effect: float, se: float, degrees: float, delta: float) -> dict[Word, float]:
@@ -166,7 +181,7 @@ class WordPower:
 def word_power(estimate: MeanEstimate | PooledEffect | None, delta: float) -> WordPower | None:
     """Return the chances of the words at δ, 2δ and 5δ, and of no difference, under a measured spread.
 
-    None where no spread is known.
+    None if no spread is known.
     """
     check_delta(delta)
     if estimate is None or estimate.se == 0:

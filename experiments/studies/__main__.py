@@ -2,21 +2,26 @@
 
     python -m experiments.studies run|report|publish [NAME …]
     python -m experiments.studies run padding_leak --runs RUN [RUN …] [--output FOLDER]
+    python -m experiments.studies plan|run|report|publish zoo_stability [--cpu_minutes N --layers 6 12]
     python -m experiments.studies run removed_blocks --runs RUN [RUN …] --output FOLDER
 
 ``run`` makes the measurements that are missing, on one core in minutes, and reports; ``report`` writes tables, figures
 and verdicts from the measurements alone, to ``results/local/reproductions``. ``publish`` checks that nothing is missing
 and writes them in place of the committed ones. NAME is a claim of ``experiments/claims/published``, such as T1 or
-T10, or padding_leak; all by default. A claim that needs training runs is judged by the records of its grid.
+T10, or padding_leak; all claims by default. A claim that needs training runs is judged by the records of its grid.
 
 padding_leak asks whether padding leaks into the answers of trained runs. RUN is a run folder, such as
 ``results/runs/article_code/docstrings/post_ln/default/seed_0``; all runs must be of one corpus. Its chosen checkpoint
-answers the test rows as they were tested, with 8, 16 and 32 more columns of padding in every batch, and each row alone.
-Printed is how many rows get another class, what macro-F1 becomes and the largest change of a probability; ``--output``
-also writes them as CSV, as a page and as a figure.
+answers the test rows in several arrangements: as they were tested, with 8, 16 and 32 more columns of padding in every
+batch, and each row alone. The command prints how many rows get another class, the new macro-F1 and the largest change
+of a probability; ``--output`` also writes them as CSV, as a page and as a figure.
 
 removed_blocks asks how many blocks a trained network can lose. Runs that the folder holds already are not measured
 again.
+
+zoo_stability asks for the largest learning rate that every scheme survives at every depth
+(``experiments/studies/zoo_stability.yaml``). ``plan`` prints its price by a measured step. ``run`` makes one training
+run after the other on one core and keeps each; start it once for every core. It goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -32,8 +37,8 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, below
 from experiments.planning.parser import StrictParser
 
-VERBS = ("run", "report", "publish")
-PADDING_LEAK, REMOVED_BLOCKS = "padding_leak", "removed_blocks"
+VERBS = ("plan", "run", "report", "publish")
+PADDING_LEAK, REMOVED_BLOCKS, ZOO_STABILITY = "padding_leak", "removed_blocks", "zoo_stability"
 OF_RUNS = (PADDING_LEAK, REMOVED_BLOCKS)
 """Studies of trained runs, which a person names."""
 
@@ -48,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             padding_leak(parsed, results, console)
         if REMOVED_BLOCKS in names or not names:
             removed_blocks(parsed, results, console)
-        published = [name for name in names if name not in OF_RUNS]
+        if ZOO_STABILITY in names:
+            zoo_stability(parsed, results, console)
+        published = [name for name in names if name not in (*OF_RUNS, ZOO_STABILITY)]
         if published or not names:
             published_results(parsed.verb, published, results, console)
 
@@ -62,6 +69,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
         "--runs", type=str, nargs="+", metavar="RUN", help="run folders that padding_leak or removed_blocks measures"
     )
     parser.add_argument("--output", type=str, help="folder for table, page and figure of such a study")
+    parser.add_argument("--cpu_minutes", type=float, help="zoo_stability: begin no scheme once as many are used")
+    parser.add_argument("--layers", type=int, nargs="+", default=[], help="zoo_stability: depths to measure now")
     parser.add_argument("--results", type=str, default=str(RESULTS), help="folder of measurements and tables")
     return parser.parse_args(list(arguments))
 
@@ -77,6 +86,14 @@ def check(parsed: Namespace, names: Sequence[str]) -> None:
         raise ExperimentError(f"{REMOVED_BLOCKS} keeps what it has measured: name a folder with --output")
     if (parsed.runs or parsed.output) and not of_runs:
         raise ExperimentError(f"--runs and --output belong to `run {PADDING_LEAK}` and `run {REMOVED_BLOCKS}`")
+    if parsed.verb == "plan" and names != [ZOO_STABILITY]:
+        raise ExperimentError(f"plan prices {ZOO_STABILITY} alone; the other studies take minutes")
+    if parsed.cpu_minutes is not None and (parsed.verb != "run" or ZOO_STABILITY not in names):
+        raise ExperimentError(f"--cpu_minutes belongs to `run {ZOO_STABILITY}`")
+    if parsed.layers and (parsed.verb != "run" or ZOO_STABILITY not in names):
+        raise ExperimentError(f"--layers belongs to `run {ZOO_STABILITY}`")
+    if parsed.cpu_minutes is not None and not parsed.cpu_minutes > 0:
+        raise ExperimentError(f"--cpu_minutes is {parsed.cpu_minutes:g}; it must be above 0")
 
 
 def padding_leak(parsed: Namespace, results: Path, console: Console) -> None:
@@ -100,6 +117,27 @@ def removed_blocks(parsed: Namespace, results: Path, console: Console) -> None:
     else:
         into = results if parsed.verb == "publish" else below(results, "local")
         for path in removed_blocks.report(results, into):
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def zoo_stability(parsed: Namespace, results: Path, console: Console) -> None:
+    """Price the stability map, make its missing runs, or write its table, page and figure."""
+    from experiments.studies.rate_edges import RateQuestion
+
+    question = RateQuestion.read()
+    if parsed.verb in ("plan", "run"):
+        from experiments.studies import rate_trials
+
+        if parsed.verb == "plan":
+            rate_trials.print_price(question, console)
+        else:
+            made = rate_trials.make_missing_trials(question, results, console, parsed.cpu_minutes, parsed.layers)
+            console.print(f"{made} runs made", highlight=False)
+    if parsed.verb != "plan":
+        from experiments.studies.rate_page import write_map
+
+        into = results if parsed.verb == "publish" else below(results, "local")
+        for path in write_map(question, results, into):
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -61,7 +61,7 @@ class DepthProfile:
     corpus: str
     """Slug of the corpus whose rows it was measured on."""
     step: int | None
-    """Optimiser steps taken; None if a run left no record that says it."""
+    """Optimiser steps taken; None if no record of the run says it."""
     measures: dict[str, Depths]
     """Per measure a list by depth, the last block last; measures of the stream begin with the embedding."""
 
@@ -198,7 +198,7 @@ LEADING = ("effective_rank", "token_cosine", "stream_rms")
 def depth_figure(profiles: Sequence[DepthProfile]) -> Picture:
     """Draw the first and the last profile of every network, a panel per measure that any of them has.
 
-    The title is the finding; without one it is the caption, which names the corpus and says which lines are of the
+    The title is the finding or, without one, the caption. The caption names the corpus and says which lines show the
     start.
     """
     subjects = [list(group) for _, group in groupby(profiles, key=lambda profile: profile.name)]
@@ -232,7 +232,7 @@ def caption_of(subjects: Sequence[Sequence[DepthProfile]]) -> str:
 
 
 def finding(profiles: Sequence[DepthProfile]) -> str:
-    """Say how the leading measure that all have ends: its change with depth in one network, both ends of several.
+    """Say how the leading measure that all networks have ends: one network's change with depth, or two extremes.
 
     Empty if no leading measure has a value after the last block.
     """
@@ -251,7 +251,7 @@ def finding(profiles: Sequence[DepthProfile]) -> str:
 
 
 def _known(profile: DepthProfile, measure: str) -> list[float]:
-    """Return the values by depth without gaps; none if the last block has no value."""
+    """Return the values by depth without gaps; empty if the last block has no value."""
     values = profile.measures.get(measure) or [None]
     return [] if values[-1] is None else [value for value in values if value is not None]
 

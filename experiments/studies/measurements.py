@@ -124,7 +124,7 @@ def write_local(results: Path, result: PublishedResult, measurement: SeedMeasure
 
 
 def read_committed(results: Path, result: PublishedResult) -> list[SeedMeasurement]:
-    """Read the committed measurements of the result's setup; none without a file.
+    """Read the committed measurements of the result's setup; empty without a file.
 
     Raises:
         RecordError: if the file is damaged.

@@ -1,4 +1,4 @@
-"""The networks that studies measure and what they feed them. Only this file knows how our networks are put together."""
+"""The networks that studies measure, and their inputs. Only this file knows how our networks are put together."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def token_logits(network: Network, x: Tensor) -> Tensor:
 
 
 def token_loss(network: Network, x: Tensor, targets: Tensor) -> Tensor:
-    """Average the cross-entropy at every token of the last block's output ``x`` against ``targets`` ``(B, T)``."""
+    """Average the cross-entropy over all tokens of the last block's output ``x`` against ``targets`` ``(B, T)``."""
     return F.cross_entropy(token_logits(network, x).flatten(0, 1), targets.flatten())
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lightning_modules.tasks.classification import Batch, TextClassifier
 
 NAME = "padding_leak"
-"""Files and their folder are called so."""
+"""Name of the files and of their folder."""
 
 ALONE, AS_TESTED = "alone", "as tested"
 MORE_COLUMNS = (8, 16, 32)
@@ -48,7 +48,7 @@ COLUMNS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("macro_f1", "f1_difference"), number),
     "largest_change": "{:.3e}".format,
 }
-"""Columns of the CSV and how they are spelt; :func:`measure_run` and :func:`effect` say what they are."""
+"""Columns of the CSV and the formats of their values; :func:`measure_run` and :func:`effect` say what they mean."""
 
 PANELS = {
     "changed": "share of rows with another class",
@@ -58,7 +58,7 @@ PANELS = {
 APART = 0.08
 """Distance between networks on the axis, so that equal values can be told apart."""
 LEAST = 1e-9
-"""Smaller changes are drawn here: a logarithm has no zero."""
+"""Smaller changes are drawn at this value, since a log axis has no zero."""
 
 
 def run(names: Sequence[str], output: Path | None, console: Console) -> None:
@@ -121,7 +121,7 @@ def lengthened(batch: Batch, columns: int, padding_id: int, longest: int) -> Bat
         batch: ``input_ids`` (B, T), ``attention_mask`` (B, T), true at real tokens, and whatever else.
         columns: columns to add.
         padding_id: the token in them.
-        longest: most columns of a batch: position embeddings end there, so no more than up to it are added.
+        longest: most columns of a batch, since position embeddings end there.
     """
     from torch.nn.functional import pad
 
@@ -216,10 +216,10 @@ def answers_to(module: TextClassifier, batches: Sequence[Batch], class_names: Se
 def effect(answers: ArrangedAnswers, tested: ArrangedAnswers) -> Row:
     """Compare the answers in an arrangement with those to the same rows as tested.
 
-    ``padding`` is the mean number of padding columns in a row, ``padded_otherwise`` the share of the rows that have
+    ``padding`` is the mean number of padding columns in a row. ``padded_otherwise`` is the share of the rows that have
     another number of them than as tested. ``changed`` is the share of the rows whose most probable class is another
-    one, ``classes`` counts the classes that are the most probable one of any row, ``f1_difference`` is macro-F1 minus
-    that as tested, and ``largest_change`` the largest absolute difference of any class's probability in any row.
+    one. ``classes`` counts the classes that are the most probable one of any row. ``f1_difference`` is macro-F1 minus
+    that as tested. ``largest_change`` is the largest absolute difference of any class's probability in any row.
     """
     np.testing.assert_array_equal(answers.rows, tested.rows)
     predicted = answers.probabilities.argmax(axis=1)
@@ -287,7 +287,7 @@ def finding(networks: Sequence[PaddedNetwork]) -> str:
 
 
 def scores(networks: Sequence[PaddedNetwork]) -> str:
-    """Say what no padding does to macro-F1, and what was measured."""
+    """Say what leaving out padding does to macro-F1, and what was measured."""
     means = [
         f"{rounded(network.spread(ALONE, 'macro_f1').mean)} instead of "
         f"{rounded(network.spread(AS_TESTED, 'macro_f1').mean)} under {network.label}"

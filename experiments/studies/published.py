@@ -1,11 +1,11 @@
 """A published result as its claim file states it, and the rule that says whether it is reproduced here.
 
-A criterion bounds one quantity. Over seeds it is *met* if the whole 95 % t-interval of the mean (of the geometric mean
-for a positive ratio, which has no values below 0) lies within the bounds, *violated* if the whole interval lies outside
-them, and *open* if the interval crosses one. Then a result is
+A criterion bounds one quantity. Its interval over seeds is the 95 % t-interval of the mean; for a positive ratio, which
+has no values below 0, that of the geometric mean. The criterion is *met* if the whole interval lies within the bounds,
+and *violated* if the whole interval lies outside them. It is *open* if the interval crosses a bound. Then a result is
 
 - ``reproduced`` if all its criteria are met;
-- ``not reproduced`` if all criteria that its rule names for that are met or, for a rule that names none, if a criterion
+- ``not reproduced`` if all criteria that its rule names for this verdict are met; or, if it names none, if a criterion
   of ``reproduced`` is violated;
 - ``inconclusive`` otherwise.
 """
@@ -189,7 +189,7 @@ class PublishedResult:
         return range(self.setup.seeds if isinstance(self.setup, StudyAtStart) else 0)
 
     def hash(self) -> str:
-        """Digest what decides the measurement of a seed; thresholds and sentences are not part of it."""
+        """Return a digest of what decides the measurement of a seed; thresholds and sentences are no part of it."""
         setup = asdict(self.setup)
         setup.pop("seeds", None)
         content = canonical_json({"measurement": self.measurement, "setup": setup})
@@ -265,7 +265,7 @@ class CheckedCriterion:
 
     criterion: Criterion
     measured: Spread
-    """Of the seeds that have the quantity."""
+    """Spread over the seeds that have the quantity."""
 
     seeds: int
     """Seeds that were measured."""

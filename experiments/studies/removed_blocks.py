@@ -198,7 +198,7 @@ def read_rows(path: Path) -> DataFrame:
 
 
 def tolerated(rows: DataFrame) -> float:
-    """Return the largest share of blocks that can go so that half of the score above a guess is kept all the way.
+    """Return the largest share of blocks up to which half of the score above a guess is always kept.
 
     Args:
         rows: of one run, order, draw and scale. A guess of K equal classes has a macro F1 of 1/K.

@@ -84,7 +84,7 @@ class AssessedResult:
         return self.assessment.verdict is not Reproduction.NOT_RUN
 
     def means(self) -> Means:
-        """Average every quantity of the rule over seeds; None for one that some seed does not have."""
+        """Average every quantity of the rule over seeds; None for a quantity that some seed does not have."""
         by_seed = quantities_by_seed(self.published, self.rows)
         columns = {name: [of_seed[name] for of_seed in by_seed] for name in by_seed[0]}
         return {
@@ -136,8 +136,8 @@ def write_report(results: Path, folder: Path, ids: Sequence[str] = ()) -> list[A
     """Write the files of the named results, all by default, and the report of all; return every result.
 
     Raises:
-        ExperimentError: if a claim file or a measurement is wrong, a file cannot be written, or ``folder`` is the
-            published one and a result is not measured whole.
+        ExperimentError: a claim file or a measurement is wrong; a file cannot be written; or ``folder`` is the
+            published one and a result is not wholly measured.
     """
     wanted = {published.id for published in load_results(ids)}
     found = [gather_result(published, results) for published in load_results()]
@@ -289,7 +289,7 @@ def _groups(result: AssessedResult) -> Iterator[tuple[list[str], list[list[float
 
 
 def digits(value: float | None, precision: int = 6) -> str:
-    """Spell a number to ``precision`` significant digits; nothing for what is not defined."""
+    """Spell a number to ``precision`` significant digits; empty if it is not defined."""
     return "" if value is None else f"{value:.{precision}g}"
 
 

@@ -1,7 +1,7 @@
 """What every study of a published result has: a setup, a measurement, the quantities of its rule, and a figure.
 
-The fields of a study are the section ``setup`` of its claim file. Nothing has a default: what decides a number must be
-in the claim file. Figures share means over networks with their bands, axes of depths, and how titles spell numbers.
+The fields of a study are the section ``setup`` of its claim file. No field has a default: what decides a number must be
+in the claim file. Figures share their means with bands, their axes of depths, and the way that titles spell numbers.
 All networks are at initialisation, without dropout. Free of torch.
 """
 
@@ -35,7 +35,7 @@ Quantities = dict[str, float | None]
 """The numbers that a rule bounds, by name; ``None`` for one that is not defined."""
 
 Means = Mapping[str, float | None]
-"""The mean of every quantity over seeds; ``None`` for one that some seed does not have."""
+"""The mean of every quantity over seeds; ``None`` for a quantity that some seed does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)

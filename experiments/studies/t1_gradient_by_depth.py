@@ -66,7 +66,7 @@ class GradientByDepth(NetworkStudy):
     def quantities(rows: DataFrame) -> Quantities:
         """Fit ``<variant>_slope`` and ``<variant>_batch_slope``, of log norm against log depth.
 
-        ``slope_difference`` is that of Post-LN less that of Pre-LN.
+        ``slope_difference`` is the slope of Post-LN minus that of Pre-LN.
         """
         found: Quantities = {
             f"{variant}_{name}": log_log_slope(list(of_variant.layers), list(of_variant[column]))
@@ -103,8 +103,8 @@ class GradientByDepth(NetworkStudy):
 def last_matrix_gradients(network: Network, tokens: Tensor, targets: Tensor) -> tuple[float, float]:
     """Measure two norms of the gradient of the last feed-forward matrix W₂.
 
-    After W₂ nothing mixes tokens, so with h_i its input and δ_i the gradient of token i's loss with respect to its
-    output, that loss has the gradient δ_i·h_iᵀ. The two norms are::
+    Let h_i be the input of W₂, and δ_i the gradient of token i's loss with respect to the output of W₂. After W₂
+    nothing mixes tokens, so that loss has the gradient δ_i·h_iᵀ. The two norms are::
 
         mean_i ‖δ_i‖·‖h_i‖          ‖(1/n) Σ_i δ_i·h_iᵀ‖_F
 

@@ -37,7 +37,7 @@ class Stack:
     variant: str
     roles: tuple[str, ...]
     line: Mapping[str, Any] = field(default_factory=dict)
-    """What its line has instead of the variant's look."""
+    """The style of its line, in place of the variant's look."""
 
 
 STACKS = {
@@ -80,8 +80,8 @@ class RankCollapse(StudyAtStart):
     def measure(self, seed: int) -> list[Row]:
         """Measure the distance from rank one of a standard normal stream, before the first and after every block.
 
-        All in float64. Of attention alone mean and deviation are kept apart (:func:`separated_distances`); of the other
-        stacks a distance below about 1e-16 is rounding.
+        All in float64. For attention alone, mean and deviation are kept apart (:func:`separated_distances`). For the
+        other stacks, a distance below about 1e-16 is rounding.
         """
         from experiments.studies.networks import input_generator, normal_stream, partial_blocks
 
@@ -103,9 +103,9 @@ class RankCollapse(StudyAtStart):
     def quantities(rows: DataFrame) -> Quantities:
         """Compute distances and contractions; those of the second start have its name in front.
 
-        ``<stack>_after_4`` and ``<stack>_after_<last>`` are distances from rank one, ``<stack>_least_exponent`` is
-        :func:`least_exponent`, and ``post_ln_extra_contraction`` is the distance of Pre-LN after the last block divided
-        by that of Post-LN.
+        ``<stack>_after_4`` and ``<stack>_after_<last>`` are distances from rank one. ``<stack>_least_exponent`` is
+        :func:`least_exponent`. ``post_ln_extra_contraction`` is the distance of Pre-LN after the last block divided by
+        that of Post-LN.
         """
         found: Quantities = {}
         for place, (start, of_start) in enumerate(rows.groupby("start", sort=False)):
@@ -162,13 +162,13 @@ def distances_by_block(blocks: Iterable[Callable[..., Tensor]], x: Tensor) -> li
 
 
 def separated_distances(blocks: Iterable[Any], x: Tensor) -> list[float]:
-    """Measure the same of blocks that are attention alone, far below what float64 resolves beside the mean.
+    """Measure the same for blocks that are attention alone, far below what float64 resolves next to the mean.
 
     The stream is kept as its mean over tokens m and the deviations R, whose sum is zero. A logit is
     ``q_i·k_j = q_m·k_m + q_i·k_m + q_m·ρ_j + ρ'_i·ρ_j``, with ρ of R alone. The terms without j leave a softmax as it
     is. The third one is common to all queries: with ``p = softmax(q_m·ρ_j/√d)`` and ``e = expm1(ρ'_i·ρ_j/√d)`` the
-    weights are ``a_ij = p_j + p_j·(e_ij − z_i)/(1 + z_i)``, where ``z_i = Σ_k p_k·e_ik``. What is not p makes tokens
-    differ, and no two nearly equal numbers are subtracted.
+    weights are ``a_ij = p_j + p_j·(e_ij − z_i)/(1 + z_i)``, where ``z_i = Σ_k p_k·e_ik``. The terms besides p make
+    tokens differ, and no two nearly equal numbers are subtracted.
 
     Args:
         blocks: each with one attention sublayer without sites, float64.

@@ -49,9 +49,9 @@ class TokenAlignment(NetworkStudy):
     def measure(self, seed: int) -> list[Row]:
         """Measure, after every block of every network, how alike tokens are and how small query gradients are.
 
-        ``token_cosine`` is the mean cosine between different tokens of a row after the block,
-        ``query_to_value_gradient`` is ``‖∂L/∂W_Q‖_F / ‖∂L/∂W_V‖_F`` in the block, L the mean cross-entropy at all
-        tokens against Zipf-drawn targets. Float64.
+        ``token_cosine`` is the mean cosine between different tokens of a row after the block.
+        ``query_to_value_gradient`` is ``‖∂L/∂W_Q‖_F / ‖∂L/∂W_V‖_F`` in the block. L is the mean cross-entropy at all
+        tokens against Zipf-drawn targets. All is in float64.
         """
         from experiments.studies.networks import networks, token_batches
 

@@ -58,9 +58,9 @@ class StreamVariance(NetworkStudy):
     def quantities(rows: DataFrame) -> Quantities:
         """Compute size and straightness of the courses.
 
-        ``scaling_to_pre_ln`` is the variance after the last block under LayerNorm Scaling divided by that of Pre-LN,
-        and ``<variant>_linearity`` the R² of a straight line through the variances by block. Those of the second start
-        have its name in front, those of the second depth have ``_at_<L>`` behind.
+        ``scaling_to_pre_ln`` is the variance after the last block under LayerNorm Scaling divided by that of Pre-LN.
+        ``<variant>_linearity`` is the R² of a straight line through the variances by block. Names of the second start
+        begin with its name; names of the second depth end in ``_at_<L>``.
         """
         found: Quantities = {}
         for start_place, (start, of_start) in enumerate(rows.groupby("start", sort=False)):

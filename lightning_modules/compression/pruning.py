@@ -1,7 +1,7 @@
-"""Parts of a trained network that go: single weights, attention heads, hidden units, whole blocks.
+"""Removing parts of a trained network: single weights, attention heads, hidden units, whole blocks.
 
-What goes is chosen by the magnitude of its weights or, for blocks, by the caller. Weights stay where they are and are
-zero; heads, units and blocks leave, so that the network becomes smaller and faster.
+Parts are chosen by the magnitude of their weights or, for blocks, by the caller. Pruned weights become zero in place.
+Heads, units and blocks are taken out, so that the network becomes smaller and faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Masks = dict[str, Tensor]
 
 
 def check_share(share: float) -> None:
-    """Refuse a share that is none.
+    """Refuse a number that is not a share.
 
     Raises:
         ConfigurationError: it is not in [0, 1).
@@ -84,7 +84,7 @@ class KeptZeros(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: object) -> None:
-        """Set what an optimiser step moved back to zero."""
+        """Set pruned weights that an optimiser step moved back to zero."""
         parameters = dict(cast(TaskModule, pl_module).network.blocks.named_parameters())
         for name, mask in self.masks.items():
             parameters[name].mul_(mask.to(parameters[name].device))

@@ -1,4 +1,4 @@
-"""A network of ONNX, its weights in eight bits, and how it answers on the CPU."""
+"""A network of ONNX with its weights in eight bits, and how it answers on the CPU."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MISSING = "onnxruntime is not installed: pip install -r requirements-export.txt"
 def save_int8(source: Path, target: Path) -> None:
     """Write an ONNX network with the matrices of its products and embeddings in eight bits.
 
-    Weights are ``round(w/s)`` with one scale s for each column of a matrix; inputs of a product get a scale of their
-    own whenever it is computed (dynamic quantisation, Jacob et al. 2017, arXiv:1712.05877, section 2.1).
+    Weights are ``round(w/s)`` with one scale s for each column of a matrix. Inputs of a product get their own scale at
+    each product (dynamic quantisation, Jacob et al. 2017, arXiv:1712.05877, section 2.1).
 
     Args:
         source: network in float32.

@@ -1,1 +1,1 @@
-"""Ways out of the house: a trained network as the libraries of others read it."""
+"""Export: a trained network in the formats that other libraries read."""

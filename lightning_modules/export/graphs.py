@@ -1,4 +1,4 @@
-"""A network as a graph that needs no source of ours: PyTorch's ``ExportedProgram``, or ONNX."""
+"""A network as a graph that needs none of our source: PyTorch's ``ExportedProgram``, or ONNX."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ class ResNormConfig(PreTrainedConfig):
     """Most tokens of a row."""
     pad_token_id: int | None = 0
     zero_padding: bool = True
-    """Whether the embedding of the padding token is zero; where the end of a text pads too, it is not."""
+    """Whether the embedding of the padding token is zero; it is not if the token also ends texts."""
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     next_sentence: bool = False
-    """Whether a second output says of two spans whether one follows the other."""
+    """Whether a second output says if one of two spans follows the other."""
     tie_word_embeddings: bool = False
     use_cache: bool = False
 
@@ -80,7 +80,7 @@ class ResNormPreTrainedModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Compute what no file holds: the tables of positions. All weights come from the file."""
+        """Compute the tables of positions, which no file holds; all weights come from the file."""
         if isinstance(module, SinusoidalPositions):
             length, width = module.table.shape
             init.copy_(module.table, SinusoidalPositions(length, width).table)
@@ -96,7 +96,7 @@ class ResNormPreTrainedModel(PreTrainedModel):
         """Return what the head sees, ``(B, T, D)``, and the mask ``(B, T)`` as truth values.
 
         Args:
-            inputs: token ids ``(B, T)``, or vectors ``(B, T, D)`` in the place of their embeddings.
+            inputs: token ids ``(B, T)``, or vectors ``(B, T, D)`` in place of their embeddings.
             attention_mask: ``(B, T)``, 1 at real tokens; by default all are real.
 
         Raises:
@@ -143,7 +143,10 @@ TIED = {"network.head.tokens.weight": "network.backbone.embeddings.table.weight"
 
 
 class ResNormForCausalLM(ResNormPreTrainedModel, GenerationMixin):
-    """A network that predicts each token from those before it. It keeps no keys and values: each step reads anew."""
+    """A network that predicts each token from those before it.
+
+    It keeps no keys and values: each step reads all tokens again.
+    """
 
     _tied_weights_keys = TIED
 

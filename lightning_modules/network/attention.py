@@ -25,7 +25,7 @@ class SelfAttention(Function):
     A scheme that changes attention overrides :meth:`project` or :meth:`mix`, and :meth:`matrices` if it has others.
 
     Args:
-        variant: what stands at the sites.
+        variant: names the ops at the sites.
         place: gives width D and heads H; d_h = D / H.
     """
 
@@ -75,11 +75,10 @@ class SelfAttention(Function):
 def attend(query: Tensor, key: Tensor, value: Tensor, key_mask: Tensor) -> Tensor:
     """Return ``softmax(q·kᵀ/√d_h)·v`` over the keys that ``key_mask`` allows, ``(B, H, T, d_h)``.
 
-    The kernel wants one precision, and an op may have raised that of queries or keys: the highest of the three is
-    taken.
-    On the CPU the kernel's bfloat16 backward is many times slower than its float32 one. So there attention alone
-    leaves autocast; the context manager does nothing to other devices. Without autocast the result has the precision
-    that came in, as where all weights are bfloat16.
+    The kernel wants one precision, and an op may have raised that of queries or keys. So the highest of the three is
+    taken. On the CPU the kernel's bfloat16 backward pass is many times slower than its float32 one. So attention alone
+    leaves autocast there; the context manager does nothing on other devices. Without autocast, as when all weights are
+    bfloat16, the result has the precision of the input.
     """
     dtype = came = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
     within_autocast = torch.is_autocast_enabled("cpu")

@@ -20,14 +20,14 @@ from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import FINAL, Variant, refuse_causal
 
 NO_HEAD = nn.Identity()
-"""What reads a backbone that is used alone."""
+"""The head of a backbone that is used alone."""
 
 
 class Recipe:
     """What a paper prescribes for a network's start and training. This one prescribes nothing.
 
-    A subclass overrides what its paper asks for. ``head`` is what reads the backbone, an ``nn.Identity`` if nothing
-    does. All methods run without gradients.
+    A subclass overrides what its paper asks for. ``head`` is the module that reads the backbone, or an ``nn.Identity``.
+    All methods run without gradients.
     """
 
     def initialise(self, backbone: Backbone, head: nn.Module) -> None:
@@ -37,7 +37,7 @@ class Recipe:
         """Look at the first training batch ``(B, T)``, before the first step of a new run, without dropout."""
 
     def factors(self, name: str, parameter: nn.Parameter, backbone: Backbone) -> Mapping[str, float]:
-        """Return factors on ``lr``, ``eps`` and ``weight_decay`` of a parameter; one that is left out is 1."""
+        """Return factors on ``lr``, ``eps`` and ``weight_decay`` of a parameter; a factor that is left out is 1."""
         return {}
 
     def after_step(self, backbone: Backbone, head: nn.Module) -> None:
@@ -91,8 +91,8 @@ class Backbone(nn.Module):
             inputs: integers, or floating-point vectors; positions are added to both.
             attention_mask: ``(B, T)``, true or 1 at real tokens; by default all are real.
             causal: whether a token sees only itself and what comes before it.
-            segments: ``(B, T)``, the document of each token, if a token may see its own alone.
-            past: what was read before ``inputs``, which are added to it.
+            segments: ``(B, T)``, the document of each token, if a token may see its own document alone.
+            past: keys and values of what was read before ``inputs``; those of ``inputs`` are added to it.
 
         Raises:
             ConfigurationError: ``causal`` is asked of a scheme that mixes time.
@@ -154,7 +154,7 @@ def build_backbone(
 
     Args:
         variant: name of the scheme.
-        vocabulary_size: token ids are below it; without it the backbone takes vectors ``(B, T, width)`` only.
+        vocabulary_size: token ids are below it; without it the backbone takes only vectors ``(B, T, width)``.
         max_length: most tokens of a row.
         padding_id: id whose embedding is zero and never learns.
         settings: further fields of :class:`~lightning_modules.config.ModelConfig`, such as ``layers``, ``width``,
@@ -211,8 +211,8 @@ def apply_recipes(backbone: Backbone, head: nn.Module) -> None:
 def drawn_from(seed: int) -> Iterator[None]:
     """Draw weights on the CPU from ``seed`` in float32, and leave PyTorch's global generator as it was.
 
-    A trainer may have set another default precision, in which other numbers would be drawn.
-    Under ``torch.device("meta")`` only shapes are made, for counting.
+    A trainer may have set another default precision, and other numbers would be drawn in it. Under
+    ``torch.device("meta")`` only shapes are made, for counting.
     """
     generator = torch.default_generator
     state = generator.get_state()

@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class NothingShared(LookupError):
-    """No earlier sublayer has left what a part asks for, as where a block is looked at alone."""
+    """No earlier sublayer has shared what a part asks for, for instance because a block is looked at alone."""
 
 
 class KeyValueCache:
-    """Keys and values of the tokens that a causal network has read, so that a further token reads them no more.
+    """Keys and values of the tokens that a causal network has read, so that it need not read them again.
 
     Attributes:
         length: tokens read so far.
@@ -24,7 +24,7 @@ class KeyValueCache:
         self._held: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extended(self, owner: object, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of all tokens, ``(B, H, T, d_h)`` both, of which these are the latest.
+        """Return keys and values of all tokens, ``(B, H, T, d_h)`` both; the given ones are the latest.
 
         Args:
             owner: the attention that they belong to.
@@ -49,16 +49,16 @@ class Context:
     """Whether a token sees only itself and what comes before it."""
 
     step: Tensor | None = None
-    """Optimiser steps taken so far, a scalar; none outside a backbone."""
+    """Optimiser steps taken so far, a scalar; None outside a backbone."""
 
     segments: Tensor | None = None
-    """``(B, T)`` document of each token where several share a row and must not see each other; None otherwise."""
+    """``(B, T)`` document of each token if several documents share a row and must not see each other; else None."""
 
     past: KeyValueCache | None = None
     """What was read before these tokens, if a text is read piece by piece."""
 
     rotation: tuple[Tensor, Tensor] | None = None
-    """Cosines and sines ``(T, d_h / 2)`` by which queries and keys are turned, if their positions are told so."""
+    """Cosines and sines ``(T, d_h / 2)`` by which queries and keys are turned, if positions are rotary."""
 
     shared: dict[str, Tensor] = field(default_factory=dict)
     """What a sublayer hands to later ones, such as the first block's values or the latest logits, by name. A part that
@@ -86,7 +86,7 @@ class Context:
     def turned(self, x: Tensor) -> Tensor:
         """Return queries or keys ``(B, H, T, d_h)`` turned by their positions (Su et al. 2021, arXiv:2104.09864).
 
-        With θ_i = 10000^(-2i/d_h), equation 34, of each pair of features at position t::
+        For each pair of features at position t, with θ_i = 10000^(-2i/d_h)::
 
             (x_2i, x_2i+1) ──► (x_2i·cos tθ_i - x_2i+1·sin tθ_i,  x_2i·sin tθ_i + x_2i+1·cos tθ_i)
         """

@@ -1,4 +1,4 @@
-"""Dropout whose masks are drawn fast on the CPU, where PyTorch's own take a tenth of a training step."""
+"""Dropout whose masks are drawn fast on the CPU, where PyTorch's own dropout takes a tenth of a training step."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LEVELS = 1 << 16
 class Dropout(nn.Module):
     """Inverted dropout (Srivastava et al. 2014, section 10): ``y = x ⊙ m / (1 - p)``, P(m = 0) = p, while training.
 
-    On the CPU one 64-bit draw decides four elements, 16 bits each, so p is rounded to the next of 65,536 levels (by at
-    most 8e-6); ``F.dropout`` draws once per element and takes three to five times as long. Other devices use it.
+    On the CPU one 64-bit draw decides four elements, 16 bits each. So p is rounded to the next of 65,536 levels, by at
+    most 8e-6. ``F.dropout`` draws once per element and takes three to five times as long; other devices use it.
 
     Args:
         probability: p, at least 0 and below 1.
@@ -38,7 +38,7 @@ class Dropout(nn.Module):
         )
 
     def mask_shape(self, shape: torch.Size) -> torch.Size:
-        """Return the shape of the mask for an input of ``shape``: its own, so that every element has a fate."""
+        """Return the shape of the mask for an input of ``shape``: the same, so every element has a draw of its own."""
         return shape
 
     def extra_repr(self) -> str:
@@ -49,7 +49,7 @@ class Dropout(nn.Module):
 def batch_seed(seed: int, epoch: int, batch: int, process: int = 0) -> int:
     """Return the seed of all dropout masks of one training batch: a function of run, epoch and batch alone.
 
-    Each of several processes that share the batch, numbered from 0, has another.
+    Processes that share the batch, numbered from 0, each have a seed of their own.
     """
     place = (seed, epoch, batch, process) if process else (seed, epoch, batch)
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])

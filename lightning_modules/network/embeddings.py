@@ -62,7 +62,7 @@ class RotaryPositions(nn.Module):
         width: d_h, features of a head.
 
     Raises:
-        ConfigurationError: d_h is odd, so its features make no pairs.
+        ConfigurationError: d_h is odd, so its features do not form pairs.
     """
 
     angles: Tensor
@@ -146,7 +146,7 @@ class Embeddings(nn.Module):
     def forward(self, inputs: Tensor, context: Context | None = None) -> Tensor:
         """Map ids ``(B, T)``, or vectors ``(B, T, D)`` in their place, to what opens the stream, ``(B, T, D)``.
 
-        Only an op that needs the context misses it.
+        The context may be left out unless an op needs it.
         """
         x = inputs if inputs.is_floating_point() else self.table(inputs)
         return self.dropout(self.embedding(self.positions(self.tokens(x, context), context), context))

@@ -13,7 +13,7 @@ from lightning_modules.schemes.variants import HIDDEN, INNER, Variant
 
 
 class SwiGlu(nn.Module):
-    """``silu(a) ⊙ b`` of the two halves a and b of the features (Shazeer 2020, arXiv:2002.05202, equation 6)."""
+    """``silu(a) ⊙ b`` of the two halves a and b of the features (Shazeer 2020, arXiv:2002.05202)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., 2·H)`` to ``(..., H)``."""
@@ -37,14 +37,14 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class FeedForward(Function):
-    """``W₂·inner(activation(hidden(W₁·x + b₁))) + b₂`` at each position (arXiv:1706.03762, equation 2).
+    """``W₂·inner(activation(hidden(W₁·x + b₁))) + b₂`` at each position (arXiv:1706.03762).
 
     Args:
-        variant: what stands at the sites ``hidden`` and ``inner``.
+        variant: names the ops at the sites ``hidden`` and ``inner``.
         place: gives the width D of the stream.
         hidden_width: width H between the two matrices.
-        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, of which
-            the second half makes the gate's other factor.
+        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``swiglu``; for the last, W₁ has twice as many rows, and the
+            second half of them makes the gate's other factor.
     """
 
     def __init__(self, variant: Variant, place: Place, *, hidden_width: int, activation: str) -> None:

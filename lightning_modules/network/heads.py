@@ -15,11 +15,11 @@ from lightning_modules.config import ModelConfig
 IGNORED = -100
 """Target of a position at which nothing is predicted."""
 MOST_LOGITS = 1 << 23
-"""Logits that are held at a time; of more, those of the backward pass are computed again."""
+"""Most logits that are held at a time; if there are more, the backward pass computes them again."""
 
 
 class MeanPooling(nn.Module):
-    """Mean over real tokens; zero for a row that has none."""
+    """Mean over real tokens; zero for a row without any."""
 
     def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
         """Map ``(B, T, D)`` and the mask ``(B, T)`` to ``(B, D)``."""
@@ -59,8 +59,9 @@ class ClassificationHead(nn.Module):
 class LanguageHead(nn.Module):
     """A logit for every token of the vocabulary: ``W·x``, without a bias.
 
-    W is a matrix of its own, or the table of the embeddings (Press & Wolf 2017, arXiv:1608.05859). A second output says
-    of a row whether its second half follows the first, from the first token's vector (arXiv:1810.04805, section 3.1).
+    W is a matrix of its own, or the table of the embeddings (Press & Wolf 2017, arXiv:1608.05859). From the first
+    token's vector a second output says whether the second half of a row follows the first (arXiv:1810.04805, section
+    3.1).
 
     Args:
         config: gives the width D.
@@ -100,7 +101,7 @@ class TiedReader(nn.Module):
 
 
 class TokenAnswers(NamedTuple):
-    """What a language model says of a batch with N targets."""
+    """What a language model answers for a batch with N targets."""
 
     losses: Tensor
     """``(N,)`` cross-entropy of each target, in nats, float32."""
@@ -117,8 +118,8 @@ def token_losses(
 ) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy of each target and whether it is the most likely token, ``(N,)`` both.
 
-    Only positions with a target are read. At most ``MOST_LOGITS`` logits exist at a time: of a larger batch they are
-    computed piece by piece, and once more in the backward pass, so a token takes D numbers and no vocabulary.
+    Only positions with a target are read. At most ``MOST_LOGITS`` logits exist at a time. For a larger batch they are
+    computed piece by piece, and once more in the backward pass. So a token takes the memory of D numbers, not of V.
 
     Args:
         read: maps vectors ``(n, D)`` to logits ``(n, V)``.

@@ -17,12 +17,12 @@ GAUSSIAN_SD = 0.02
 def initialise(function: Function, kind: str, gain: float = 1.0) -> None:
     """Draw the matrices of attention or of a feed-forward network, and set their biases to zero.
 
-    - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16);
+    - ``xavier``: W ~ U(-a, a), a = gain·√(6 / (inputs + outputs)) (Glorot & Bengio 2010);
     - ``gaussian``: W ~ N(0, (gain·0.02)²) (Radford et al. 2018, section 4.1; also arXiv:1810.04805's code);
     - ``random``: PyTorch's default, W ~ U(-a, a), a = gain/√inputs; biases keep PyTorch's default draw.
 
-    Query, key and value are one fused matrix; each is drawn as the ``(D, D)`` matrix that it is. What a residual or
-    an op holds starts as its own constructor says.
+    Query, key and value are one fused matrix; each is drawn as a ``(D, D)`` matrix. The parameters of residuals and ops
+    start as their constructors say.
     """
     for matrix in function.matrices().values():
         draw(matrix, kind, gain)
@@ -59,8 +59,8 @@ def draw(matrix: Tensor, kind: str, gain: float) -> None:
 def initialise_embeddings(root: nn.Module, kind: str, std: float | None = None) -> None:
     """Draw every embedding table below ``root`` from N(0, std²); the row of the padding token stays zero.
 
-    Without ``std`` it is 1, PyTorch's default, with ``random``, and 0.02 otherwise (as BERT, arXiv:1810.04805):
-    the smaller the start, the sooner a rate that suits the blocks has moved an embedding.
+    Without ``std`` it is 1 with ``random``, which is PyTorch's default, and else 0.02 as in BERT (arXiv:1810.04805).
+    The smaller the start, the sooner a rate that suits the blocks moves an embedding.
     """
     if std is None:
         std = 1.0 if kind == "random" else GAUSSIAN_SD

@@ -25,7 +25,7 @@ from lightning_modules.schemes.variants import LOGITS, refuse_causal
 
 
 class Network(nn.Module):
-    """A Transformer encoder and what reads it.
+    """A Transformer encoder and the head that reads it.
 
     ::
 
@@ -62,7 +62,7 @@ class Network(nn.Module):
             input_ids: ``(B, T)``.
             attention_mask: ``(B, T)``, True at real tokens.
             targets: ``(B, T)``, ``IGNORED`` at positions at which nothing is predicted.
-            segments: ``(B, T)``, the document of each token, if a token may see its own alone.
+            segments: ``(B, T)``, the document of each token, if a token may see its own document alone.
         """
         x = self.backbone(input_ids, attention_mask, causal=self.causal, segments=segments)
         head = cast(LanguageHead, self.head)
@@ -83,9 +83,9 @@ class Network(nn.Module):
         self.backbone.after_step(self.head)
 
     def compile_blocks(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Have ``torch.compile`` translate each block, for rows of any number and length, when it is first called.
+        """Have ``torch.compile`` translate each block at its first call, for rows of any number and length.
 
-        The blocks are alike, so what is compiled for the first serves all, whatever the depth.
+        The blocks are alike, so the code compiled for the first one serves all, at any depth.
         """
         for block in self.blocks.children():
             block.compile(dynamic=True, backend=backend)

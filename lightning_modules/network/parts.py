@@ -47,7 +47,7 @@ class Parts(dict[str, Callable[..., Any]]):
         return add
 
     def find(self, part: Part) -> Callable[..., Any]:
-        """Return the part that a variant names, or the one that it holds itself.
+        """Return the part that a variant names, or the class that it holds itself.
 
         Raises:
             ConfigurationError: no part has the name.
@@ -84,14 +84,14 @@ class Function(nn.Module, ABC):
 
     @abstractmethod
     def matrices(self) -> dict[str, Tensor]:
-        """Return the weight matrices by name, in the order in which they are drawn; parts of a fused one are views."""
+        """Return the weight matrices by name, in drawing order; parts of a fused matrix are views."""
 
 
 @contextmanager
 def own_draws(place: Place) -> Iterator[None]:
     """Let a scheme's parts draw from a generator of their own, so that F starts alike under every scheme.
 
-    Its seed is made of the generator's own and of the place and site.
+    Its seed is made from the seed of that generator, the place and the site.
     """
     generator = torch.default_generator
     state, entropy = generator.get_state(), (generator.initial_seed(), place.index, *place.site.encode())
@@ -103,7 +103,7 @@ def own_draws(place: Place) -> Iterator[None]:
 
 
 def linear(inputs: int, outputs: int, bias: bool) -> nn.Linear:
-    """Return a linear map; without a bias it takes as many random numbers as with one, so that others start alike."""
+    """Return a linear map; with or without a bias it draws as many random numbers, so that later parts start alike."""
     layer = nn.Linear(inputs, outputs)
     if not bias:
         layer.register_parameter("bias", None)

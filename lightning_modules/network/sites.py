@@ -1,4 +1,4 @@
-"""The sites of a network, and the norms that may stand there."""
+"""The sites of a network, and the base of the norms that may be there."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lightning_modules.schemes.variants import Variant
 
 
 class Norm(nn.Module):
-    """Base of every norm: what tables count. It maps ``(..., width)`` to the same shape; an empty site is no norm.
+    """Base of every norm, which tables count. It maps ``(..., width)`` to the same shape; an empty site is not a norm.
 
     Args:
         width: features that are normalised.
-        place: where it stands, for norms that differ from place to place.
+        place: where it is, for norms that differ from place to place.
 
     Attributes:
-        epsilon: ε, of a norm that has one; ``model.norm_epsilon`` sets it.
+        epsilon: ε of a norm that has one; ``model.norm_epsilon`` sets it.
     """
 
     epsilon: float
@@ -33,7 +33,7 @@ class Norm(nn.Module):
 
 
 class Site(nn.Sequential):
-    """What stands at one place of the network: nothing, an op, or several in a row."""
+    """One site of the network: it holds nothing, an op, or several ops in a row."""
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Map ``(..., width)`` to the same shape; ops with ``uses_context`` are given the context."""

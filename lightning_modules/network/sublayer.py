@@ -24,14 +24,14 @@ feed_forward("two_layers")(FeedForward)
 
 @residual("identity")
 class Residual(nn.Module):
-    """The residual connection: ``x ← post(skip(x) + F(x))`` (He et al. 2015, arXiv:1512.03385, equation 1).
+    """The residual connection: ``x ← post(skip(x) + F(x))`` (He et al. 2015, arXiv:1512.03385).
 
-    Base of all schemes, which override :meth:`forward`, and :meth:`open` and :meth:`close` if they keep more than the
-    stream. There is one per sublayer; the first opens the stream and the last closes it. The state has one form at
-    every depth, and ``open`` and ``close`` work at every place, so that a block can be looked at alone.
+    Base of all schemes. They override :meth:`forward`, and also :meth:`open` and :meth:`close` if they keep more than
+    the stream. There is one residual per sublayer; the first opens the stream and the last closes it. The state has one
+    form at every depth. As ``open`` and ``close`` work at every place, a block can be looked at alone.
 
-    Weight decay leaves a scheme's own parameters alone, but for the weights of ``nn.Linear``. In :meth:`forward` a
-    scheme reads no number of its place: ``torch.compile`` would translate every block anew.
+    Of a scheme's own parameters, weight decay touches the weights of ``nn.Linear`` alone. In :meth:`forward` a scheme
+    reads no number of its place, since ``torch.compile`` would then translate every block anew.
 
     Attributes:
         skips: skip connections around the sublayer, which tables print.
@@ -47,10 +47,10 @@ class Residual(nn.Module):
         self.place = place
 
     def meet(self, earlier: Sequence[Residual]) -> None:
-        """Share parameters with the schemes of the block's earlier sublayers, where the paper has one for all."""
+        """Share parameters with the schemes of the block's earlier sublayers, if the paper has one for all."""
 
     def open(self, x: Tensor) -> Any:
-        """Start the stream from the embeddings ``(B, T, D)``; deeper in the network, as if ``x`` had always been it."""
+        """Start the stream from the embeddings ``(B, T, D)``; deeper in the network ``x`` takes their place."""
         return x
 
     def forward(self, state: Any, branch: Branch) -> Any:
@@ -58,7 +58,7 @@ class Residual(nn.Module):
         return branch.post(branch.skip(state) + branch(state))
 
     def close(self, state: Any, final: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return what the head sees, ``(B, T, D)``, with ``final`` applied where the paper has its last norm."""
+        """Return what the head sees, ``(B, T, D)``; ``final`` is applied where the paper has its last norm."""
         return final(state)
 
     def extra_repr(self) -> str:
@@ -87,7 +87,7 @@ class Branch:
         return sublayer.dropout(sublayer.output(sublayer.function(x, self.context), self.context))
 
     def skip(self, x: Tensor) -> Tensor:
-        """Return what of the stream ``x`` is kept."""
+        """Return the part of the stream ``x`` that is kept."""
         return self.sublayer.skip(x, self.context)
 
     def post(self, x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class Parallel(nn.Module):
     """Attention and feed-forward network side by side: ``Attention(x) + FeedForward(x)``.
 
     Wang & Komatsuzaki 2021 (GPT-J); Chowdhery et al. 2022, arXiv:2204.02311, section 2. The sites ``input`` and
-    ``output`` are the sum's; each function has its own, ``attention.input`` and so on, as well.
+    ``output`` belong to the sum; each function also has its own, such as ``attention.input``.
     """
 
     def __init__(self, attention: Side, feed_forward: Side) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 def attention_probabilities(query: Tensor, key: Tensor, attention_mask: Tensor) -> Tensor:
     """Return ``softmax(q·kᵀ/√d_h)`` over real keys, ``(B, H, T, T)``, of queries and keys ``(B, H, T, d_h)``.
 
-    What the fused kernel of ``network/attention.py`` uses without showing it (arXiv:1706.03762, equation 1).
+    The fused kernel of ``network/attention.py`` uses these without returning them (arXiv:1706.03762).
     """
     logits = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
     return logits.masked_fill(~attention_mask[:, None, None, :], -torch.inf).softmax(dim=-1)
@@ -20,7 +20,7 @@ def attention_probabilities(query: Tensor, key: Tensor, attention_mask: Tensor) 
 def attention_entropy(probabilities: Tensor, attention_mask: Tensor) -> Tensor:
     """Return ``-Σ_k p_k·ln p_k`` in nats, averaged over heads and real queries.
 
-    It is 0 where each query looks at one key and ln n where it looks at all n real keys alike.
+    It is 0 if each query looks at one key, and ln n if it looks at all n real keys alike.
 
     Args:
         probabilities: ``(B, H, T, T)``, keys last; zero at padding.

@@ -18,7 +18,7 @@ class WeightMatrix:
     first: int = 0
     """First of its rows."""
     end: int | None = None
-    """Row after its last; None for all that follow."""
+    """Row after its last; None if it takes all rows that follow."""
 
     def of(self, value: Tensor) -> Tensor:
         """Return this matrix' part of a tensor of the parameter's shape: its value, its gradient, its change."""
@@ -55,7 +55,7 @@ def update_ratios(module: nn.Module, before: Mapping[Tensor, Tensor]) -> dict[st
 
     Args:
         module: with the weights after one optimiser step or several.
-        before: the parameters' values before it.
+        before: the parameters' values before these steps.
     """
     return {
         name: matrix.of(matrix.parameter.detach() - before[matrix.parameter]).norm()

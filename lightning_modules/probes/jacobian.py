@@ -37,7 +37,7 @@ def block_singular_values(block: nn.Module, x: Tensor) -> Tensor:
     the stream starts it anew here. With all T·D values at 1 the block is an isometry, as ReZero's at the start is
     (Bachlechner et al. 2020, arXiv:2003.04887, section 3).
 
-    All values are NaN where the block cannot do without what an earlier one shares.
+    All values are NaN if the block needs what an earlier one shares.
     """
     sublayers = [module for module in block.modules() if isinstance(module, Sublayer)]
     opening, closing = sublayers[0].residual, sublayers[-1].residual

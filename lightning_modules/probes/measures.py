@@ -48,9 +48,9 @@ def measure(
 ) -> Measures:
     """Measure ``network`` on one batch, forwards and backwards, in evaluation mode and double precision.
 
-    What is measured is a copy in float64: what vanishes with depth (distance to rank one, gradients, singular values)
-    would end at float32's rounding. Apple's GPUs have no float64, there it stays float32. The network itself, its
-    gradients and PyTorch's generators are left as they were.
+    A copy in float64 is measured: in float32, what vanishes with depth (distance to rank one, gradients, singular
+    values) would end at the rounding. Apple's GPUs have no float64, so the copy stays in float32 there. The network
+    itself, its gradients and PyTorch's generators are left as they were.
 
     Args:
         network: in any mode.
@@ -77,7 +77,7 @@ def measure(
 
 
 def precise_copy(network: Network) -> Network:
-    """Return a copy of a network in evaluation mode, in float64; in float32 where its device has no more."""
+    """Return a copy of a network in evaluation mode, in float64, or in float32 if its device has no float64."""
     device = next(network.parameters()).device
     return deepcopy(network).eval().to(torch.float32 if device.type == "mps" else torch.float64)
 
@@ -92,7 +92,7 @@ def stream_measures(observation: Observation, attention_mask: Tensor) -> Measure
 
 
 def sublayer_measures(block: Sequence[SublayerObservation], attention_mask: Tensor) -> dict[str, float]:
-    """Return what the sublayers of one block write, where they look and how many of their units rest."""
+    """Return how much the sublayers of one block write, how widely they look and how many of their units rest."""
     measures: dict[str, Tensor] = {}
     for seen in block:
         assert seen.update is not None, "the network has not run yet"
@@ -126,7 +126,7 @@ def backward_measures(network: Network, observation: Observation, loss: Tensor) 
 def jacobian_measures(network: Network, observation: Observation, attention_mask: Tensor) -> list[dict[str, float]]:
     """Return the largest, the median and the smallest singular value of every block's Jacobian.
 
-    It is taken at the first tokens of the longest row.
+    The Jacobian is taken at the first tokens of the longest row.
     """
     row = int(attention_mask.sum(dim=1).argmax())
     found = []

@@ -1,4 +1,4 @@
-"""Looking into a network's forward pass through hooks, which are gone afterwards."""
+"""Looking into a network's forward pass through hooks, which are removed afterwards."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class SublayerObservation:
 
     sublayer: Sublayer
     before: Any = None
-    """State of the residual stream that the sublayer read."""
+    """State of the residual stream before the sublayer."""
     after: Any = None
-    """State that it wrote."""
+    """State after the sublayer."""
     update: Tensor | None = None
     """``(B, T, D)``, its output as the residual takes it up."""
     kept: Tensor | None = None
-    """``(B, T, D)``, what of the stream is added to it; none where the scheme has no plain skip."""
+    """``(B, T, D)``, the part of the stream that is added to the update; None if the scheme has no plain skip."""
     query: Tensor | None = None
-    """``(B, H, T, d_h)``, after the site ``query``; none where the sublayer has no attention."""
+    """``(B, H, T, d_h)``, after the site ``query``; None if the sublayer has no attention."""
     key: Tensor | None = None
     """``(B, H, T, d_h)``, after the site ``key``."""
     preactivation: Tensor | None = None
-    """``(B, T, H)``, input of the activation; none where the sublayer has no feed-forward network."""
+    """``(B, T, H)``, input of the activation; None if the sublayer has no feed-forward network."""
 
     def stream_before(self) -> Tensor:
         """Return the stream that the sublayer read, ``(B, T, D)``, closed as it would be for the head."""
@@ -66,7 +66,7 @@ class Observation:
 
 @contextmanager
 def observed(network: Network) -> Iterator[Observation]:
-    """Note what ``network`` does in forward passes within the context; outside it runs as if this did not exist.
+    """Note what ``network`` does in forward passes within the context; outside it, the network has no hooks.
 
     ::
 

@@ -1,8 +1,8 @@
 """Measures of the residual stream over real tokens: its size, how alike its tokens are, its rank, its outliers.
 
 Every function takes a stream ``x`` ``(B, T, D)``, float32 or float64, and the mask ``(B, T)`` (True: real token), and
-returns a scalar tensor. Measures of a row's tokens are averaged over the rows that have at least two of them. Where
-there is nothing to average the answer is NaN.
+returns a scalar tensor. Measures of a row's tokens are averaged over the rows that have at least two of them. If no row
+has two, the answer is NaN.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def token_cosine(x: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def rank_one_distance(x: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return ``‖X - 1·x̄ᵀ‖_F / ‖X‖_F`` of a row's tokens X with mean x̄: 0 where all tokens are equal, at most 1.
+    """Return ``‖X - 1·x̄ᵀ‖_F / ‖X‖_F`` of a row's tokens X with mean x̄: 0 if all tokens are equal, at most 1.
 
     The residual of Dong et al. 2021 (arXiv:2103.03404, section 2), in the Frobenius norm and relative to X. A row of
     zeros has distance 0.
@@ -75,13 +75,13 @@ def effective_rank(x: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def kurtosis(x: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the kurtosis of the neurons' root mean squares, which outlier features raise (arXiv:2405.19279, eq. 1).
+    """Return the kurtosis of the neurons' root mean squares, which outlier features raise (arXiv:2405.19279).
 
     With s_j the root mean square of feature j over all real tokens::
 
         mean_j(s_j⁴) / (mean_j s_j²)²
 
-    It is 1 where all D neurons are of one size and D where all but one are zero.
+    It is 1 if all D neurons are of one size and D if all but one are zero.
     """
     square = x[attention_mask].square().mean(dim=0)
     return square.square().mean() / square.mean().square()

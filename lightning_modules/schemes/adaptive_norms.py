@@ -29,7 +29,7 @@ class DetachNorm(Norm):
 
 @op("ada_norm")
 class AdaNorm(Norm):
-    """``z = C·(1 - k·sg(y)) ⊙ y``, y = (x - μ)/σ, k = 1/10 (Xu et al. 2019, arXiv:1911.07013, equation 11).
+    """``z = C·(1 - k·sg(y)) ⊙ y``, y = (x - μ)/σ, k = 1/10 (Xu et al. 2019, arXiv:1911.07013).
 
     The factor sg(1 - k·y) carries no gradient. C is 1 in the authors' command and 2 in their code's default.
     """
@@ -99,7 +99,7 @@ register(
         "ada_norm",
         title="AdaNorm",
         formula="x + F(N(x)), N(x) = C·sg(1 - y/10) ⊙ y, y = (x - μ)/σ",
-        source="Xu et al. 2019, arXiv:1911.07013, equation 11",
+        source="Xu et al. 2019, arXiv:1911.07013",
         norm=use("ada_norm", scale=1.0, share=0.1),
         pitfalls="The authors' code takes the unbiased deviation, adds ε outside the root, and keeps unused gains.",
         tune="scale",
@@ -110,7 +110,7 @@ register(
         "seed_norm",
         title="SeeDNorm",
         formula="x + F(N(x)), N(x) = (tanh(⟨x, β⟩)·α + γ) ⊙ x/RMS(x)",
-        source="Cai et al. 2025, arXiv:2510.22777, equation 2",
+        source="Cai et al. 2025, arXiv:2510.22777",
         norm="seed_norm",
         unverified="the start of α, β and γ (1, 0 and 1 here); no code of the authors was found",
         pitfalls="The paper has a form by heads and dropout on the dynamic part, which are not here.",

@@ -58,7 +58,7 @@ class SeparateInputs(SelfAttention):
 
 @attention("value_residual")
 class ValueResidual(SelfAttention):
-    """``V ← λ₁·V₁ + λ₂·V`` with the first block's values V₁, λ = ½ (Zhou et al. 2024, arXiv:2410.17897, equation 5)."""
+    """``V ← λ₁·V₁ + λ₂·V`` with the first block's values V₁, λ = ½ (Zhou et al. 2024, arXiv:2410.17897)."""
 
     def __init__(self, variant: Variant, place: Place) -> None:
         super().__init__(variant, place)
@@ -87,7 +87,7 @@ class SingleValue(SelfAttention):
 
 @attention("residual_logits")
 class ResidualLogits(SelfAttention):
-    """``softmax(q·kᵀ/√d_h + the previous block's logits)·v`` (He et al. 2020, arXiv:2012.11747, equation 5)."""
+    """``softmax(q·kᵀ/√d_h + the previous block's logits)·v`` (He et al. 2020, arXiv:2012.11747)."""
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, context: Context) -> Tensor:
         scores = attention_logits(query, key)
@@ -101,7 +101,7 @@ class ResidualLogits(SelfAttention):
 class ShapedAttention(SelfAttention):
     """``(α·I + β·A - γ·C)·v`` per head, C being A at zero logits, α = β = γ = 1.
 
-    Noci et al. 2023, arXiv:2306.17759, equation 8; He & Hofmann 2023, arXiv:2311.01906, equation 5.
+    Noci et al. 2023, arXiv:2306.17759; He & Hofmann 2023, arXiv:2311.01906.
     """
 
     def __init__(self, variant: Variant, place: Place) -> None:
@@ -140,7 +140,7 @@ class SimplifiedAttention(ShapedAttention):
 
 @attention("skipping_value")
 class ValueSkipInit(SelfAttention):
-    """``(α·I + β·A)·v``, α = 1, β = 0 (He et al. 2023, arXiv:2302.10322; arXiv:2311.01906, equation 4)."""
+    """``(α·I + β·A)·v``, α = 1, β = 0 (He et al. 2023, arXiv:2302.10322; arXiv:2311.01906)."""
 
     def __init__(self, variant: Variant, place: Place) -> None:
         super().__init__(variant, place)
@@ -194,7 +194,7 @@ class WholeWidthRmsNorm(Norm):
 
 @op("learned_logit_scale")
 class LearnedLogitScale(nn.Module):
-    """``g·√d_h·q``: a learned scalar in the place of attention's 1/√d_h (Henry et al. 2020, arXiv:2010.04245)."""
+    """``g·√d_h·q``: a learned scalar in place of attention's 1/√d_h (Henry et al. 2020, arXiv:2010.04245)."""
 
     def __init__(self, width: int, place: Place, scale: float = 10.0) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ register(
         "value_residual",
         title="Value residual",
         formula="x + F(LN(x)), values λ₁·V₁ + λ₂·V with those of the first block",
-        source="Zhou et al. 2024, arXiv:2410.17897, equation 5 (learnable)",
+        source="Zhou et al. 2024, arXiv:2410.17897 (learnable)",
         attention="value_residual",
         pitfalls="The place decides: BlaGPT found a module of its own worse, and this form better.",
     )
@@ -230,7 +230,7 @@ register(
         "real_former",
         title="RealFormer",
         formula="LN(x + F(x)), logits q·kᵀ/√d + the previous block's logits",
-        source="He et al. 2020, arXiv:2012.11747, equation 5",
+        source="He et al. 2020, arXiv:2012.11747",
         attention="residual_logits",
         pitfalls="Logits are made one by one, which needs T² memory per head.",
     )
@@ -240,7 +240,7 @@ register(
         "shaped_attention",
         title="Shaped attention",
         formula="x + F(LN(x)), values mixed by α·I + β·A - γ·C, queries start at 0",
-        source="Noci et al. 2023, arXiv:2306.17759, equation 8; He & Hofmann 2023, arXiv:2311.01906, equation 5",
+        source="Noci et al. 2023, arXiv:2306.17759; He & Hofmann 2023, arXiv:2311.01906",
         attention="shaped",
         recipes=("zero_query",),
     )
@@ -260,7 +260,7 @@ SAS_ATTENTION = SAS.derive("sas_attention", residual="none")
 
 
 def sas(place: Place) -> Variant:
-    """Return what stands at a place of SAS: attention has no skip."""
+    """Return the variant at a place of SAS: attention has no skip."""
     return SAS_ATTENTION if place.role is Role.ATTENTION else SAS
 
 
@@ -297,7 +297,7 @@ SKIPPING_ATTENTION = SKIPPING.derive("value_skip_attention", residual="none")
 
 
 def value_skip(place: Place) -> Variant:
-    """Return what stands at a place of Value-SkipInit: attention has no skip."""
+    """Return the variant at a place of Value-SkipInit: attention has no skip."""
     return SKIPPING_ATTENTION if place.role is Role.ATTENTION else SKIPPING
 
 
@@ -307,7 +307,7 @@ register(
         parent="pre_ln",
         title="Value-SkipInit",
         formula="z = W·(α·I + β·A)·V·LN(x), α = 1, β = 0, without a skip; z + FeedForward(LN(z))",
-        source="He et al. 2023, arXiv:2302.10322, and arXiv:2311.01906, equation 4",
+        source="He et al. 2023, arXiv:2302.10322, and arXiv:2311.01906",
         by_place=value_skip,
         differs="The feed-forward skip and the norms stay, as in the comparison of arXiv:2311.01906.",
     )

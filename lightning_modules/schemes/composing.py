@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning_modules.errors import ConfigurationError, reject_unknown
+from lightning_modules.schemes.needs import as_tuple, refuse_meaningless
 from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.variants import EMBEDDING, NORM, PARTS, VARIANTS, Part, Variant
 
@@ -29,7 +30,8 @@ def compose(
 
         compose("pre_ln", ["rms_norm", "hyper_connections"], sites={"output": ["layer_scale"]})
 
-    Ops of a site come in order: those of ``base``, of each variant, then those of ``sites``. An empty list empties it.
+    The ops of a site come in order: those of ``base``, those of each variant, then those of ``sites``. An empty list
+    empties a site.
 
     Args:
         base: the placement, a variant.
@@ -40,7 +42,8 @@ def compose(
         slots: values of :data:`SLOTS`, which win over all variants' own.
 
     Raises:
-        ConfigurationError: two variants want one slot for different parts, or one has blocks that are not alike.
+        ConfigurationError: two variants want one slot for different parts; one has blocks that are not alike; or a part
+            has no meaning next to the others.
     """
     reject_unknown("variant", base, VARIANTS)
     start = VARIANTS[base]
@@ -72,7 +75,7 @@ def compose(
     for slot in unknown:
         reject_unknown("slot", slot, SLOTS)
     made = ", ".join([base, *takes])
-    return start.derive(
+    composition = start.derive(
         name,
         title=f"Composition {name}",
         formula=f"composed of {made}",
@@ -82,6 +85,8 @@ def compose(
         mixes=frozenset(mixes),
         **{**changes, **slots},
     )
+    refuse_meaningless(composition)
+    return composition
 
 
 def norms() -> list[str]:
@@ -118,7 +123,7 @@ class OneBlock:
     others: Variant
 
     def __call__(self, place: Place) -> Variant:
-        """Return what stands at a place."""
+        """Return the variant at a place."""
         return self.there if place.block == self.number else self.others
 
 
@@ -126,7 +131,7 @@ def at_one_block(variant: Variant, others: Variant, number: int) -> Variant:
     """Return a variant whose block ``number`` is of ``variant`` and whose other blocks, and ends, are of ``others``.
 
     Raises:
-        ConfigurationError: the two hand on different states, or one has blocks that are not alike.
+        ConfigurationError: the two pass on different states, or the blocks of one are not alike.
     """
     for each in (variant, others):
         odd = each.by_place is not None or each.layers is not None or each.parallel
@@ -156,11 +161,6 @@ def added_ops(variant: Variant, parent: Variant) -> dict[str, tuple[Part, ...]]:
         site: tuple(op for op in as_tuple(ops) if op not in as_tuple(parent.sites.get(site, ())))
         for site, ops in variant.sites.items()
     }
-
-
-def as_tuple(ops: Any) -> tuple[Part, ...]:
-    """Return a site's ops in order."""
-    return ops if isinstance(ops, tuple) else (ops,)
 
 
 def source_of(variant: Variant) -> str:

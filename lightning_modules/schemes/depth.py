@@ -32,7 +32,7 @@ def weighted(weights: Tensor, outputs: Past) -> Tensor:
 class DenseFormer(Residual):
     """After block i, ``x ← Σ_{j ≤ i} α_ij·X_j``: X_0 the embeddings, X_j what block j put out, α one-hot on X_i.
 
-    Pagliardini et al. 2024, arXiv:2402.02622, equation 2. State: X_0 … X_i, and the stream.
+    Pagliardini et al. 2024, arXiv:2402.02622. State: X_0 … X_i, and the stream.
     """
 
     state_grows = True
@@ -62,7 +62,7 @@ class DenseFormer(Residual):
 class Mudd(Residual):
     """Query, key, value and residual of a block each mix all earlier block outputs, by token.
 
-    Xiao et al. 2025, arXiv:2502.12170, equations 4 to 7::
+    Xiao et al. 2025, arXiv:2502.12170::
 
         X̄ᶜ = Σ_j Aᶜ_j(X_i)·X_j,   A(X) = W₂·GELU(W₁·RMS(X)) + a,   W₁ ~ N(0, 1/D), W₂ = 0, a one-hot on X_i
 
@@ -115,7 +115,7 @@ class AttentionResiduals(Residual):
 
         x = Σ_i α_i·v_i,   α = softmax_i(wᵀ·RMSNorm(v_i)),   w = 0;   v_0 = embeddings, v_i = F_i(x_i)
 
-    With ``group`` > 1 the outputs of so many sublayers are added up before they are attended to.
+    With ``group`` > 1, the outputs of ``group`` sublayers are added up before they are attended to.
     """
 
     state_grows = True
@@ -154,7 +154,7 @@ def attended(outputs: Past, query: Tensor, norm: nn.Module) -> Tensor:
 class BottomToTop(Residual):
     """Post-LN whose block input is added before the block's last norm.
 
-    Takase et al. 2022, arXiv:2206.00330, equation 4: ``z = N(x + F₁(x))``, ``x ← N(x + z + F₂(z))``. State: the block's
+    Takase et al. 2022, arXiv:2206.00330: ``z = N(x + F₁(x))``, ``x ← N(x + z + F₂(z))``. State: the block's
     input, and the stream.
     """
 
@@ -217,7 +217,8 @@ class SlowLambdas(Recipe):
 class Unet(Residual):
     """Block L + 1 - i receives w times what block i put out (modded-nanogpt).
 
-    The first half of the blocks saves, the second half receives, the last saved first; w is learned.
+    The first half of the blocks saves its outputs; the second half receives them, the last saved one first. w is
+    learned.
     """
 
     state_grows = True
@@ -252,7 +253,7 @@ register(
         "dense_former",
         title="DenseFormer",
         formula="x + F(LN(x)); after block i, x ← Σ_{j ≤ i} α_ij·X_j",
-        source="Pagliardini et al. 2024, arXiv:2402.02622, equation 2",
+        source="Pagliardini et al. 2024, arXiv:2402.02622",
         residual="dense_former",
         pitfalls=GROWS + " In the authors' code a global start of nn.Linear destroys α.",
     )
@@ -262,13 +263,15 @@ register(
         "mudd",
         title="MUDDFormer",
         formula="queries, keys, values and residual each read Σ_j A_j(X)·X_j; x + F(RMS(x))",
-        source="Xiao et al. 2025, arXiv:2502.12170, equations 4 to 7",
+        source="Xiao et al. 2025, arXiv:2502.12170",
         norm="rms_norm",
         sites={f"{Role.FEED_FORWARD}.input": NORM, FINAL: NORM},
         residual="mudd",
         attention="separate_inputs",
-        differs="Learned positions and ReLU; feed-forward widths do not grow with depth; hidden units are not rounded "
-        "up to a multiple of 64.",
+        differs="Learned positions, biases and ReLU; feed-forward widths do not grow with depth; hidden units are not "
+        "rounded up to a multiple of 64.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="feed-forward widths that grow with depth, and the rounding of hidden units to 64",
         pitfalls=GROWS + " The authors' PyTorch port starts a at random: it is for inference only.",
     )
 )
@@ -277,10 +280,12 @@ register(
         "attention_residuals",
         title="Attention residuals",
         formula="F(RMS(Σ_i α_i·v_i)), α = softmax_i(wᵀ·RMS(v_i)), v the embeddings and all F before",
-        source="Kimi team 2026, arXiv:2603.15031, equations 2 to 4",
+        source="Kimi team 2026, arXiv:2603.15031",
         norm="rms_norm",
         residual=use("attention_residuals", group=1),
         differs="Learned positions, biases and ReLU instead of rotary positions, SwiGLU and experts.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="experts in place of one feed-forward network",
         pitfalls=GROWS + " At step 0 a sublayer reads an average. x-transformers keeps the additive stream.",
     )
 )
@@ -302,7 +307,7 @@ BOTTOM_TO_TOP = register(
         "bottom_to_top",
         title="B2T",
         formula="z = LN(x + F₁(x)), LN(x + z + F₂(z))",
-        source="Takase et al. 2022, arXiv:2206.00330, equation 4",
+        source="Takase et al. 2022, arXiv:2206.00330",
         residual="bottom_to_top",
         pitfalls="The authors' flag also multiplies all weights by L^-½: that is `bottom_to_top_scaled`.",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from lightning_modules.schemes.variants import VARIANTS
 
 FOLDER = Path(__file__).parent
-NO_FAMILY = frozenset({"__init__", "composing", "families", "files", "open_schemes", "place", "variants"})
+NO_FAMILY = frozenset({"__init__", "composing", "families", "files", "needs", "open_schemes", "place", "variants"})
 TORCH_FREE = frozenset(
     {"lightning_modules.errors", *(f"lightning_modules.schemes.{name}" for name in ("place", "placements", "variants"))}
 )
@@ -30,7 +30,7 @@ TABLE_ORDER = (
 
 
 FAMILIES: dict[str, str] = {}
-"""File that a variant of ours is registered in, without its suffix, by the variant's name."""
+"""By the name of each of our variants, the file that registers it, without its suffix."""
 
 
 def family_names() -> list[str]:

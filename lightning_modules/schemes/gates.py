@@ -36,7 +36,7 @@ class SharedGain(Residual):
 
 @residual("highway")
 class Highway(Residual):
-    """``x ← (1 - g) ⊙ x + g ⊙ F(x)``, g = σ(W·x + b), b = -2 (Srivastava et al. 2015, arXiv:1505.00387, equation 3)."""
+    """``x ← (1 - g) ⊙ x + g ⊙ F(x)``, g = σ(W·x + b), b = -2 (Srivastava et al. 2015, arXiv:1505.00387)."""
 
     def __init__(self, place: Place, bias: float = -2.0) -> None:
         super().__init__(place)
@@ -50,7 +50,7 @@ class Highway(Residual):
 
 @residual("gru_gate")
 class GruGate(Residual):
-    """A gated recurrent unit in the place of the sum (Parisotto et al. 2019, arXiv:1910.06764, equations 8 to 12)::
+    """A gated recurrent unit in place of the sum (Parisotto et al. 2019, arXiv:1910.06764)::
 
     y = ReLU(F(x)),  r = σ(W_r·y + U_r·x),  z = σ(W_z·y + U_z·x - b),  b = 2
     x ← (1 - z) ⊙ x + z ⊙ tanh(W_g·y + U_g·(r ⊙ x))
@@ -75,7 +75,7 @@ class GruGate(Residual):
 class Gpas(Residual):
     """``x ← x + F(x)``, then ``x ← x - SiLU(g)·sg(x)``: the forward signal shrinks, its gradient does not.
 
-    Chen et al. 2025, arXiv:2506.22049, equation 4; g = 0, one per block as in the authors' code.
+    Chen et al. 2025, arXiv:2506.22049; g = 0, one per block as in the authors' code.
     """
 
     def __init__(self, place: Place) -> None:
@@ -134,7 +134,7 @@ class ZeroMean(Residual):
 
 @residual("orthogonal")
 class Orthogonal(Residual):
-    """``x ← x + F - (⟨F, x⟩/(‖x‖² + ε))·x``, ε = 1e-6 (Oh et al. 2025, arXiv:2505.11881, equation 4)."""
+    """``x ← x + F - (⟨F, x⟩/(‖x‖² + ε))·x``, ε = 1e-6 (Oh et al. 2025, arXiv:2505.11881)."""
 
     def forward(self, state: Tensor, branch: Branch) -> Tensor:
         y = branch(state)
@@ -165,7 +165,7 @@ class DeepDelta(Residual):
 class MeanVarianceSplit(Residual):
     """``x ← x + β ⊙ (F - F̄) + α ⊙ (F̄ - x̄)``, means over the real tokens of a row, α = 0, β = 0.03.
 
-    arXiv:2605.06169 (2026), as x-transformers has it.
+    arXiv:2605.06169 (2026), in the form of x-transformers.
     """
 
     def __init__(self, place: Place) -> None:
@@ -224,7 +224,7 @@ register(
         "highway",
         title="Highway",
         formula="(1 - g) ⊙ x + g ⊙ F(x), g = σ(W·x + b), b = -2",
-        source="Srivastava et al. 2015, arXiv:1505.00387, equation 3",
+        source="Srivastava et al. 2015, arXiv:1505.00387",
         residual=use("highway", bias=-2.0),
         pitfalls="Two matrices more per block: compare with a wider network as well.",
         tune="bias",
@@ -235,7 +235,7 @@ register(
         "gtrxl",
         title="GTrXL gate",
         formula="GRU(x, ReLU(F(LN(x)))), update gate biased by -2",
-        source="Parisotto et al. 2019, arXiv:1910.06764, equations 8 to 12",
+        source="Parisotto et al. 2019, arXiv:1910.06764",
         residual=use("gru_gate", bias=2.0),
         unverified="the ReLU and b = 2, which libraries have and which were not read in the paper",
         pitfalls="It doubles the block: compare with a wider network. x-transformers' gate has no bias b.",
@@ -247,7 +247,7 @@ register(
         "gpas",
         title="GPAS",
         formula="z = x + F(LN(x)), then z - SiLU(g)·sg(z), g = 0",
-        source="Chen et al. 2025, arXiv:2506.22049, equation 4",
+        source="Chen et al. 2025, arXiv:2506.22049",
         residual="gpas",
         pitfalls="At 7B the authors clip the gate's gradient to 0.01.",
     )
@@ -279,7 +279,7 @@ register(
         "orthogonal",
         title="Orthogonal residual",
         formula="x + F - (⟨F, x⟩/‖x‖²)·x, F = F(LN(x))",
-        source="Oh et al. 2025, arXiv:2505.11881, equation 4",
+        source="Oh et al. 2025, arXiv:2505.11881",
         residual="orthogonal",
         pitfalls="x-transformers projects over all tokens of a row together, which mixes time and padding.",
     )
@@ -292,6 +292,8 @@ register(
         source="arXiv:2601.00417 (2026), the authors' class DeepDeltaResidualVdim1",
         residual="deep_delta",
         differs="Learned positions instead of rotary ones; matrices start as configured.",
+        published={"positions": "rotary"},
+        published_lacks="the authors' start of the matrices",
     )
 )
 register(

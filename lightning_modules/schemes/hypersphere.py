@@ -15,8 +15,8 @@ from lightning_modules.schemes.place import Place
 from lightning_modules.schemes.placements import NO_NORM
 from lightning_modules.schemes.variants import HIDDEN, LOGITS, Variant, register
 
-INWARD = ("attention_query", "attention_key", "attention_value", "feed_forward_hidden")
-"""Matrices whose rows are of unit length; those of the others are their columns."""
+INWARD = ("attention_query", "attention_key", "attention_value", "feed_forward_hidden", "feed_forward_gate")
+"""Matrices whose rows are of unit length; the other matrices have columns of unit length."""
 
 
 class Rescaled(nn.Module):
@@ -37,7 +37,7 @@ class Rescaled(nn.Module):
 
 @residual("hypersphere")
 class Hypersphere(Residual):
-    """``x ← norm(x + |α| ⊙ (norm(F(x)) - x))``, x of unit length, α = 0.05 (equations 10 and 11)."""
+    """``x ← norm(x + |α| ⊙ (norm(F(x)) - x))``, x of unit length, α = 0.05."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -50,7 +50,7 @@ class Hypersphere(Residual):
 
 @attention("hypersphere")
 class HypersphereAttention(SelfAttention):
-    """``softmax(√d_h·q̂·k̂ᵀ)·v``, q̂ = s ⊙ q/‖q‖, k̂ = s ⊙ k/‖k‖, one s = 1 for both (equations 15 to 18)."""
+    """``softmax(√d_h·q̂·k̂ᵀ)·v``, q̂ = s ⊙ q/‖q‖, k̂ = s ⊙ k/‖k‖, one s = 1 for both."""
 
     def __init__(self, variant: Variant, place: Place) -> None:
         super().__init__(variant, place)
@@ -63,13 +63,13 @@ class HypersphereAttention(SelfAttention):
 
 @op("hidden_scale")
 def hidden_scale(width: int, place: Place) -> Rescaled:
-    """``√D·s ⊙ x`` with a learned s = 1, before the activation (equations 20 and 21)."""
+    """``√D·s ⊙ x`` with a learned s = 1, before the activation."""
     return Rescaled((width,), place.width**0.5, 1.0)
 
 
 @op("logit_scale")
 def logit_scale(width: int, place: Place) -> Rescaled:
-    """``s ⊙ logits`` with a learned s of effective value 1, stored as 1/√D (equation 3)."""
+    """``s ⊙ logits`` with a learned s of effective value 1, stored as 1/√D."""
     return Rescaled((width,), 1.0, place.width**-0.5)
 
 
@@ -100,13 +100,14 @@ register(
         "ngpt",
         title="nGPT",
         formula="norm(x + |α| ⊙ (norm(F(x)) - x)), α = 0.05, all weights of unit length",
-        source="Loshchilov et al. 2024, arXiv:2410.01131, equations 10 to 21 and section 2.6",
+        source="Loshchilov et al. 2024, arXiv:2410.01131, section 2.6",
         residual="hypersphere",
         attention="hypersphere",
         biases=False,
         sites={HIDDEN: "hidden_scale", LOGITS: "logit_scale"},
         recipes=("unit_weights",),
         differs="Learned positions and ReLU instead of rotary positions and SwiGLU; 7 vectors of D per block, not 11.",
+        published={"positions": "rotary", "activation": "swiglu", "feed_forward_factor": 4},
         pitfalls="No warm-up and no decay are published with it. The authors' first baseline was wrong, and their bf16 "
         "weights hurt it (NVIDIA/ngpt#1).",
         tune="the rate, without warm-up",

@@ -1,4 +1,4 @@
-"""Norms of a token's own features, and the variants that differ by what they take for a norm.
+"""Norms of a token's own features, and the variants that differ in their norm alone.
 
 To add one, subclass :class:`~lightning_modules.network.sites.Norm`, name it with ``@op``, and register a variant.
 """
@@ -21,7 +21,7 @@ from lightning_modules.schemes.variants import PADDING, TIME, TOKENS, register, 
 
 @op("layer_norm")
 class LayerNorm(Norm):
-    """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450, equations 3 and 4).
+    """Layer normalisation over the last axis (Ba et al. 2016, arXiv:1607.06450).
 
     ::
 
@@ -51,7 +51,7 @@ class LayerNormOverTokens(LayerNorm):
         y[b, t, d] = gain_d · (x[b, t, d] - mean_t x[b, t, d]) / √(variance_t x[b, t, d] + ε) + bias_d
 
     Mean and variance run over all T positions of a row, padding included. So a row's outputs depend on how far its
-    batch is padded, and what one token gets depends on all others. It is here to show what that does.
+    batch is padded, and each token's output depends on all other tokens. It is here to show what that does.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class LayerNormOverTokens(LayerNorm):
 
 @op("layer_norm_without_bias")
 class LayerNormWithoutBias(Norm):
-    """``y = gain ⊙ (x - mean)/√(variance + ε)``: arXiv:1607.06450 without its bias, as Cohere has it."""
+    """``y = gain ⊙ (x - mean)/√(variance + ε)``: arXiv:1607.06450 without its bias, as in Cohere's models."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__(width, place)
@@ -75,7 +75,7 @@ class LayerNormWithoutBias(Norm):
 
 @op("layer_norm_simple")
 class LayerNormSimple(Norm):
-    """``y = (x - mean)/√(variance + ε)``, without gain and bias (Xu et al. 2019, arXiv:1911.07013, equation 1)."""
+    """``y = (x - mean)/√(variance + ε)``, without gain and bias (Xu et al. 2019, arXiv:1911.07013)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, (self.width,), eps=LayerNorm.epsilon)
@@ -83,7 +83,7 @@ class LayerNormSimple(Norm):
 
 @op("rms_norm")
 class RmsNorm(Norm):
-    """``y = gain ⊙ x/√(mean(x²) + ε)``, ε = 1e-5 (Zhang & Sennrich 2019, arXiv:1910.07467, equation 4)."""
+    """``y = gain ⊙ x/√(mean(x²) + ε)``, ε = 1e-5 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
 
     epsilon = 1e-5
 
@@ -136,7 +136,7 @@ class CentredRmsNorm(RmsNorm):
 
         y = gain ⊙ x/√((Σ x² + (Σ x)²)/(D + 1) + ε)
 
-    The last feature is ``-Σ x``, so that x stands for D + 1 features.
+    The last feature is ``-Σ x``, so that x represents D + 1 features.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class SimpleRmsNorm(Norm):
 
 @op("scale_norm")
 class ScaleNorm(Norm):
-    """``y = g·x/max(‖x‖₂, 1e-5)``, one scalar g = √D (Nguyen & Salazar 2019, arXiv:1910.05895, equation 5)."""
+    """``y = g·x/max(‖x‖₂, 1e-5)``, one scalar g = √D (Nguyen & Salazar 2019, arXiv:1910.05895)."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__(width, place)
@@ -174,7 +174,7 @@ class L2Norm(Norm):
 
 @op("group_norm")
 class GroupNorm(Norm):
-    """Layer normalisation of each of several groups of a token's features (Wu & He 2018, arXiv:1803.08494, equation 7).
+    """Layer normalisation of each of several groups of a token's features (Wu & He 2018, arXiv:1803.08494).
 
     Statistics never run over tokens, so nothing leaks from one to another.
     """
@@ -218,7 +218,7 @@ register(
         "layer_norm_simple",
         title="LayerNorm-simple",
         formula="x + F(N(x)), N(x) = (x - μ)/σ",
-        source="Xu et al. 2019, arXiv:1911.07013, equation 1",
+        source="Xu et al. 2019, arXiv:1911.07013",
         norm="layer_norm_simple",
         pitfalls="The authors' code takes the unbiased deviation, adds ε outside the root, and keeps unused gains.",
     )
@@ -228,7 +228,7 @@ register(
         "rms_norm",
         title="RMSNorm",
         formula="x + F(N(x)), N(x) = γ ⊙ x/RMS(x)",
-        source="Zhang & Sennrich 2019, arXiv:1910.07467, equation 4",
+        source="Zhang & Sennrich 2019, arXiv:1910.07467",
         norm="rms_norm",
         pitfalls="Weight decay pulls γ to 0, so norms never decay here. The authors add ε = 1e-8 to the root.",
     )
@@ -288,7 +288,7 @@ register(
         "scale_norm",
         title="ScaleNorm",
         formula="x + F(N(x)), N(x) = g·x/‖x‖, scalar g = √D",
-        source="Nguyen & Salazar 2019, arXiv:1910.05895, equation 5",
+        source="Nguyen & Salazar 2019, arXiv:1910.05895",
         norm="scale_norm",
         pitfalls="g starts at √D; GPT-NeoX had 1, which makes activations √D times as small.",
     )
@@ -320,7 +320,7 @@ register(
         "group_norm",
         title="GroupNorm",
         formula="x + F(N(x)), N over each of 4 groups of a token's features",
-        source="Wu & He 2018, arXiv:1803.08494, equation 7",
+        source="Wu & He 2018, arXiv:1803.08494",
         norm=use("group_norm", groups=4),
         pitfalls="Over time as well, as in vision, it would leak later tokens; here it stays within a token.",
         tune="groups",

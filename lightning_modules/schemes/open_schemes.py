@@ -1,4 +1,4 @@
-"""Published schemes that are not here because their formula is open: nothing is invented under a published name."""
+"""Published schemes that are left out because their formula is unclear: nothing is invented under a published name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OpenScheme:
-    """A scheme that could not be written from what could be read."""
+    """A scheme that could not be written from its published sources."""
 
     title: str
     source: str

@@ -1,4 +1,4 @@
-"""A scheme in a file of one's own: executed once, when a command line names it, and known by its SHA-256.
+"""A scheme in a person's own file: it is executed once, when a command line names it, and known by its SHA-256.
 
 Such a file is code. Nothing but a person's command line may name it: no grid, record, checkpoint or configuration does.
 Those hold its digest (``model.scheme_sha256``), which later commands compare with the file that they are given.
@@ -19,10 +19,10 @@ from lightning_modules.schemes.variants import SCHEME_SHA256, VARIANTS
 
 @dataclass(frozen=True)
 class SchemeFile:
-    """What a file of schemes holds, so that another process can execute the very same bytes."""
+    """The contents of a file of schemes, so that another process can execute the very same bytes."""
 
     path: str
-    """Where it was read; for messages and tracebacks."""
+    """Where it was read from, for messages and tracebacks."""
 
     source: bytes
     """Its contents."""

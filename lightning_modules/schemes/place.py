@@ -1,4 +1,4 @@
-"""Where a part stands in the network; free of torch, so that variants can decide by it."""
+"""The place of a part in the network; free of torch, so that variants can decide by it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a sublayer, or one of its sites, stands. Sites before and after the blocks belong to the first sublayer."""
+    """The place of a sublayer or of one of its sites.
+
+    Sites before and after the blocks belong to the first sublayer.
+    """
 
     width: int
     """Width D of the stream."""
@@ -32,10 +35,10 @@ class Place:
     """Sublayers of the whole network."""
 
     per_block: int = 2
-    """Sublayers of a block: two, or one where attention and feed-forward network stand side by side."""
+    """Sublayers of a block: two, or one if attention and feed-forward network are side by side."""
 
     role: Role | None = None
-    """What the sublayer computes; none before and after the blocks."""
+    """What the sublayer computes; None before and after the blocks."""
 
     site: str = ""
     """Name of the site; empty for the sublayer itself."""

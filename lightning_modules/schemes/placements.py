@@ -1,4 +1,4 @@
-"""Where the usual norm stands in the usual sum: the root of all variants, and those that need no module."""
+"""Where the usual norm is placed in the usual sum: the root of all variants, and those that need no module."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ register(
         sites=REORDERED.sites | {QUERY: "whole_width_rms_norm", KEY: "whole_width_rms_norm"},
         biases=False,
         differs="Learned positions and ReLU instead of rotary positions and SwiGLU.",
+        published={"positions": "rotary", "activation": "swiglu"},
     )
 )
 PARALLEL = register(
@@ -147,10 +148,12 @@ HYBRID = register(
         "hybrid_norm",
         title="HybridNorm",
         formula="z = x + Attention(x), queries, keys and values RMS-normalised; n = RMS(z), n + FeedForward(n)",
-        source="Zhuo et al. 2025, arXiv:2503.04598, equations 6 to 8",
+        source="Zhuo et al. 2025, arXiv:2503.04598",
         norm="rms_norm",
         sites={QUERY: NORM, KEY: NORM, VALUE: NORM, f"{Role.ATTENTION}.{POST}": NORM, FINAL: NORM},
         differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU; the configured start.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="the start of the authors' framework",
         pitfalls="The norm after attention's sum is the feed-forward network's own: one whole norm per block.",
     )
 )
@@ -158,7 +161,7 @@ HYBRID_FIRST = HYBRID.derive("hybrid_norm_first", sites=HYBRID.sites | {INPUT: N
 
 
 def hybrid_norm_star(place: Place) -> Variant:
-    """Return what stands at a place of HybridNorm*: the first block has norms before both functions."""
+    """Return the variant at a place of HybridNorm*: the first block has norms before both functions."""
     return HYBRID_FIRST if place.block == 1 else HYBRID
 
 
@@ -170,12 +173,14 @@ register(
         source="Zhuo et al. 2025, arXiv:2503.04598, section 3.2",
         by_place=hybrid_norm_star,
         differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU; the configured start.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="the start of the authors' framework",
     )
 )
 
 
 def mix_ln(place: Place, share: float) -> Variant:
-    """Return what stands at a place of Mix-LN: Post-LN in the first ⌊share·L⌋ blocks, Pre-LN in the others."""
+    """Return the variant at a place of Mix-LN: Post-LN in the first ⌊share·L⌋ blocks, Pre-LN in the others."""
     return POST_LN if place.block <= int(share * place.blocks) else PRE_LN
 
 
@@ -184,7 +189,7 @@ register(
         "mix_ln",
         title="Mix-LN",
         formula="LN(x + F(x)) in the first quarter of the blocks, x + F(LN(x)) in the others",
-        source="Li et al. 2024, arXiv:2412.13795, equation 5",
+        source="Li et al. 2024, arXiv:2412.13795",
         by_place=partial(mix_ln, share=0.25),
         pitfalls="Below 1/share blocks it is Pre-LN. Others' runs at 350M and 1B diverge.",
         tune="share",
@@ -195,7 +200,7 @@ KEEL_FIRST = KEEL.derive("keel_first", sites=KEEL.sites | {POST: ()})
 
 
 def keel(place: Place) -> Variant:
-    """Return what stands at a place of KEEL: the very first sublayer has no norm after its sum."""
+    """Return the variant at a place of KEEL: the very first sublayer has no norm after its sum."""
     return KEEL_FIRST if place.index == 0 else KEEL
 
 
@@ -208,6 +213,7 @@ register(
         source="Chen & Wei 2026, arXiv:2601.19895, section 3",
         by_place=keel,
         differs="Learned positions and ReLU instead of rotary positions and SwiGLU.",
+        published={"positions": "rotary", "activation": "swiglu"},
         tune="the rate: its best one is larger than Pre-LN's",
     )
 )
@@ -225,7 +231,7 @@ register(
         "qk_norm_l2",
         title="QK-norm (L2)",
         formula="softmax(g·q̂·k̂ᵀ)·v, q̂ = q/‖q‖, k̂ = k/‖k‖, g = 10",
-        source="Henry et al. 2020, arXiv:2010.04245, equation 4",
+        source="Henry et al. 2020, arXiv:2010.04245",
         sites=PRE_LN.sites | {QUERY: ("l2_norm", use("learned_logit_scale", scale=10.0)), KEY: "l2_norm"},
         unverified="the paper's start of g, which depends on the length of rows; 10 is x-transformers'",
         tune="scale",

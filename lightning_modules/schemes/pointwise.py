@@ -97,7 +97,7 @@ def shift(width: int, place: Place) -> Shift:
 def layer_scale(width: int, place: Place, start: float = 0.0) -> Gain:
     """A learned vector on the branch: 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6 (arXiv:2103.17239, section 2).
 
-    ``start``, where it is positive, is the value at every depth.
+    A positive ``start`` is the value at every depth.
     """
     by_depth = 0.1 if place.blocks <= 18 else 1e-5 if place.blocks <= 24 else 1e-6
     return Gain(torch.full((width,), start if start > 0 else by_depth))
@@ -105,7 +105,7 @@ def layer_scale(width: int, place: Place, start: float = 0.0) -> Gain:
 
 @op("projection")
 class Projection(nn.Module):
-    """``W·x``, a linear map on the skip (He et al. 2015, arXiv:1512.03385, equation 2), W as ``nn.Linear`` draws it."""
+    """``W·x``, a linear map on the skip (He et al. 2015, arXiv:1512.03385), W as ``nn.Linear`` draws it."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__()
@@ -160,18 +160,18 @@ def root_of_rest(width: int, place: Place, tau: float = 0.1) -> Constant:
 
 @op("running_mean_skip")
 def running_mean_skip(width: int, place: Place) -> Constant:
-    """``√(l/(l + 1))`` in sublayer l, counted from 1 (arXiv:2502.05967, equation 6)."""
+    """``√(l/(l + 1))`` in sublayer l, counted from 1 (arXiv:2502.05967)."""
     return Constant(math.sqrt((place.index + 1) / (place.index + 2)))
 
 
 @op("running_mean_branch")
 def running_mean_branch(width: int, place: Place) -> Constant:
-    """``√(1/(l + 1))`` in sublayer l, counted from 1 (arXiv:2502.05967, equation 6)."""
+    """``√(1/(l + 1))`` in sublayer l, counted from 1 (arXiv:2502.05967)."""
     return Constant(math.sqrt(1 / (place.index + 2)))
 
 
 def unit_scaled_tau(place: Place, mult: float, ratio: float) -> float:
-    """Return τ of a sublayer under u-μP (Blake et al. 2024, arXiv:2407.17465, equations 25 to 28)::
+    """Return τ of a sublayer under u-μP (Blake et al. 2024, arXiv:2407.17465)::
 
         τ_i² = α_i²/(n/2 + a·α_attention² + f·α_ffn²),   α_ffn = r·√(2/(1 + ρ²)),   α_attention = ρ·α_ffn
 
@@ -186,13 +186,13 @@ def unit_scaled_tau(place: Place, mult: float, ratio: float) -> float:
 
 @op("unit_scaled_skip")
 def unit_scaled_skip(width: int, place: Place, mult: float = 1.0, ratio: float = 1.0) -> Constant:
-    """``1/√(1 + τ²)`` (arXiv:2407.17465, equation 25)."""
+    """``1/√(1 + τ²)`` (arXiv:2407.17465)."""
     return Constant(1 / math.sqrt(1 + unit_scaled_tau(place, mult, ratio) ** 2))
 
 
 @op("unit_scaled_branch")
 def unit_scaled_branch(width: int, place: Place, mult: float = 1.0, ratio: float = 1.0) -> Constant:
-    """``τ/√(1 + τ²)`` (arXiv:2407.17465, equation 25)."""
+    """``τ/√(1 + τ²)`` (arXiv:2407.17465)."""
     tau = unit_scaled_tau(place, mult, ratio)
     return Constant(tau / math.sqrt(1 + tau**2))
 
@@ -223,7 +223,7 @@ register(
         "layer_norm_scaling",
         title="LayerNorm Scaling",
         formula="x + F(LN(x)/√l) in block l, and LN before the head",
-        source="Sun et al. 2025, arXiv:2502.05795, equation 7",
+        source="Sun et al. 2025, arXiv:2502.05795",
         sites=PRE_LN.sites | {INPUT: (NORM, "over_root_of_block")},
     )
 )
@@ -233,7 +233,7 @@ register(
         "rezero",
         title="ReZero",
         formula="x + α·F(x), α = 0 at the start",
-        source="Bachlechner et al. 2020, arXiv:2003.04887, equation 1",
+        source="Bachlechner et al. 2020, arXiv:2003.04887",
         sites={OUTPUT: "zero_gain"},
     )
 )
@@ -271,7 +271,7 @@ register(
         "layer_scale",
         title="LayerScale",
         formula="x + λ ⊙ F(LN(x)), λ = 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6",
-        source="Touvron et al. 2021, arXiv:2103.17239, equation 3 and section 2",
+        source="Touvron et al. 2021, arXiv:2103.17239, section 2",
         sites=PRE_LN.sites | {OUTPUT: use("layer_scale", start=0.0)},
         pitfalls="x-transformers starts λ at 0 by default, which is ReZero with a vector.",
         tune="start",
@@ -282,7 +282,7 @@ register(
         "fixed_residual",
         title="Fixed residual weights",
         formula="√(1 - τ)·x + √τ·F(LN(x)), τ = 0.1",
-        source="Narayan et al. 2025, arXiv:2502.05967, equation 5",
+        source="Narayan et al. 2025, arXiv:2502.05967",
         sites=PRE_LN.sites | {SKIP: use("root_of_rest", tau=0.1), OUTPUT: use("root_of_share", tau=0.1)},
         differs="μS puts LN after the sublayer and trains in eight bits.",
         tune="tau",
@@ -293,7 +293,7 @@ register(
         "running_mean",
         title="Running-mean residual",
         formula="√(l/(l + 1))·x + √(1/(l + 1))·F(LN(x)) in sublayer l",
-        source="Narayan et al. 2025, arXiv:2502.05967, equation 6",
+        source="Narayan et al. 2025, arXiv:2502.05967",
         sites=PRE_LN.sites | {SKIP: "running_mean_skip", OUTPUT: "running_mean_branch"},
         differs="μS puts LN after the sublayer and trains in eight bits.",
     )
@@ -303,7 +303,7 @@ register(
         "u_mup_residual",
         title="u-μP residual weights",
         formula="(x + τ·F(LN(x)))/√(1 + τ²), τ by sublayer so that all branches weigh alike",
-        source="Blake et al. 2024, arXiv:2407.17465, equations 25 to 28",
+        source="Blake et al. 2024, arXiv:2407.17465",
         sites=PRE_LN.sites
         | {
             SKIP: use("unit_scaled_skip", mult=1.0, ratio=1.0),
@@ -319,7 +319,7 @@ register(
         "projection_shortcut",
         title="Projection shortcut",
         formula="W·x + F(x)",
-        source=f"He et al. 2015, arXiv:1512.03385, equation 2 (option C); the residual block of {ARTICLE}",
+        source=f"He et al. 2015, arXiv:1512.03385 (option C); the residual block of {ARTICLE}",
         sites={SKIP: "projection"},
         differs="Stream and branch have one width here, so every skip has the projection.",
         pitfalls="The skip is no identity any more: with depth it fades or grows.",

@@ -42,14 +42,14 @@ def ramp(width: int, place: Place, steps: int = 4000) -> Ramp:
 
 @op("progressive_ramp")
 def progressive_ramp(width: int, place: Place, steps: int = 1000) -> Ramp:
-    """A ramp of ``steps·l`` steps in block l, counted from 1 (arXiv:2603.05369, equation 4)."""
+    """A ramp of ``steps·l`` steps in block l, counted from 1 (arXiv:2603.05369)."""
     return Ramp(steps * place.block)
 
 
 class DropPath(Dropout):
     """Stochastic depth: the branch of a row is dropped with probability p, else divided by 1 - p (training).
 
-    Huang et al. 2016, arXiv:1603.09382, section 3, with the division in training as timm has it.
+    Huang et al. 2016, arXiv:1603.09382, section 3, with the division in training, as in timm.
     """
 
     def mask_shape(self, shape: torch.Size) -> torch.Size:
@@ -104,7 +104,7 @@ register(
         "branch_norm",
         title="BranchNorm",
         formula="LN(x + min(t/T, 1)·F(x)) after t steps",
-        source="Liu et al. 2023, arXiv:2305.02790, equation 6, through arXiv:2603.05369",
+        source="Liu et al. 2023, arXiv:2305.02790, through arXiv:2603.05369",
         sites=POST_LN.sites | {OUTPUT: use("ramp", steps=4000)},
         unverified="the length T of the ramp (4,000 here) and its course were read in a later paper alone",
         pitfalls="It depends on the step, which checkpoints hold. At step 0 the network is its embeddings, normalised.",
@@ -116,7 +116,7 @@ register(
         "pro_res",
         title="ProRes",
         formula="x + min(t/(T·l), 1)·F(LN(x)) in block l after t steps, T = 1,000",
-        source="Chen et al. 2026, arXiv:2603.05369, equation 4",
+        source="Chen et al. 2026, arXiv:2603.05369",
         sites=PRE_LN.sites | {OUTPUT: use("progressive_ramp", steps=1000)},
         pitfalls="It depends on the step, which checkpoints hold. In a run shorter than T·L deep blocks stay faint.",
         tune="steps",

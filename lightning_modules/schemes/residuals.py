@@ -6,8 +6,8 @@ A scheme is a small module with three methods, its formula in the second::
     forward(state, branch) -> state      one sublayer; ``branch(x)`` is F(x) of the formula
     close(state, final)    -> x          what the head sees; ``final`` is the final norm   (B, T, D)
 
-:class:`~lightning_modules.network.sublayer.Residual` is the base and the usual sum. What is fixed or learned by element
-(a weight on the skip or on the branch, a norm) is an op at a site and needs no scheme of its own.
+:class:`~lightning_modules.network.sublayer.Residual` is the base and the usual sum. A fixed or learned factor on the
+skip or on the branch, or a norm, is an op at a site. It needs no scheme of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Norms over other tokens, other rows, or earlier steps. What they do in training and in use differs."""
+"""Norms over other tokens, other rows, or earlier steps. They differ between training and use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def real_tokens(context: Context, x: Tensor) -> Tensor:
 class GlobalNorm(Norm):
     """Global layer normalisation: mean and variance over all features of all real tokens of a row.
 
-    Luo & Mesgarani 2019, arXiv:1809.07454, equations 15 to 17 (gLN).
+    Luo & Mesgarani 2019, arXiv:1809.07454 (gLN).
     """
 
     uses_context = True
@@ -82,7 +82,7 @@ class MaskedBatchNorm(Norm):
 
 
 class RunningBackward(torch.autograd.Function):
-    """``z = x/ψ`` forward; backward ``(g - ν·z)/ψ``, which has the running ν in the place of the batch's mean of g·z.
+    """``z = x/ψ`` forward; backward ``(g - ν·z)/ψ``, which has the running ν in place of the batch's mean of g·z.
 
     ν takes up the mean of ``(g - ν·z)·z`` over real tokens (arXiv:2003.07845, algorithm 2).
     """
@@ -172,8 +172,8 @@ class UnifiedNorm(Norm):
         y = γ ⊙ x/√(v + ε) + β,   v = exp(mean(log s)) over the last 4 batches,   s = mean(x²) over real tokens
 
     In the first ``warmup`` steps v is the batch's own s. The backward pass takes ``r·g - ν·z`` for the gradient g of z,
-    and r times the gradient of γ, with a running ν and ``r = √(v + ε)/√(running v + ε)``. That r is 1 while warming up,
-    then within 1/5 and 5. Evaluation has the running v.
+    and r times the gradient of γ, with a running ν and ``r = √(v + ε)/√(running v + ε)``. During warm-up r is 1, then
+    it is kept between 1/5 and 5. Evaluation uses the running v.
     """
 
     uses_context = True
@@ -224,8 +224,8 @@ class UnifiedNorm(Norm):
 class TaperNorm(Norm):
     """``y = g·RMSNorm(x) + (1 - g)·c·(γ ⊙ x)`` (arXiv:2602.10408): a norm that training does away with.
 
-    The gate g is 1 for ``start`` steps, then falls to 0 along a cosine of ``steps`` steps. While it is 1, c is
-    measured: the running ratio of ``‖γ ⊙ x‖²/RMS(x)`` to ``‖γ ⊙ x‖²`` over real tokens.
+    The gate g is 1 for ``start`` steps, then falls to 0 along a cosine of ``steps`` steps. While g is 1, c is measured:
+    it is the running ratio of ``‖γ ⊙ x‖²/RMS(x)`` to ``‖γ ⊙ x‖²`` over real tokens.
     """
 
     uses_context = True
@@ -259,7 +259,7 @@ register(
         "global_norm",
         title="Global layer norm",
         formula="x + F(N(x)), N over all features of all real tokens of a row",
-        source="Luo & Mesgarani 2019, arXiv:1809.07454, equations 15 to 17",
+        source="Luo & Mesgarani 2019, arXiv:1809.07454",
         norm="global_norm",
         mixes=frozenset({TIME}),
         unverified="the paper was not read; the formula is as libraries for speech have it",

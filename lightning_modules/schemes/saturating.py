@@ -20,9 +20,9 @@ from lightning_modules.schemes.variants import FINAL, TOKENS, Variant, register,
 
 @op("dynamic_tanh")
 class DynamicTanh(Norm):
-    """DyT: ``y = γ ⊙ tanh(α·x) + β``, scalar α = ½, γ = 1, β = 0 (Zhu et al. 2025, arXiv:2503.10622, equation 2).
+    """DyT: ``y = γ ⊙ tanh(α·x) + β``, scalar α = ½, γ = 1, β = 0 (Zhu et al. 2025, arXiv:2503.10622).
 
-    ``alpha_attention``, where it is positive, is where α starts before attention.
+    If ``alpha_attention`` is positive, α starts there before attention.
     """
 
     def __init__(self, width: int, place: Place, alpha: float = 0.5, alpha_attention: float = 0.0) -> None:
@@ -38,7 +38,7 @@ class DynamicTanh(Norm):
 
 @op("dynamic_tanh_without_bias")
 class DynamicTanhWithoutBias(DynamicTanh):
-    """``y = γ ⊙ tanh(α·x)``, as the authors' LLaMA has it (arXiv:2503.10622, section 5)."""
+    """``y = γ ⊙ tanh(α·x)``, as in the authors' LLaMA (arXiv:2503.10622, section 5)."""
 
     def __init__(self, width: int, place: Place, alpha: float = 0.5, alpha_attention: float = 0.0) -> None:
         super().__init__(width, place, alpha, alpha_attention)
@@ -71,7 +71,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class PointWise(Norm):
     """``y = γ ⊙ f(α·x + s) + β``, scalars α = ½ and s = 0, γ = 1, β = 0.
 
-    Chen et al. 2025, arXiv:2512.10938, equation 6. With f = erf it is Derf; :data:`FUNCTIONS` has the others.
+    Chen et al. 2025, arXiv:2512.10938. With f = erf it is Derf; :data:`FUNCTIONS` has the others.
     """
 
     def __init__(self, width: int, place: Place, function: str = "erf", alpha: float = 0.5) -> None:
@@ -156,7 +156,7 @@ register(
         "dyt",
         title="DyT",
         formula="x + F(N(x)), N(x) = γ ⊙ tanh(α·x) + β, α = ½",
-        source="Zhu et al. 2025, arXiv:2503.10622, equation 2",
+        source="Zhu et al. 2025, arXiv:2503.10622",
         norm=use("dynamic_tanh", alpha=0.5),
         pitfalls="The start of α decides; wider networks want less. The authors' LLaMA configuration defaults to 1.0, "
         "against its own README.",
@@ -171,7 +171,8 @@ register(
         source="Zhu et al. 2025, arXiv:2503.10622, section 5, and the authors' LLaMA recipe for 7B",
         norm=use("dynamic_tanh_without_bias", alpha=0.2, alpha_attention=0.8),
         sites=PRE_LN.sites | {TOKENS: "root_of_width_gain"},
-        differs="Learned positions and ReLU instead of rotary positions and SwiGLU.",
+        differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
         tune="alpha, alpha_attention",
     )
 )
@@ -180,7 +181,7 @@ register(
         "derf",
         title="Derf",
         formula="x + F(N(x)), N(x) = γ ⊙ erf(α·x + s) + β, α = ½",
-        source="Chen et al. 2025, arXiv:2512.10938, equation 6",
+        source="Chen et al. 2025, arXiv:2512.10938",
         norm=use("point_wise", function="erf", alpha=0.5),
         pitfalls="Its gap to RMSNorm grows from 0.31 to 0.97 nats with Muon (arXiv:2604.01563).",
         tune="alpha",
@@ -204,7 +205,9 @@ register(
         formula="x + F(N(x)), N(x) = γ ⊙ tanh(λ·x/(κ·RMS(x))), λ = 2, κ = 10",
         source="arXiv:2601.09719 (2026), the authors' class BHyT_Star",
         norm=use("bounded_tanh", rate=2.0, kappa=10.0),
-        differs="The final norm is a BHyT* as well; learned positions and ReLU instead of rotary positions and SwiGLU.",
+        differs="The final norm is a BHyT* as well; learned positions, biases and ReLU instead of rotary and SwiGLU.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="its final norm, which is a BHyT* here",
         pitfalls="λ/κ = 0.2, so it is nearly 0.2·RMSNorm. The authors' learnable_lam=False trains λ all the same.",
         tune="rate",
     )
@@ -222,7 +225,9 @@ register(
             FINAL: use("bounded_tanh", rate=2.0, kappa=10.0),
         },
         attention=use("measured", length=512),
-        differs="The final norm is a BHyT*; learned positions and ReLU instead of rotary positions and SwiGLU.",
+        differs="The final norm is a BHyT*; learned positions, biases and ReLU instead of rotary and SwiGLU.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="its final norm, which is a BHyT* here",
         pitfalls="The estimate holds the configured length of a row, so set `length` to it.",
         tune="rate, length",
     )

@@ -19,7 +19,9 @@ BRANCH = ("attention_value", "attention_output", "feed_forward_hidden", "feed_fo
 """The matrices through which a sublayer's output passes: all but query and key."""
 
 OUT = ("attention_output", "feed_forward_output")
-ALL = ("attention_query", "attention_key", *BRANCH)
+GATE = "feed_forward_gate"
+"""The matrix of the other factor of ``swiglu``. One factor alone is scaled with a branch, as in a network of two."""
+ALL = ("attention_query", "attention_key", *BRANCH, GATE)
 
 
 class MatrixGains(Recipe):
@@ -67,7 +69,7 @@ def over_root_of_own_sublayers() -> MatrixGains:
 
 @recipe("over_root_of_block")
 def over_root_of_own_block(alpha: float = 1.0) -> MatrixGains:
-    """``α/√l`` on all matrices of block l, counted from 1 (Zhang et al. 2019, arXiv:1908.11365, equation 5)."""
+    """``α/√l`` on all matrices of block l, counted from 1 (Zhang et al. 2019, arXiv:1908.11365)."""
     return MatrixGains(lambda place: alpha * place.block**-0.5, ALL)
 
 
@@ -122,7 +124,8 @@ class Fixup(Recipe):
     """
 
     def initialise(self, backbone: Backbone, head: nn.Module) -> None:
-        powers = {f"attention_{name}": -1 / 6 for name in ("query", "key", "value")} | {"feed_forward_hidden": -1 / 2}
+        powers = {f"attention_{name}": -1 / 6 for name in ("query", "key", "value")}
+        powers |= {"feed_forward_hidden": -1 / 2, GATE: 0.0}  # with a zero gate too, nothing would ever learn
         for place, name, matrix in backbone.matrices():
             matrix.mul_(place.sublayers ** powers[name] if name in powers else 0.0)
         table = getattr(backbone.embeddings.table, "weight", None)
@@ -218,7 +221,7 @@ register(
         "ds_init",
         title="DS-Init",
         formula="LN(x + F(x)), all matrices of block l start √l times as small",
-        source="Zhang et al. 2019, arXiv:1908.11365, equation 5",
+        source="Zhang et al. 2019, arXiv:1908.11365",
         recipes=(use("over_root_of_block", alpha=1.0),),
         unverified="the paper was not read; the rule is from the catalogue's memory and arXiv:2603.05369",
         tune="alpha",

@@ -55,7 +55,7 @@ class HyperConnections(Residual):
 
 @residual("dynamic_hyper_connections")
 class DynamicHyperConnections(HyperConnections):
-    """Weights by token (arXiv:2409.19606, equations 10 to 13)::
+    """Weights by token (arXiv:2409.19606)::
 
     A ← s_α·tanh(LN(H)·W) + A for A_m and A_r,   B ← s_β·tanh(LN(H)·w) + B,   W = w = 0,   s_α = s_β = 0.01
     """
@@ -83,8 +83,8 @@ class ManifoldHyperConnections(Residual):
         H ← H_res·H + H_postᵀ·F(H_pre·H),   raw = α·(RMSNorm(vec H)·φ) + b
         H_pre = σ(raw),   H_post = 2σ(raw),   H_res = Sinkhorn(exp(raw)), 20 iterations
 
-    α = 0.01. Of φ and b the paper gives no start: here φ ~ N(0, 1/(n·D)). b is 0 for reading and writing, and 3 on the
-    diagonal of mixing: with 0 there the streams would be averaged away, with a large number they would never mix.
+    α = 0.01. The paper gives no start for φ and b: here φ ~ N(0, 1/(n·D)). b is 0 for reading and writing, and 3 on the
+    diagonal of mixing. With 0 there, the streams would be averaged away; with a large number, they would never mix.
     """
 
     def __init__(self, place: Place, streams: int = 4) -> None:
@@ -150,9 +150,9 @@ class FracConnections(Residual):
 
 @residual("residual_dual")
 class ResiDual(Residual):
-    """A Post-LN stream and beside it the plain sum: ``x ← N(x + F(x)), r ← r + F(x)``, ``x + N(r)`` at the end.
+    """A Post-LN stream and the plain sum: ``x ← N(x + F(x)), r ← r + F(x)``, ``x + N(r)`` at the end.
 
-    Xie et al. 2023, arXiv:2304.14802, equations 4 to 6.
+    Xie et al. 2023, arXiv:2304.14802.
     """
 
     def open(self, x: Tensor) -> Pair:
@@ -209,7 +209,7 @@ register(
         "dynamic_hyper_connections",
         title="Hyper-connections (dynamic)",
         formula="H ← A_rᵀ·H + Bᵀ·F(LN(A_mᵀ·H)), 4 streams, A and B by token",
-        source="Zhu et al. 2024, arXiv:2409.19606, equations 10 to 13",
+        source="Zhu et al. 2024, arXiv:2409.19606",
         residual=use("dynamic_hyper_connections", streams=4),
         pitfalls=HC_PITFALL + " One stream is worse than none.",
         tune="streams",
@@ -220,11 +220,13 @@ register(
         "mhc",
         title="mHC",
         formula="H ← H_res·H + H_postᵀ·F(RMS(H_pre·H)), H_res doubly stochastic, 4 streams",
-        source="Xie et al. 2025, arXiv:2512.24880, equations 7 to 9",
+        source="Xie et al. 2025, arXiv:2512.24880",
         norm="rms_norm",
         residual=use("manifold_hyper_connections", streams=4),
         unverified="the start of φ and b, which the paper does not give",
         differs="Learned positions, biases and ReLU instead of rotary positions, SwiGLU and experts.",
+        published={"positions": "rotary", "activation": "swiglu", "biases": False},
+        published_lacks="experts in place of one feed-forward network",
         pitfalls="With b = 0 the streams are averaged away at step 0; one port starts H_res at I without any gradient.",
         tune="streams",
     )
@@ -234,7 +236,7 @@ register(
         "frac_connections",
         title="Frac-connections (static)",
         formula="H ← Aᵀ·H + B ⊙ F(LN(Yᵀ·H)), H the stream in 4 parts",
-        source="Zhu et al. 2025, arXiv:2503.14125, equation 5",
+        source="Zhu et al. 2025, arXiv:2503.14125",
         residual=use("frac_connections", parts=4),
         pitfalls="The dynamic form is open: the shape of its weights and its norm are not clear.",
         tune="parts",
@@ -245,7 +247,7 @@ register(
         "resi_dual",
         title="ResiDual",
         formula="x ← LN(x + F(x)), r ← r + F(x); x + LN(r) at the end",
-        source="Xie et al. 2023, arXiv:2304.14802, equations 4 to 6",
+        source="Xie et al. 2023, arXiv:2304.14802",
         residual="residual_dual",
         sites=POST_LN.sites | {FINAL: NORM},
         pitfalls="x-transformers documents a flag for it that its code lacks.",

@@ -1,7 +1,7 @@
 """What a variant is, and the registry: every scheme as a named, cited difference from a parent.
 
-A variant is data, free of torch. It says which *ops* (norms, gains, gates) stand at which *sites*. It names a residual,
-an attention, a feed-forward network and recipes where they are not the usual ones. ``network/`` builds it.
+A variant is data, free of torch. It says which *ops* (norms, gains, gates) are at which *sites*. If a residual, an
+attention, a feed-forward network or recipes are not the usual ones, it names them. ``network/`` builds it.
 
 Sites of a sublayer, of attention and of the feed-forward network::
 
@@ -50,7 +50,7 @@ def use(name: str, **options: Any) -> Use:
 
 
 Part = str | Use | Callable[..., Any]
-"""A part of a network: its registered name, a use of it with options, or the class itself in a file of one's own."""
+"""A part of a network: its registered name, a use of it with options, or, in a person's own file, the class itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,8 @@ class Variant:
     """A residual and normalisation scheme.
 
     Raises:
-        ConfigurationError: at construction, where a site or what it mixes is unknown, or the name is no identifier.
+        ConfigurationError: at construction, if a site or an entry of ``mixes`` is unknown, or the name is not an
+            identifier.
     """
 
     name: str
@@ -77,8 +78,8 @@ class Variant:
     """Variant that this one differs from by a few fields; set by :meth:`derive`."""
 
     also_without: tuple[str, ...] = ()
-    """Further variants from which this one takes a single part, as from ``parent``: reports compare it with them too.
-    A child does not inherit it."""
+    """Further variants that differ from this one in a single part, as ``parent`` does: reports compare it with them
+    too. A child does not inherit this."""
 
     norm: Part = "layer_norm"
     """What ``norm`` means at the sites."""
@@ -97,7 +98,7 @@ class Variant:
     """Feed-forward function."""
 
     parallel: bool = False
-    """Whether a block's two functions stand side by side in one sublayer."""
+    """Whether a block's two functions are side by side in one sublayer."""
 
     biases: bool = True
     """Whether the linear maps of attention and feed-forward network have biases."""
@@ -106,10 +107,10 @@ class Variant:
     """What the paper prescribes about start and training."""
 
     by_place: Callable[[Place], Variant] | None = field(default=None, compare=False)
-    """Which variant stands at a place, where blocks are not alike; it need not be registered."""
+    """If blocks are not alike, the variant at a place; it need not be registered."""
 
     layers: int | None = None
-    """Number of blocks where the variant fixes it; otherwise ``model.layers`` decides."""
+    """Number of blocks if the variant fixes it; otherwise ``model.layers`` decides."""
 
     mixes: frozenset[str] = frozenset()
     """What else a token's output depends on: ``time`` (tokens that a causal mask hides), ``padding``, or ``rows`` (the
@@ -120,13 +121,20 @@ class Variant:
     next three, a child does not inherit it."""
 
     differs: str = ""
-    """In what the network around the scheme differs from the published one, such as positions or activations."""
+    """How the network around the scheme differs from the published one, for example in positions or activations."""
+
+    published: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of the published network that ``model.form`` ``published`` takes: :data:`PUBLISHED_SETTINGS`. A child
+    does not inherit them, nor the next."""
+
+    published_lacks: str = ""
+    """What even that form lacks, such as experts."""
 
     pitfalls: str = ""
     """What goes wrong with it, and where published code departs from its paper."""
 
     tune: str = ""
-    """What to tune beside the learning rate."""
+    """What to tune in addition to the learning rate."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
@@ -140,38 +148,60 @@ class Variant:
                 reject_unknown(f"sublayer of site {key} of variant {self.name}", role, [kind.value for kind in Role])
         for mixed in self.mixes:
             reject_unknown(f"mixes of variant {self.name}", mixed, (TIME, PADDING, ROWS))
-        object.__setattr__(self, "sites", dict(self.sites))  # the caller's mapping may change
+        for setting in self.published:
+            reject_unknown(f"published setting of variant {self.name}", setting, PUBLISHED_SETTINGS)
+        for mapping in ("sites", "published"):
+            object.__setattr__(self, mapping, dict(getattr(self, mapping)))  # the caller's mapping may change
 
     def at(self, place: Place) -> Variant:
-        """Return the variant that stands at ``place``: itself, unless blocks are not alike."""
+        """Return the variant at ``place``: this one if all blocks are alike."""
         return self if self.by_place is None else self.by_place(place)
 
     def ops_at(self, site: str, role: Role | None = None) -> tuple[Part, ...]:
-        """Return the ops at ``site`` in order, for a sublayer of ``role`` where the site belongs to one."""
+        """Return the ops at ``site`` in order, for a sublayer of ``role`` if the site belongs to one."""
         ops = self.sites.get(f"{role}.{site}", self.sites.get(site, ()))
         ops = ops if isinstance(ops, tuple) else (ops,)
         return tuple(self.norm if op == NORM else op for op in ops)
 
     def derive(self, name: str, **changes: Any) -> Variant:
         """Return a child: this variant under another name, with a few fields changed."""
-        fresh = dict.fromkeys(("unverified", "differs", "pitfalls", "tune"), "")
+        fresh: dict[str, Any] = dict.fromkeys(("unverified", "differs", "pitfalls", "tune", "published_lacks"), "")
+        fresh |= {"published": {}}
         return replace(self, name=name, **{"parent": self.name, "also_without": (), **fresh, **changes})
+
+    def published_settings(self) -> dict[str, Any]:
+        """Return the settings of the published network.
+
+        Raises:
+            ConfigurationError: the variant names none.
+        """
+        if not self.published:
+            known = ", ".join(name for name, variant in VARIANTS.items() if variant.published)
+            raise ConfigurationError(
+                f"model.form is published, and variant {self.name} has no published form of its own; choose {known}"
+            )
+        return self.published
+
+    def with_biases(self, biases: bool) -> Variant:
+        """Return this variant with or without biases of its linear maps, in every block."""
+        by_place = None if self.by_place is None else partial(with_biases, by_place=self.by_place, biases=biases)
+        return replace(self, biases=biases, by_place=by_place)
 
     @property
     def year(self) -> int | None:
-        """Year of publication, as ``source`` has it."""
+        """Year of publication, taken from ``source``."""
         found = re.search(r"(?<![\d:.])(?:19|20)\d\d(?![\d.])", self.source)
         return int(found[0]) if found else None
 
     @property
     def arxiv(self) -> str:
-        """First arXiv id of ``source``; empty where it names none."""
+        """First arXiv id of ``source``; empty if it names none."""
         found = re.search(r"arXiv:(\d{4}\.\d{5})", self.source)
         return found[1] if found else ""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What ``model.scheme_options`` may set, with the values that hold otherwise: the options of all its parts."""
+        """What ``model.scheme_options`` may set, with the defaults: the options of all its parts."""
         found: dict[str, Any] = {}
         for part in self._parts():
             found |= dict(part.options) if isinstance(part, Use) else {}
@@ -211,12 +241,22 @@ class Variant:
             yield from held if isinstance(held, tuple) else (held,)
 
 
+PUBLISHED_SETTINGS = ("positions", "activation", "biases", "feed_forward_factor")
+"""What differs between published networks around a scheme: two settings of the model, the biases of linear maps, and
+the hidden width of the feed-forward network in terms of D."""
+
+
+def with_biases(place: Place, *, by_place: Callable[[Place], Variant], biases: bool) -> Variant:
+    """Return the variant at a place, its linear maps with or without biases."""
+    return replace(by_place(place), biases=biases)
+
+
 PARTS = ("norm", "residual", "attention", "feed_forward", "recipes")
 """Fields of a variant that hold a part or several."""
 
 
 def chosen(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``own`` with the values that ``options`` has for its names; a whole number serves where one has a point.
+    """Return ``own`` with the values that ``options`` has for its names; a whole number may replace a float.
 
     >>> chosen({"rate": 0.1, "steps": 5}, {"rate": 1})
     {'rate': 1.0, 'steps': 5}
@@ -257,7 +297,7 @@ VARIANTS: dict[str, Variant] = {}
 """All registered variants by name; parents come before their children."""
 
 SCHEME_SHA256: dict[str, str] = {}
-"""Digest of the file that a variant comes from, by the variant's name, where it is a file of a person's own."""
+"""By the name of each variant of a person's own file, the digest of that file."""
 
 
 def register(variant: Variant) -> Variant:

@@ -54,10 +54,10 @@ class Evaluation:
 class TaskModule(CheckpointedModule):
     """A network that is trained for a task.
 
-    A task is a subclass that says what its network answers (:meth:`outputs`), what training minimises (:meth:`loss`),
-    what evaluation looks at (:meth:`observe`) and what it measures (:meth:`metrics`). The network is built when the
-    trainer calls :meth:`configure_model`, from the facts of its data module; outside a trainer, call :meth:`build`
-    with facts. Checkpoints carry both settings and facts.
+    A task is a subclass. It says what its network answers (:meth:`outputs`) and what training minimises (:meth:`loss`).
+    It also says what evaluation looks at (:meth:`observe`) and what it measures (:meth:`metrics`). The network is built
+    when the trainer calls :meth:`configure_model`, from the facts of its data module; outside a trainer, call
+    :meth:`build` with facts. Checkpoints carry both settings and facts.
 
     Args:
         settings: fields of :class:`~lightning_modules.config.ModelConfig`.
@@ -115,7 +115,7 @@ class TaskModule(CheckpointedModule):
 
     @abstractmethod
     def observe(self, outputs: Any, batch: Batch) -> dict[str, Any]:
-        """What evaluation keeps of a batch, under the names that the metrics' ``update`` has for its arguments.
+        """What evaluation keeps of a batch, under the argument names of the metrics' ``update``.
 
         ``loss`` (a mean over the batch's rows) and ``rows`` (their number) must be among them.
         """
@@ -180,16 +180,17 @@ class TaskModule(CheckpointedModule):
 
     def _shard(self) -> None:
         """Spread the weights of every block, and of the rest, over the processes of the strategy."""
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         assert self.device_mesh is not None
         for module in (*self.network.blocks.children(), self.network):
             fully_shard(module, mesh=self.device_mesh["data_parallel"])
+        register_fsdp_forward_method(self.network, "answers")  # which language models call instead of forward
 
     def gathered(self) -> Self:
         """The trained module with all weights in this process, after training; all processes must call it.
 
-        Where the weights were spread, only the first process has them afterwards, on the CPU.
+        If the weights were spread, only the first process has them afterwards, on the CPU.
         """
         if not isinstance(self.trainer.strategy, FullyShardedStrategy):
             return self
@@ -201,7 +202,7 @@ class TaskModule(CheckpointedModule):
         return whole
 
     def weight_of(self, batch: Batch) -> int:
-        """How many things the training loss of a batch is a mean over: its rows."""
+        """How many items the training loss of a batch is a mean over: its rows."""
         return len(batch["input_ids"])
 
     def forward(self, batch: Batch) -> Any:
@@ -233,9 +234,9 @@ class TaskModule(CheckpointedModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed PyTorch from (seed, epoch, batch), so that a resumed run draws the same dropout as an undisturbed one.
 
-        Before the first step of a new run the scheme's recipes see the first batch, that of all processes together: so
-        all change the weights alike. A resumed run is prepared already.
-        The hook at an epoch's start would not do: Lightning skips it after a checkpoint from an epoch's end.
+        Before the first step of a new run the scheme's recipes see the first batch of all processes. So all of them
+        change the weights alike. A resumed run is prepared already. The hook at an epoch's start would not do:
+        Lightning skips it after a checkpoint from an epoch's end.
         """
         seed = batch_seed(self.config.seed, self.current_epoch, batch_idx, self.global_rank)
         if self.device.type == "cpu":
@@ -251,10 +252,10 @@ class TaskModule(CheckpointedModule):
         self.network.after_step()
 
     def on_train_start(self) -> None:
-        """Refuse what would give the schedule another length than the facts say: other loaders, other accumulation.
+        """Refuse what would change the length of the schedule that the facts imply: other loaders, other accumulation.
 
         Raises:
-            ConfigurationError: an epoch has another number of batches, or of steps from epoch to epoch.
+            ConfigurationError: an epoch has another number of batches, or its steps vary from epoch to epoch.
         """
         expected = steps_in_epoch(self._facts().steps_per_epoch, self._limit)
         found = self.trainer.num_training_batches
@@ -280,7 +281,7 @@ class TaskModule(CheckpointedModule):
         return self.facts
 
     def on_predict_start(self) -> None:
-        """Refuse several devices: each would return a part of the answers, in an order of its own.
+        """Refuse several devices: each would return a part of the answers, in its own order.
 
         Raises:
             ConfigurationError: there are several.
@@ -366,10 +367,10 @@ class TaskModule(CheckpointedModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Measure the gradient once, then clip it where the trainer asks for that.
+        """Measure the gradient once, then clip it if the trainer asks for that.
 
         Raises:
-            ConfigurationError: the bound is negative, which would turn the gradient round, or no number.
+            ConfigurationError: the bound is negative, which would reverse the gradient, or is not a number.
         """
         if gradient_clip_val is not None and not 0 <= gradient_clip_val < float("inf"):
             raise ConfigurationError(
@@ -386,9 +387,9 @@ class TaskModule(CheckpointedModule):
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Build the optimiser and its schedule, whose length is configuration and not what is left to do.
+        """Build the optimiser and its schedule, whose length the configuration sets, not the steps that are left.
 
-        Lightning's tuner writes the rate that it finds to ``hparams``, which checkpoints carry; it is the rate taken.
+        Lightning's tuner writes the rate that it finds to ``hparams``, which checkpoints carry; this rate is taken.
         """
         rate = float(self.hparams["learning_rate"])
         if rate != self.config.learning_rate:
@@ -402,8 +403,8 @@ class TaskModule(CheckpointedModule):
     def total_steps(self) -> int:
         """Optimiser steps that the schedule spans.
 
-        They are those of ``model.schedule_epochs``, else of the step budget, of ``trainer.max_epochs``, or
-        ``trainer.max_steps``, whichever is the first to be set.
+        They are those of ``model.schedule_epochs``, the step budget, ``trainer.max_epochs`` or ``trainer.max_steps``:
+        the first of these that is set.
 
         Raises:
             ConfigurationError: none of them is set.

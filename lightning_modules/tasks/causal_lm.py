@@ -15,11 +15,11 @@ from lightning_modules.tasks.base import Batch, TaskModule
 from lightning_modules.training.metrics import MeanLoss
 
 LARGEST_LOSS = 700.0
-"""Loss in nats whose perplexity is the greatest that is reported, as that of a greater one would be infinite."""
+"""Loss in nats whose perplexity is the greatest that is reported; a greater loss could have an infinite one."""
 
 
 class Perplexity(MeanLoss):
-    """``exp`` of the mean loss over targets; the vocabulary's size for one who knows nothing."""
+    """``exp`` of the mean loss over targets; a model that knows nothing has the vocabulary's size."""
 
     def compute(self) -> Tensor:
         """Return the perplexity, in double precision."""
@@ -118,7 +118,7 @@ class LanguageModel(TaskModule):
         return outputs.losses.mean()
 
     def observe(self, outputs: TokenAnswers, batch: Batch) -> dict[str, Any]:
-        """Mean loss, and how many targets there are, were right and are unknown words, and the bytes they spell."""
+        """Mean loss; how many targets there are, are right and are unknown words; and the bytes that they spell."""
         assert self.facts is not None, "build() takes the facts"
         observed = {"loss": outputs.losses.mean(), "rows": len(outputs.losses), "hits": outputs.hits.sum()}
         if self.facts.unknown_id is not None:

@@ -54,16 +54,16 @@ class CheckpointedModule(LightningModule, ABC):
             return False
 
     def load_waiting(self) -> None:
-        """Give the network, now that it is built, the weights that were loaded before."""
+        """Give the network, once it is built, the weights that were loaded before."""
         if self._waiting:
             weights, self._waiting = self._waiting, {}
             self.network.load_state_dict({name.removeprefix("network."): value for name, value in weights.items()})
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take up weights, now or, where the network is not built yet, when it is.
+        """Take up weights, now or as soon as the network is built.
 
-        Processes that Lightning spawned or forked build the network and send its weights to the first process, whose
-        module has none: Lightning would pass over all of them without a word.
+        Processes that Lightning spawned or forked build the network and send its weights to the first process. The
+        module there has no weights, and Lightning would silently drop all of these.
         """
         if self.facts is None:
             self._waiting = {name: value for name, value in state_dict.items() if name.startswith("network.")}
@@ -71,7 +71,7 @@ class CheckpointedModule(LightningModule, ABC):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the facts, so that it loads without data, the length of the schedule, and a digest of its numbers."""
+        """Add the facts, so that it loads without data, and the length of the schedule and a digest of all numbers."""
         if self.facts is not None:
             checkpoint["facts"] = self.facts.as_dict()
         if self._is_fitting():
@@ -79,12 +79,12 @@ class CheckpointedModule(LightningModule, ABC):
         checkpoint[DIGEST] = tensors_digest(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse what a trainer cannot go on from, or evaluate, rightly (``ckpt_path``).
+        """Refuse a checkpoint (``ckpt_path``) that a trainer cannot rightly evaluate or go on from.
 
         Raises:
             SpoiltWeights: a number is not finite, or not the one that was saved.
-            ConfigurationError: it was made with another tokenizer or other classes or, where training goes on, on
-                another text or with a schedule of another length.
+            ConfigurationError: it was made with another tokenizer or other classes; or training goes on, and it was
+                made on another text or with a schedule of another length.
         """
         refuse_spoilt(checkpoint)
         if self.facts is None:
@@ -123,7 +123,7 @@ class CheckpointedModule(LightningModule, ABC):
             map_location: where the weights go; by default to the CPU.
             hparams_file: not taken, since a checkpoint holds its settings.
             strict: whether the weights must be exactly the network's; by default they must.
-            weights_only: nothing but tensors and plain values is unpickled, whatever is asked for.
+            weights_only: only tensors and plain values are unpickled, whatever this says.
             settings: fields of :class:`ModelConfig` to take instead of the checkpoint's.
 
         Raises:
@@ -155,8 +155,8 @@ def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
     """Refuse weights, or states of an optimiser, that are not finite or are not those that were saved.
 
     Args:
-        checkpoint: with ``state_dict`` and, where training may go on, ``optimizer_states``. Older ones hold no digest
-            and are believed.
+        checkpoint: with ``state_dict`` and, if training may go on, ``optimizer_states``. Older checkpoints hold no
+            digest and are believed.
 
     Raises:
         SpoiltWeights: naming the first tensor that is not finite, or saying that some number changed.
@@ -169,7 +169,7 @@ def refuse_spoilt(checkpoint: Mapping[str, Any]) -> None:
 
 
 def tensors_digest(checkpoint: Mapping[str, Any]) -> str | None:
-    """Return the SHA-256 of a checkpoint's weights and of the states of its optimiser; None for parts of tensors."""
+    """Return the SHA-256 of a checkpoint's weights and optimiser states; None if it holds parts of tensors."""
     found = hashlib.sha256()
     for place, tensor in _tensors(checkpoint):
         if isinstance(tensor, DTensor):

@@ -44,7 +44,7 @@ class TextClassifier(TaskModule):
         return self.training_loss(outputs, batch["labels"])
 
     def objective(self, batch: Batch) -> Tensor:
-        """The training loss and, where the configuration asks for it, that of embeddings moved against it."""
+        """The training loss and, if the configuration asks for it, that of embeddings moved against it."""
         if self.config.adversarial == "none":
             return super().objective(batch)
         mask = batch["attention_mask"].bool()
@@ -64,7 +64,7 @@ class TextClassifier(TaskModule):
         return {"loss": MeanLoss(), **classification_metrics(len(self.class_names))}
 
     def evaluate(self, batches: Iterable[Batch]) -> Evaluation:
-        """Predict every row and score the predictions, in double precision where these are shares and means."""
+        """Predict every row and score the predictions; shares and means are in double precision."""
         return evaluation_of(predict(self, batches), self.class_names)
 
 

@@ -14,9 +14,9 @@ from lightning_modules.tasks.causal_lm import LanguageModel, TokenShare
 
 
 class MaskedLanguageModel(LanguageModel):
-    """An encoder that predicts hidden tokens and, where rows are pairs of spans, whether the second follows the first.
+    """An encoder that predicts hidden tokens and, if rows are pairs of spans, whether the second follows the first.
 
-    The exponential of its loss is a pseudo-perplexity: it is of hidden tokens alone, seen from both sides.
+    The exponential of its loss is a pseudo-perplexity: it covers hidden tokens alone, seen from both sides.
 
     Args:
         settings: fields of :class:`~lightning_modules.config.ModelConfig`.

@@ -1,4 +1,4 @@
-"""Adversarial training: the loss where the embeddings are moved in the direction that hurts most."""
+"""Adversarial training: the loss after the embeddings are moved in the direction that raises it most."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def fast_gradient(loss: Tensor, vectors: Tensor, attention_mask: Tensor, size: float) -> Tensor:
     """Return the perturbation of the embeddings that raises a loss fastest, to first order, without a gradient.
 
-    Miyato et al. 2017, arXiv:1605.07725, equations 5 and 6, of the embeddings s of a whole row::
+    Miyato et al. 2017, arXiv:1605.07725, of the embeddings s of a whole row::
 
         g = ∇_s loss,   r = ε·‖s‖·g/‖g‖,   training minimises  loss(s) + loss(s + r)
 

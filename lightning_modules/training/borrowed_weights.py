@@ -1,4 +1,4 @@
-"""The weights of a network in Hugging Face's format, under the names that ours has for them."""
+"""The weights of a network in Hugging Face's format, under our names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NORM_NAMES = {"weight": "gain", "bias": "bias"}
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Names of a family's modules; several in a row are the equal parts of one of ours."""
+    """Names of a family's modules; several in a row are the equal parts of one module of ours."""
 
     table: str
     positions: str
@@ -123,7 +123,7 @@ def borrowed_weights(network: PretrainedNetwork, sha256: str) -> dict[str, Tenso
 
 
 def _norms_and_maps(layout: Layout, layers: int) -> Iterator[tuple[str, list[str]]]:
-    """Yield the name of each parameter of ours but the embeddings', and the names of its parts."""
+    """Yield the name of each parameter of ours, except for the embeddings', and the names of its parts."""
     for own, name in layout.outer_norms.items():
         for theirs, parameter in NORM_NAMES.items():
             yield f"{own}.{parameter}", [f"{name}.{theirs}"]

@@ -35,7 +35,7 @@ class MeanSquaredError(nn.Module):
 
     ::
 
-        Σ_k (softmax(z)_k - [k = label])² / K, averaged over rows (by class weight where there are weights)
+        Σ_k (softmax(z)_k - [k = label])² / K, averaged over rows (weighted by class if there are class weights)
     """
 
     weight: Tensor | None

@@ -22,7 +22,8 @@ def classification_metrics(number_of_classes: int) -> dict[str, Metric]:
     States are summed over an epoch's rows, never averaged over batches. Macro averages leave out a class that is
     neither among labels nor among predictions, as scikit-learn does by default. The correlation is that of the
     confusion matrix (Matthews 1975; of K classes Gorodkin 2004, R_K). It is 0 if all labels or all predictions are one
-    class. If both are one of two classes, it is 1 for right answers and -1 for wrong ones.
+    class. If all labels are one of two classes and so are all predictions, it is 1 for right answers and -1 for wrong
+    ones.
     """
     settings: dict[str, Any] = {"num_classes": number_of_classes, "validate_args": False}
     return {
@@ -35,17 +36,17 @@ def classification_metrics(number_of_classes: int) -> dict[str, Metric]:
 
 
 def alone(metrics: dict[str, Metric]) -> dict[str, Metric]:
-    """Let metrics count this process's rows only; of several that trained together, one scores all rows at the end."""
+    """Let metrics count this process's rows only; after joint training one process scores all rows."""
     for metric in metrics.values():
         metric.distributed_available_fn = lambda: False
     return metrics
 
 
 class MeanLoss(Metric):
-    """Mean of a loss over an epoch's rows, those of all processes together; it need not be finite.
+    """Mean of a loss over an epoch's rows, those of all processes together; it may be infinite or NaN.
 
-    Lightning's mean of logged numbers takes half of an odd number of rows as a whole number where two processes share
-    them, and torchmetrics' ``MeanMetric`` forgets the rows where it lets pass what is not finite.
+    If two processes share an odd number of rows, Lightning's mean of logged numbers rounds the half to a whole number.
+    If torchmetrics' ``MeanMetric`` lets a value pass that is not finite, it forgets the number of rows.
     """
 
     full_state_update = False

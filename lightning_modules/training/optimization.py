@@ -22,7 +22,7 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Group the parameters by rate, ε and decay; groups that decay come first.
 
-    The weights of ``nn.Linear`` decay. Norms, biases, embeddings, gains and what residuals hold themselves do not. The
+    The weights of ``nn.Linear`` decay. Norms, biases, embeddings, gains and the residuals' own parameters do not. The
     recipes of a backbone below ``module`` multiply rate, ε and decay of single parameters. ε is Adam's. Frozen
     parameters are in no group. ``rates`` are further factors on the rate, by the ``id`` of a parameter.
     """
@@ -78,7 +78,7 @@ def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float, de
         (S - s) / (S - W)                 linear
         (1 + cos(π·(s - W)/(S - W))) / 2  cosine
 
-    so that no step is spent at rate zero; zero is reached after the last step and kept.
+    So no step is spent at rate zero; zero is reached after the last step and kept.
     """
     warmup_steps = round(warmup_fraction * total_steps)
     if step < warmup_steps:
@@ -90,7 +90,10 @@ def learning_rate_factor(step: int, total_steps: int, warmup_fraction: float, de
 
 
 def build_schedule(config: ModelConfig, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """Build the schedule over ``total_steps`` optimiser steps; a function of the step alone, so resuming is exact."""
+    """Build the schedule over ``total_steps`` optimiser steps.
+
+    It is a function of the step alone, so resuming is exact.
+    """
 
     def factor(step: int) -> float:
         return learning_rate_factor(step, total_steps, config.warmup_fraction, config.decay)

@@ -1,4 +1,4 @@
-"""What the processes that train one model together must agree on; a process alone has nothing to ask."""
+"""What the processes that train one model together must agree on; a single process has nothing to ask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
     """Fully sharded data parallelism (ZeRO stage 3, arXiv:1910.02054; PyTorch's ``fully_shard``, arXiv:2304.11277).
 
     Lightning's ``ModelParallelStrategy`` over all processes, without tensor parallelism, and with whole checkpoints.
-    Other than Lightning's ``fsdp`` it runs on CPUs too.
+    Unlike Lightning's ``fsdp`` it runs on CPUs too.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -55,7 +55,7 @@ def rows_of_all(input_ids: Tensor, attention_mask: Tensor, processes: int) -> tu
     Args:
         input_ids: ``(B, T)``; B and T may differ between processes.
         attention_mask: ``(B, T)``.
-        processes: how many share the batch; one has all its rows.
+        processes: how many share the batch; a single one has all rows.
     """
     if processes == 1:
         return input_ids, attention_mask
@@ -79,7 +79,7 @@ def mean(trainer: Trainer, value: Tensor) -> float:
 
 
 def weighted_by_rows(trainer: Trainer, loss: Tensor, rows: int) -> Tensor:
-    """Return a mean loss over ``rows`` rows so that its mean over all processes is that over the rows of all of them.
+    """Scale a mean loss over ``rows`` rows so that the mean over all processes is the mean over all their rows.
 
     Gradients are averaged over processes alike, and a ragged batch gives one process more rows than another.
     """
@@ -89,7 +89,7 @@ def weighted_by_rows(trainer: Trainer, loss: Tensor, rows: int) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a tensor of which this process may hold a part, all of it."""
+    """Return the whole of a tensor, of which this process may hold only a part."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

@@ -37,7 +37,7 @@ class WeightStart:
     """Weights to start from, and what of them is trained.
 
     Raises:
-        ConfigurationError: at construction, where ``top_blocks`` or ``rate_per_block`` is out of range.
+        ConfigurationError: at construction, if ``top_blocks`` or ``rate_per_block`` is out of range.
     """
 
     weights: Mapping[str, Tensor]
@@ -53,7 +53,7 @@ class WeightStart:
     and a norm of another kind takes over gain and bias. Its vocabulary may be the larger one."""
 
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a record says of where the weights come from, if they are no run's."""
+    """What a record says about the source of the weights, if they are not a run's."""
 
     def __post_init__(self) -> None:
         if self.top_blocks is not None and self.top_blocks < 0:
@@ -65,7 +65,7 @@ class WeightStart:
     def apply(self, network: Network) -> TakenWeights:
         """Put the weights into a fresh network, and freeze what is not to be trained.
 
-        Of learned positions the first ones are taken where the earlier network had more.
+        If the earlier network had more learned positions, the first ones are taken.
 
         Raises:
             ConfigurationError: a weight is missing, of another shape or not finite; the message names it.
@@ -148,8 +148,8 @@ class WordStart:
     def apply(self, network: Network, seed: int) -> None:
         """Put the vectors into the table of a fresh network.
 
-        Another width than D is changed by a map with orthonormal rows or columns, drawn from ``seed``: to a greater one
-        it keeps all distances, to a smaller one it scales by ``√(d / D)``, which keeps them on average.
+        If d is not D, a map with orthonormal rows or columns, drawn from ``seed``, changes the width. A map to a
+        greater width keeps all distances. A map to a smaller one scales by ``√(d / D)``, which keeps them on average.
 
         Raises:
             ConfigurationError: d differs from D, and that was not asked for.

@@ -267,3 +267,23 @@ def test_more_text_is_the_training_rows_of_other_corpora_without_near_copies_of_
     assert data.corpus.fingerprint != usual.corpus.fingerprint and data.corpus.split_hash != usual.corpus.split_hash
     with pytest.raises(DataError, match="names a corpus twice"):
         TokenStream(**settings(tmp_path / "book.txt", more_text=("trec", "trec")))
+
+
+def test_a_folder_of_evaluation_rows_is_a_corpus_that_nothing_is_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation_only"
+    folder.mkdir()
+    for name, text in (("validation", "A heron   waits."), ("test", "An old willow.")):
+        pd.DataFrame({"text": [text, text, ""]}).to_parquet(folder / f"{name}.parquet")
+    config = DataConfig(corpus=str(folder), label_column=None)
+    corpus = prepare(config)
+    assert {name: rows["text"][:] for name, rows in corpus.splits.items()} == {
+        "train": [], "validation": ["A heron waits."] * 2 + [""], "test": ["An old willow."] * 2 + [""],
+    }  # fmt: skip
+    assert corpus.slug == "evaluation_only" and corpus.fingerprint != corpus.split_hash
+    with pytest.raises(DataError, match="has no training rows; it is there to evaluate on"):
+        _ = TokenStream(corpus=str(folder), label_column=None, tokenizer="bpe").facts
+    with pytest.raises(DataError, match="has no split 'train'"):
+        prepare(DataConfig(corpus=str(folder)))
+    (folder / "test.parquet").unlink()
+    with pytest.raises(DataError, match="has no split 'train'"):
+        prepare(config)

@@ -133,3 +133,14 @@ def test_a_run_in_epochs_keeps_the_hash_that_it_had_before_there_were_other_budg
     assert RunConfig().hash() == "853751a1d84b053b"
     assert not {"max_steps", "max_tokens", "task"} & {*RunConfig().identity(), *RunConfig().identity()["trainer"]}
     assert RunConfig(trainer=TrainerConfig(max_steps=9)).hash() != RunConfig().hash()
+
+
+def test_validations_come_after_so_many_steps_whatever_the_epoch(cache: Path, tmp_path: Path) -> None:
+    run = with_budget(cache, max_steps=STEPS_PER_EPOCH + 5, validate_every_n_steps=6)
+    record = read_record(make(run, tmp_path))
+    assert record.history["validation"]["step"] == [6, 12, STEPS_PER_EPOCH + 5]
+    write_yaml(tmp_path / "run.yaml", run.config.as_dict())
+    assert read_record(fit(tmp_path / "run.yaml", tmp_path)).scores == record.scores
+    assert load_run_config(tmp_path / run.folder(tmp_path)).trainer == run.config.trainer
+    with pytest.raises(ExperimentError, match=r"validate_every_n_steps is 0; it must be at least 1, or null for val_"):
+        TrainerConfig(validate_every_n_steps=0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from tiny_runs import make, tiny_run
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from data_modules.config import DataConfig
+from experiments import evaluate
 from experiments.evaluate import main
 from experiments.planning.saved_runs import load_run_config
 from experiments.runs.inference import TrainedModel
@@ -93,7 +96,7 @@ def test_scores_of_a_file_are_those_of_scikit_learn(run: Path, rows_file: Path, 
         np.testing.assert_allclose(written[column], expected, atol=1e-6)
     report = (folder / "report.md").read_text()
     assert "&lt;b&gt;eleven" in report and "\x1b" not in report and "(2)" in report
-    assert "1 rows have no label" in report
+    assert "1 row without a label" in report
     assert (folder / "reliability.png").stat().st_size > 1_000
 
 
@@ -198,6 +201,20 @@ def test_mistakes_end_with_one_line(run: Path, rows_file: Path, tmp_path: Path, 
     missing = rows_file.with_name("bad.csv")
     missing.write_bytes(b"text,label\n\xff\xfe,1\n")
     assert "bad.csv" in fails(run, "--data.corpus", "csv", "--data.test_file", missing)
+
+
+def test_runs_of_other_classes_are_not_compared(
+    run: Path, model: TrainedModel, tmp_path: Path, fails: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+
+    def loaded(folder: Path) -> object:
+        names = ("0", "1", "ten") if folder == other else model.data.facts.class_names
+        return SimpleNamespace(data=SimpleNamespace(facts=SimpleNamespace(class_names=names)))
+
+    monkeypatch.setattr(evaluate, "load", loaded)
+    said = fails(run, "--across", other)
+    assert "differ: 2, 3, 4, 5, 6, 7, 8, 9 in the first alone, ten in the second alone" in said
 
 
 def test_empty_and_unknown_texts_are_scored_too(model: TrainedModel) -> None:

@@ -9,22 +9,30 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 from tiny_runs import make, tiny_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 import experiments.hub
 from data_modules.cleaning.prepared import prepare
 from experiments import export
+from experiments.hub.modeling_file import NETWORK_SETTINGS, modeling_source, network_settings
 from experiments.planning.saved_runs import load_run_config
 from experiments.runs.inference import TrainedModel
+from lightning_modules.config import ModelConfig
+from lightning_modules.network.network import build_network
+from lightning_modules.schemes.own_files import load_scheme_file, read_scheme_file
 
 Fail = Callable[..., str]
 DIRTY = ["  <b>MAX 1 2 ]</b>\n", "", "&amp;lt;i&amp;gt; MIN 3\u200b 4", "MAX " * 500, "zzz"]
@@ -229,3 +237,106 @@ def test_push_sends_the_folder_to_the_named_repository(
     monkeypatch.setattr("huggingface_hub.HfApi", Hub)
     export.main([str(run), "--to", str(tmp_path / "sent"), "--push_to_hub", "me/mine"])
     assert calls == [("create", "me/mine"), ("me/mine", sorted(path.name for path in folder.iterdir()))]
+
+
+CHANGED = {"norm": "dyt", "only_block": 2, "elsewhere": "post_ln", "embedding_norm": True, "norm_epsilon": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("variant", "more"),
+    [
+        *((name, {}) for name in ("ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "sas_p")),
+        ("attention_residuals", {}),
+        ("pre_ln", CHANGED),
+    ],
+)
+def test_the_one_file_of_every_kind_of_scheme_builds_the_same_network(
+    variant: str, more: dict[str, Any], tmp_path: Path
+) -> None:
+    """Families that differ in residual, attention, norm, state and blocks; weights are copied by name."""
+    config = ModelConfig(variant=variant, layers=2, width=8, heads=2, positions="rotary", activation="swiglu", **more)
+    sizes = {"vocabulary_size": 20, "outputs": 3, "max_length": 9, "padding_id": 0}
+    network = build_network(config, **sizes).eval()
+    path = tmp_path / f"modeling_of_{variant}.py"
+    path.write_text(modeling_source(config, "ResNormForSequenceClassification"))
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    flat = sys.modules[path.stem] = module_from_spec(spec)
+    spec.loader.exec_module(flat)
+    hub = flat.ResNormConfig(
+        settings=network_settings(config), vocab_size=20, max_position_embeddings=9, id2label={0: "a", 1: "b", 2: "c"}
+    )
+    model = flat.ResNormForSequenceClassification(hub).eval()
+    model.network.load_state_dict(network.state_dict())
+    ids = torch.tensor([[1, 5, 7, 2], [3, 9, 0, 0]])
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids, ids != 0).logits, network(ids, ids != 0))
+    assert not imported_roots(path) & {"lightning_modules", "data_modules", "experiments"}
+
+
+TRAINING_SETTINGS = {
+    *("scheme_sha256", "pretrained", "pretrained_sha256", "initialisation", "embedding_std", "word_vectors"),
+    *("word_vectors_width", "initialisation_gain", "loss", "class_weights", "label_smoothing", "adversarial"),
+    *("adversarial_size", "optimizer", "learning_rate", "weight_decay", "momentum", "beta1", "beta2"),
+    *("warmup_fraction", "decay", "schedule_epochs", "compile", "seed"),
+}
+
+
+def test_every_setting_of_a_model_decides_either_the_network_or_its_training() -> None:
+    assert {entry.name for entry in fields(ModelConfig)} - TRAINING_SETTINGS == set(NETWORK_SETTINGS)
+
+
+SCHEME = '''
+"""A scheme of a person's own."""
+
+import torch
+from torch import nn
+
+from lightning_modules.schemes.variants import VARIANTS, register
+
+SCALE = 0.5
+
+
+class Halved(nn.Module):
+    """Half of what comes."""
+
+    def __init__(self, width, place):
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((width,), SCALE))
+
+    def forward(self, x):
+        return self.gain * x
+
+
+register(
+    VARIANTS["pre_ln"].derive("halved_for_export", title="Halved", formula="x + F/2", source="own",
+                              sites={**VARIANTS["pre_ln"].sites, "output": Halved})
+)
+'''
+
+
+def test_a_scheme_of_ones_own_goes_into_the_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "scheme.py"
+    path.write_text(SCHEME)
+    load_scheme_file(read_scheme_file(path))
+    config = ModelConfig(variant="halved_for_export", layers=1, width=8, heads=2)
+    text = modeling_source(config, "ResNormForSequenceClassification")
+    flat = ModuleType("modeling_halved")
+    sys.modules[flat.__name__] = flat
+    exec(compile(text, "modeling_halved.py", "exec"), vars(flat))
+    hub = flat.ResNormConfig(settings=network_settings(config), vocab_size=20, max_position_embeddings=9)
+    model = flat.ResNormForSequenceClassification(hub)
+    assert (model.network.blocks[0].attention.output[0].gain == 0.5).all()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_the_folder_stays(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fail
+) -> None:
+    class Gone:
+        def create_repo(self, repository: str, exist_ok: bool) -> None:
+            raise HTTPError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Gone)
+    said = fails(run, "--to", tmp_path / "kept", "--push_to_hub", "me/mine")
+    assert "was not sent to me/mine: no route" in said
+    assert (tmp_path / "kept" / "model.safetensors").is_file()

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from data_modules.batches.windows import IGNORED
 from data_modules.config import DataConfig
 from data_modules.token_stream import TokenStream
 from experiments import ablation, evaluate, export, predict
+from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.planning.runs import Run
@@ -335,3 +337,11 @@ def test_a_graph_of_a_language_model_is_refused(
 ) -> None:
     said = fails_with_one_line(export.main, folder, "--to", tmp_path / "new", "--format", "onnx")
     assert "writes classifiers" in said and not (tmp_path / "new").exists()
+
+
+def test_weights_that_are_not_those_of_the_record_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    with (copy / "best.ckpt").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ExperimentError, match="SHA-256"):
+        TrainedLanguageModel.load(copy)

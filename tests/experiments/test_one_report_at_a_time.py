@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from experiments import ablation, claims
-from experiments.evidence import tables
+from experiments.evidence import claim_pages
 from experiments.reporting import grid_report
 from experiments.runs.run_folder import LOCK_FILE, write_record
 from experiments.runs.store import Evidence
@@ -32,7 +32,7 @@ def is_taken(folder: Path) -> bool:
     [
         (ablation.main, ["report", "smoke"], [(Evidence, "gather"), (grid_report, "write_report")]),
         (studies.main, ["report"], [(studies_report, "compose")]),
-        (claims.main, ["report"], [(tables, "write_tables")]),
+        (claims.main, ["report"], [(claim_pages, "write_pages")]),
     ],
 )
 def test_a_report_keeps_other_reports_waiting_until_its_last_file(

@@ -83,12 +83,13 @@ def test_two_processes_end_with_the_numbers_of_one(run: Run, alone: Path, strate
     assert len(list(folder.glob("events.out.tfevents.*"))) == len(list(alone.glob("events.out.tfevents.*")))
 
 
-def test_two_processes_end_with_the_numbers_of_one_language_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_two_processes_end_with_the_numbers_of_one_language_model(strategy: str, tmp_path: Path) -> None:
     draw, book = np.random.default_rng(0), tmp_path / "book.txt"
     book.write_text("\n\n".join(f"the {draw.choice(['heron', 'hare'])} sees {number}" for number in range(203)))
     values = {"model.dropout": 0.0, "trainer.max_epochs": 1, "data.batch_size": 8, "data.documents_apart": True}
     run = language_run(book, tmp_path / "cache", **values)
-    folder, alone = together(run, tmp_path / "two", "ddp"), make(run, tmp_path / "one")
+    folder, alone = together(run, tmp_path / "two", strategy), make(run, tmp_path / "one")
     assert numbers(folder) == close(numbers(alone))
     assert read_record(folder).score("test", "bits_per_byte") is not None
 

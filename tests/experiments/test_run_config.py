@@ -97,3 +97,9 @@ def test_tracking_train_metrics_is_no_part_of_what_a_run_is() -> None:
     tracked = RunConfig(trainer=TrainerConfig(track_train_metrics=True))
     assert tracked.hash() == RunConfig().hash()
     assert tracked.as_dict() == RunConfig().as_dict(), "Lightning's command line reads config.yaml"
+
+
+def test_further_corpora_count_by_their_names_wherever_they_are() -> None:
+    there, here = (RunConfig(data=DataConfig(more_text=(name,))) for name in ("CogComp/trec", "/data/sets/trec"))
+    assert there.hash() == here.hash() != RunConfig().hash()
+    assert here.identity()["data"]["more_text"] == ["trec"] and "more_text" not in RunConfig().identity()["data"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.power import TTestPower
 
 from experiments.statistics.components import MeanEstimate
-from experiments.statistics.power import t_test_power
 from experiments.statistics.words import (
     BOTH_DEAD,
     Endings,
@@ -104,7 +104,7 @@ def test_chances_of_words_are_those_of_simulated_experiments(effect: float, se: 
 def test_chances_of_large_effects_are_the_power_of_the_t_test() -> None:
     """Far from 0 every interval that excludes 0 reaches δ, so that the word has the power of the test."""
     se, seeds = 0.01, 5
-    power = t_test_power(seeds, 0.05)(0.04 / (se * math.sqrt(seeds)))
+    power = TTestPower().power(0.04 / (se * math.sqrt(seeds)), seeds, 0.05)
     assert chances(0.04, se, seeds - 1, 1e-9)["helps"] == pytest.approx(power, abs=1e-6)
 
 

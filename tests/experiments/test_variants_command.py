@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from experiments.scheme_cards import diagram
 from experiments.variants import listing, main
+from lightning_modules.schemes.needs import refuse_meaningless
 from lightning_modules.schemes.open_schemes import OPEN_SCHEMES
 from lightning_modules.schemes.variants import TIME, VARIANTS
 
@@ -59,6 +61,24 @@ def test_a_diagram_has_one_part_per_kind_of_block_and_the_skip_ends_at_the_sum()
     assert "(+)" not in diagram(VARIANTS["plain"])
 
 
+def test_every_scheme_of_ours_meets_the_needs_of_its_own_parts() -> None:
+    for variant in VARIANTS.values():
+        refuse_meaningless(variant)
+
+
+def test_the_list_and_the_card_show_what_a_step_costs_over_pre_ln(capsys: pytest.CaptureFixture[str]) -> None:
+    with (ROOT / "results" / "benchmark" / "scheme_times.csv").open(encoding="utf-8") as file:
+        times = {row["scheme"]: float(row["relative_time"]) for row in csv.DictReader(file)}
+    assert set(times) == {name for name in VARIANTS if name != "bag_of_embeddings"}
+    assert 0.8 < times["pre_ln"] < 1.25, "Pre-LN is measured against itself"
+    line = next(line for line in listing().splitlines() if line.startswith("mhc "))
+    assert f"time {times['mhc']:.2f}" in line
+    main(["show", "mhc"])
+    said = capsys.readouterr().out
+    assert f"time over pre_ln  {times['mhc']:.2f}" in said
+    assert "`--model.form published`: rotary positions, SwiGLU, no biases; it lacks experts" in said
+
+
 def test_options_are_shown_with_their_usual_values(capsys: pytest.CaptureFixture[str]) -> None:
     main(["show", "mix_ln", "hyper_connections"])
     said = capsys.readouterr().out
@@ -103,7 +123,17 @@ def test_a_composition_may_come_from_yaml(tmp_path: Path, capsys: pytest.Capture
         (["compose", "pre_ln", "highway", "--site", "skip=gain"], "nothing ever calls the op at"),
         (["compose", "pre_ln", "--norm", "rms"], "did you mean"),
         (["compose", "pre_ln", "--site", "outptu=relu"], "did you mean 'output'"),
-        (["compose", "post_ln", "--recipe", "admin"], "this composition makes no sense"),
+        (["compose", "post_ln", "--recipe", "admin"], "admin sets the weights ω at `skip`"),
+        (["compose", "pre_ln", "admin"], "so that a norm at `post` sees a balanced sum"),
+        (["compose", "pre_ln", "deepnorm"], "deepnorm_alpha weighs the two summands of a norm"),
+        (["compose", "pre_ln", "t_fixup"], "t_fixup is a start in the place of norms"),
+        (["compose", "peri_ln", "gpt2_start"], "a norm at `output` undoes that"),
+        (["compose", "pre_ln", "--recipe", "sub_ln_gain"], "there is none at `inner`"),
+        (["compose", "pre_ln", "--recipe", "root_of_streams"], "the residual has one stream"),
+        (["compose", "no_residual", "skip_init"], "without a skip a zero branch"),
+        (["compose", "no_residual", "stochastic_depth"], "without a skip nothing is left"),
+        (["compose", "pre_ln", "ngpt"], "a norm in the blocks has nothing to do"),
+        (["compose", "pre_ln", "--site", "input=rms_norm"], "rms_norm follows norm at `input`"),
         (["check", "nowhere.py"], "cannot be read"),
     ],
 )

@@ -27,8 +27,8 @@ PICTURES = 10
 class ConfusionMatrixPicture(Callback):
     """Draw ``validation/confusion_matrix`` for every TensorBoard logger of the trainer.
 
-    A fit draws after each validation, or where there are more than ``PICTURES`` after about so many, the last one among
-    them.
+    A fit draws after each validation, or, if there are more than ``PICTURES`` of them, after about ``PICTURES``, with
+    the last one among them.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def shown(name: str) -> str:
 
 
 def shown_names(class_names: Sequence[str]) -> list[str]:
-    """Return class names as a picture can show them: their numbers where the font lacks a character of any of them."""
+    """Return class names as a picture can show them: their numbers if the font lacks a character of any of them."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
@@ -106,7 +106,7 @@ def draw_confusion_matrix(counts: NDArray[np.int64], class_names: Sequence[str],
 
     Colour is the share of the true class; the number is that share in per cent and, with few classes, the small one
     below it the count. TensorBoard's gallery shows pictures about 350 pixels wide, so the more classes there are, the
-    less stands in a cell: with more than ``MOST_NUMBERED`` classes nothing but its colour.
+    less fits into a cell: with more than ``MOST_NUMBERED`` classes nothing but its colour.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

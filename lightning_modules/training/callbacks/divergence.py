@@ -64,7 +64,7 @@ class DivergenceGuard(Callback):
 
 
 def divergence_reason(loss: float, norm: float, step: int) -> str:
-    """Return which of loss and gradient norm is not finite, as a sentence; nothing where both are."""
+    """Return which of loss and gradient norm is not finite, as a sentence; nothing if both are."""
     if math.isfinite(loss) and math.isfinite(norm):
         return ""
     what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)

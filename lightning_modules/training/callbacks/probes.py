@@ -17,7 +17,7 @@ from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.throughput import Throughput
 
 Depths = list[float | None]
-"""One measure at one step by depth, the last block last; None where it has no finite value."""
+"""One measure at one step by depth, the last block last; None if it has no finite value."""
 
 
 class Probes(Callback):
@@ -25,13 +25,13 @@ class Probes(Callback):
 
     The rows are always the same, the first of the data module's training sample, and dropout is off. No number of the
     training depends on whether it is probed. TensorBoard shows ``probe/<measure>/block_00`` and so on, and
-    ``probe/<measure>/embedding`` for measures of the stream, which begin there. ``update_ratio_…`` is that of the
-    step that led to the measured weights, so step 0 has none.
+    ``probe/<measure>/embedding`` for measures of the stream, which begin there. ``update_ratio_…`` belongs to the step
+    that led to the measured weights, so step 0 has none.
 
     Args:
         every_n_steps: optimiser steps between two measurements.
         rows: training rows to measure on.
-        last_step: a step to measure after in any case, where training ends there.
+        last_step: a step to measure after in any case, if training ends there.
 
     Attributes:
         steps: optimiser steps before each measurement.
@@ -73,7 +73,7 @@ class Probes(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure after every ``every_n_steps`` optimiser steps, while the clock of the throughput stands still."""
+        """Measure after every ``every_n_steps`` optimiser steps, while the clock of the throughput is stopped."""
         step = trainer.global_step
         if not self._is_due(step) or step in self.steps[-1:]:  # several batches may share an optimiser step
             return
@@ -104,7 +104,7 @@ class Probes(Callback):
                 logger.log_metrics(points, step=trainer.global_step)
 
     def _keep(self, step: int, measures: Measures) -> None:
-        """Append a measurement; where a measure is missing now or was before, its depths are empty."""
+        """Append a measurement; if a measure is missing now or was before, its depths are empty."""
         for name, by_depth in measures.items():
             absent: list[Depths] = [[None] * len(by_depth) for _ in self.steps]
             self.values.setdefault(name, absent).append([v if math.isfinite(v) else None for v in by_depth])

@@ -12,8 +12,8 @@ from lightning_modules.tasks.base import TaskModule
 class StepBudget(Callback):
     """End training after ``steps`` optimiser steps, with a validation of the last weights; the schedule is as long.
 
-    In place of ``trainer.max_steps``, with which Lightning 2.6 ends without that validation, and goes on from a
-    checkpoint of an epoch's end with one epoch too many, so with other batches. The trainer needs ``max_epochs=-1``.
+    It replaces ``trainer.max_steps``. With that, Lightning 2.6 ends without that validation. From a checkpoint of an
+    epoch's end, it also goes on one epoch too far, and so with other batches. The trainer needs ``max_epochs=-1``.
     """
 
     def __init__(self, steps: int) -> None:
@@ -27,6 +27,6 @@ class StepBudget(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask for the end, before which Lightning validates."""
+        """Ask for the end; Lightning validates before it."""
         if trainer.global_step >= self.steps:
             trainer.should_stop = True

@@ -14,7 +14,7 @@ from lightning_modules.training.callbacks.attached import steps_of_fit
 
 SAMPLES, TOKENS, TEMPERATURE = 2, 40, 0.8
 TIMES = 10
-"""Most times that a fit writes: as many texts as TensorBoard shows of a tag."""
+"""How often a fit writes at most: TensorBoard shows as many texts of a tag."""
 
 
 class TextSamples(Callback):
