@@ -20,7 +20,7 @@ from lightning_modules.schemes.variants import Use, Variant
 
 MODELING = "modeling_resnorm"
 """Name of the file, without its ending; ``config.json`` names it."""
-SCHEME_SETTINGS = ("variant", "scheme_options", "norm", "only_block", "elsewhere", "embedding_norm")
+SCHEME_SETTINGS = ("variant", "form", "scheme_options", "norm", "only_block", "elsewhere", "embedding_norm")
 """Fields of the configuration that decide the scheme, which a file has one of."""
 NETWORK_SETTINGS = (
     *SCHEME_SETTINGS,

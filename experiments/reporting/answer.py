@@ -15,6 +15,7 @@ from experiments.reporting.frame import Description, Row, make_rows
 from experiments.reporting.grid_report import ANSWER_FILE, write_report
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
 from experiments.reporting.tables import article_table
+from experiments.reporting.tuned import tuning_lottery
 from experiments.runs.naming import TFIDF
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import Evidence
@@ -220,6 +221,7 @@ def certainty(evidence: Evidence, found: Findings, grid: Grid) -> Iterator[str]:
         few, most = min(trials.values()), max(trials.values())
         count = str(few) if few == most else f"{few} to {most}"
         yield f"Each block had {count} tuning trials on validation rows alone."
+    yield from tuning_lottery(evidence)
     rising = [after(row) for row in found.rows.values() if 2 * row.still_rising > len(row.records)]
     if rising:
         yield f"Still rising at the last step, so more steps may help: {for_markdown(joined(rising, 6))}."

@@ -15,6 +15,7 @@ from experiments.reporting.frame import Description, Row, covered
 from experiments.reporting.panels import confusion_figure, learning_figure, loss_figure
 from experiments.reporting.probed import PROBED_FIGURES
 from experiments.reporting.render import spoken_name, spoken_setting
+from experiments.reporting.score_by_steps import BUDGETS, score_by_steps
 from experiments.reporting.sentences import gradient_sentences, leader
 from experiments.reporting.style import GREY, Picture, look_of, settings
 from experiments.reporting.sweeps import failure_figure, ratio_figure, score_figure
@@ -33,12 +34,18 @@ ROOM_FOR_WORDS = 9
 
 
 def draw_pictures(rows: Sequence[Row], evidence: Evidence, description: Description) -> Iterator[tuple[str, Picture]]:
-    """Yield every picture that the runs have data for with the stem of its file, overview first."""
+    """Yield every picture that the runs have data for with the stem of its file, those of most use first.
+
+    They are: which rates train at which size, score against steps, the overview.
+    """
     primary = rows[0].task.primary
     with matplotlib.rc_context(settings()):
+        yield from trial_figures(evidence, description)
+        if (picture := score_by_steps(rows)) is not None:
+            yield f"{primary}_by_steps", picture
         if any(row.scored for row in rows) and len(rows) <= MOST_ROWS:
             yield primary, overview_figure(rows)
-        for name in swept_numbers(row.swept for row in rows):
+        for name in [name for name in swept_numbers(row.swept for row in rows) if name not in BUDGETS]:
             for stem, draw_along in ((f"{primary}_by", score_figure), ("failures_by", failure_figure)):
                 if (picture := draw_along(name, rows)) is not None:
                     caption = f"{picture.caption} Swept: {spoken_name(name)}."
@@ -52,7 +59,6 @@ def draw_pictures(rows: Sequence[Row], evidence: Evidence, description: Descript
                 if (stem not in TASK_FIGURES or stem in rows[0].task.parts) and (picture := draw(members)) is not None:
                     where = f" ({spoken_setting(swept)})" if swept else ""
                     yield f"{stem}{suffix}", replace(picture, title=f"{picture.title}{where}")
-        yield from trial_figures(evidence, description)
 
 
 def overview_figure(rows: Sequence[Row]) -> Picture:
@@ -81,7 +87,9 @@ def overview_figure(rows: Sequence[Row]) -> Picture:
     bars = f"Diamonds and bars: mean and 95 % interval over {covered(rows)}."
     marks = f"Dots: seeds. {bars}" if several else "Diamonds: one seed each."
     about = f"Test {metric.title} of every seed, with the mean and its interval."
-    return Picture(figure, leader(rows)[0].removesuffix("."), f"{about} {marks}")
+    lead = leader(rows)[0]
+    title, *rest = lead.removesuffix(".").split(" ± ")  # the title has one line; its spread is in the caption
+    return Picture(figure, title, f"{about} {lead} {marks}" if rest else f"{about} {marks}")
 
 
 def gradient_figure(rows: Sequence[Row]) -> Picture | None:

@@ -13,7 +13,7 @@ from experiments.reporting.render import EMPTY, TextTable, joined, plural, to_ma
 from experiments.reporting.sentences import budget, findings, trial_outcomes, unfinished
 from experiments.reporting.style import Picture
 from experiments.reporting.tables import ReportTable, article_table
-from experiments.reporting.tuned import chosen_edges, is_further
+from experiments.reporting.tuned import chosen_edges, is_further, tuning_lottery
 from experiments.runs.canonical import canonical_json
 from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, sort_key, spell
 from experiments.runs.record import Record, Status
@@ -24,6 +24,8 @@ STATUSES = get_args(Status)
 SPLITS = ("train", "validation", "test")
 NOT_SETTINGS = ("seed_everything", "model.variant", "data.stage", "data.cache_dir", "data.corpus", "data.num_workers")
 MOST_CLASS_TABLES = 20
+MOST_FIGURES = 6
+"""Figures that a report shows; it links to the others."""
 MANY_ROWS = "There are too many rows for a table of classes each; [per_class.csv](per_class.csv) holds them all."
 ARTICLE_NOTE = (
     "One row per class and the overall row, mean ± standard deviation over seeds. A class's accuracy is one-vs-rest, "
@@ -65,9 +67,7 @@ def compose(
         sections += ["## Which values training survives", parts["survival"].caption]
         sections.append(to_markdown(parts["survival"].reading))
     sections.append("## Figures")
-    for name, picture in pictures.items():
-        title = for_markdown(picture.title)
-        sections.append(f"![{title}](figures/{name})\n\n**{title}.** {for_markdown(picture.caption)}")
+    sections += figure_sections(pictures)
     if not pictures:
         command = f"python -m experiments.ablation report {description.arguments} --all"
         sections.append(f"`{command}` draws them and writes the tables as Markdown and LaTeX too.")
@@ -85,6 +85,19 @@ def compose(
         few = len(rows) <= MOST_CLASS_TABLES
         sections += [ARTICLE_NOTE, *map(_class_section, rows)] if few else [MANY_ROWS]
     return "\n\n".join(section.strip() for section in sections if section.strip()) + "\n"
+
+
+def figure_sections(pictures: Mapping[str, Picture]) -> list[str]:
+    """Return the figures of most use with their captions, and links to the others."""
+    found = []
+    for name, picture in [*pictures.items()][:MOST_FIGURES]:
+        title = for_markdown(picture.title)
+        found.append(f"![{title}](figures/{name})\n\n**{title}.** {for_markdown(picture.caption)}")
+    further = [
+        f"[{for_markdown(name.removesuffix('.png').replace('_', ' '))}](figures/{name})"
+        for name in [*pictures][MOST_FIGURES:]
+    ]
+    return [*found, f"Further figures: {', '.join(further)}."] if further else found
 
 
 def _class_section(row: Row) -> str:
@@ -198,6 +211,7 @@ def _tuning_lines(evidence: Evidence, rows: Sequence[Row], description: Descript
             f"- Of these, {counts} each go beyond the listed ones: outwards where the best value lay at the edge of "
             "what was tried, else between it and a neighbour."
         )
+    lines += [f"- {sentence}" for sentence in tuning_lottery(evidence)]
     tuned = {trial.condition for trial in evidence.trials}
     names = dict.fromkeys(
         record.condition for record in evidence.finals if record.condition not in (*tuned, *WITHOUT_NETWORK)

@@ -10,6 +10,7 @@ from experiments.reporting.curves import swept_numbers
 from experiments.reporting.frame import Description
 from experiments.reporting.panels import make_panels
 from experiments.reporting.render import spoken_name
+from experiments.reporting.score_by_steps import BUDGETS
 from experiments.reporting.sentences import survival_title
 from experiments.reporting.style import GREY, Picture
 from experiments.reporting.tuned import is_chosen, tuned_ladders
@@ -21,6 +22,8 @@ from experiments.tasks import task_named
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+RATE = "model.learning_rate"
+"""Tuned setting whose picture comes first."""
 Place = tuple[float, float]
 """A swept value and a tuned one."""
 
@@ -38,7 +41,7 @@ class TrialCell:
 def trial_figures(evidence: Evidence, description: Description) -> Iterator[tuple[str, Picture]]:
     """Yield a picture for every swept and every tuned number of a grid, with the stem of its file."""
     for swept in swept_numbers(trial.swept for trial in evidence.trials):
-        for tuned in tuned_ladders(evidence):
+        for tuned in sorted(tuned_ladders(evidence), key=lambda name: (name != RATE, name)):
             picture = trials_figure(swept, tuned, evidence, description)
             if picture is not None:
                 yield "trials_by_" + "_and_".join(name.rsplit(".", 1)[-1] for name in (swept, tuned)), picture
@@ -47,10 +50,13 @@ def trial_figures(evidence: Evidence, description: Description) -> Iterator[tupl
 def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Description) -> Picture | None:
     """Draw the primary metric on validation of every trial by the swept and the tuned number, a panel per condition.
 
-    None if trials sweep something else as well, which a flat picture cannot show.
+    Of several budgets the smallest is drawn, at which everything is tried. None if trials sweep something else
+    as well, which a flat picture cannot show.
     """
     trials = [trial for trial in evidence.trials if swept in trial.swept and tuned in trial.tuned]
-    if not trials or any(len(trial.swept) > 1 for trial in trials):
+    budgets = {name: min(trial.swept[name] for trial in trials) for name in BUDGETS if all_have(name, trials)}
+    trials = [trial for trial in trials if all(trial.swept[name] == value for name, value in budgets.items())]
+    if not trials or any(trial.swept.keys() - budgets.keys() != {swept} for trial in trials):
         return None
     metric = task_named(trials[0].task).primary_metric
     conditions = order_conditions({trial.condition for trial in trials}, description.conditions)
@@ -80,8 +86,13 @@ def trials_figure(swept: str, tuned: str, evidence: Evidence, description: Descr
         f"Tuning trials by a swept and a tuned value. Numbers and shade: {factor}{metric.title} on validation, "
         "the best trial at that place. ×: all there collapsed or diverged. Ring: chosen. "
         "Square: none trained, this one taken."
-    )
+    ) + (" The smallest of several budgets." if budgets else "")
     return Picture(figure, survival_title(largest, swept, sizes[-1], tuned), caption)
+
+
+def all_have(name: str, trials: Sequence[Record]) -> bool:
+    """Tell whether all trials sweep a setting."""
+    return bool(trials) and all(trial.swept.get(name) is not None for trial in trials)
 
 
 def cells_of(trials: Sequence[Record], swept: str, tuned: str, evidence: Evidence) -> dict[Place, TrialCell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -161,3 +162,35 @@ def chosen_edges(evidence: Evidence) -> list[tuple[str, str]]:
         for name in edge_values(trial, evidence.trials)
     }
     return sorted(found)
+
+
+def tuning_lottery(evidence: Evidence) -> list[str]:
+    """Return how often another tuning seed alone would choose other values; nothing for a single tuning seed.
+
+    At each setting the trials count that all its tuning seeds have. With fewer than two such trials there is no choice.
+    """
+    metric = task_named(evidence.trials[0].task).primary_metric if evidence.trials else None
+    places: dict[tuple[str, str], dict[str, dict[int, float]]] = {}
+    for trial in evidence.trials:
+        score = trial.score("validation", metric.name) if metric and trial.outcome.status == "trained" else None
+        values = places.setdefault((trial.condition, canonical_json(trial.swept)), {})
+        worst = metric.worst if metric else 0.0
+        values.setdefault(canonical_json(trial.tuned), {})[trial.seed] = worst if score is None else score
+    cells = pairs = others = 0
+    for values in places.values():
+        most = max(len(found) for found in values.values())
+        shared = {tuned: found for tuned, found in values.items() if len(found) == most}
+        seeds = set.intersection(*(set(found) for found in shared.values()))
+        if metric is None or len(seeds) < 2 or len(shared) < 2:
+            continue
+        choose = max if metric.higher_is_better else min
+        choices = [choose((found[seed], tuned) for tuned, found in shared.items())[1] for seed in sorted(seeds)]
+        cells += 1
+        pairs += len(choices) * (len(choices) - 1) // 2
+        others += sum(first != second for first, second in combinations(choices, 2))
+    if not pairs:
+        return []
+    return [
+        f"Tuning lottery: {others} of {pairs} pairs of tuning seeds choose different values, at {cells} "
+        f"setting{'s' * (cells > 1)} whose best trials have several seeds."
+    ]

@@ -159,7 +159,7 @@ def measure(folder: Path, parsed: Namespace, console: Console) -> TextTable:
     process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     try:
         port = port_of(process)
-        asyncio.run(closed_load(port, ["a first text"], 1, 1, 0.0))
+        asyncio.run(first_answer(port))
         first = time.perf_counter() - started
         console.print(f"from start to first answer: {first:.1f} s", highlight=False)
         rounds = [one_round(folder, port, parsed) for _ in range(parsed.rounds)]
@@ -167,6 +167,17 @@ def measure(folder: Path, parsed: Namespace, console: Console) -> TextTable:
         process.terminate()
         process.communicate()
     return table_of(rounds)
+
+
+async def first_answer(port: int) -> None:
+    """Wait for the first answer; the port is open a moment after the service has started."""
+    while True:
+        try:
+            async with Client(port) as client:
+                await client.ask(["a first text"])
+                return
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.01)
 
 
 def port_of(process: subprocess.Popen[str]) -> int:
@@ -211,14 +222,18 @@ def one_round(folder: Path, port: int, parsed: Namespace) -> dict[str, float]:
 @cache
 def rows_of_run(folder: Path) -> tuple[list[str], Any, list[dict[str, Any]], list[dict[str, Any]]]:
     """Return texts of a run's evaluated rows, its network, and their tokens in batches and one by one; loaded once."""
-    from experiments.compressing import rows_of
+    from data_modules.batches.batching import BatchDataset
     from experiments.runs.inference import TrainedModel
 
     trained = TrainedModel.load(folder)
-    network = trained.module.cpu().eval().network
-    batches, singles = (list(map(dict, rows_of(trained.data, TEXTS, size).batches)) for size in (TOGETHER, 1))
-    split = "test" if trained.data.config.stage == "final" else "validation"
-    return trained.data.texts(split)[:TEXTS], network, batches, singles
+    network, data = trained.module.cpu().eval().network, trained.data
+    split = "test" if data.config.stage == "final" else "validation"
+    texts, rows = data.texts(split)[:TEXTS], BatchDataset(data.split(split), data.encoded.tokenizer.padding_id)
+    batches, singles = (
+        [dict(rows[np.arange(first, min(first + size, len(texts)))]) for first in range(0, len(texts), size)]
+        for size in (TOGETHER, 1)
+    )  # the rows of the requests, in their order, so that both sides have the same padding
+    return texts, network, batches, singles
 
 
 def table_of(rounds: list[dict[str, float]]) -> TextTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,8 +81,7 @@ class ServedRun:
         data, module = self.model.data, self.model.module
         rows = data.encode_texts(texts)
         tokenizer = data.encoded.tokenizer
-        special = frozenset(tokenizer.special_ids)
-        faults = [fault_of(row, special, tokenizer.unknown_id) for row in rows]
+        faults = [fault_of(row, self.special, tokenizer.unknown_id) for row in rows]
         batch = BatchDataset(pack(rows, None), tokenizer.padding_id)[np.arange(len(rows))]
         ids, mask = (batch[name].to(module.device) for name in ("input_ids", "attention_mask"))
         with torch.autocast(module.device.type, torch.bfloat16) if self.bfloat16 else nullcontext():
@@ -94,6 +94,11 @@ class ServedRun:
             TextAnswer((), fault=fault) if fault else TextAnswer(tuple(values), is_full=len(row) >= longest)
             for row, values, fault in zip(rows, probabilities.tolist(), faults, strict=True)
         ]
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Ids of tokens that no text has."""
+        return frozenset(self.model.data.encoded.tokenizer.special_ids)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -83,7 +84,7 @@ def build_service(
         key: what requests must bring, if anything.
     """
     observations = Observations()
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+    executor = ThreadPoolExecutor(1, "model", torch.set_num_threads, (options.threads,))  # a setting of each thread
     queues: dict[str, Gatherer[TextAnswer]] = {}
 
     @asynccontextmanager

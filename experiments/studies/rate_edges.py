@@ -153,7 +153,7 @@ def trainable_schemes() -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class RateTrial:
     """One run of the map."""
 
     scheme: str
@@ -182,14 +182,14 @@ class Trial:
         return canonical_json(asdict(self))
 
     @staticmethod
-    def from_json(text: str, origin: str) -> Trial:
+    def from_json(text: str, origin: str) -> RateTrial:
         """Read what :meth:`to_json` wrote.
 
         Raises:
             RecordError: naming ``origin``, for text that is no trial.
         """
         try:
-            trial: Trial = decode(Trial, parse_json(text))
+            trial: RateTrial = decode(RateTrial, parse_json(text))
         except RecordError as error:
             raise RecordError(f"{origin} is not a valid trial: {error}") from None
         return trial
@@ -208,11 +208,11 @@ class Edge:
     """Power and seed of the trial that is to be made; None once the edge is known."""
     power: int | None = None
     """The largest power that all seeds survived, with ``next`` None; None where none survived."""
-    failures: tuple[Trial, ...] = ()
+    failures: tuple[RateTrial, ...] = ()
     """Trials that failed just above it, or at the lowest power."""
 
 
-def search_edge(setup: RateSetup, trials: Sequence[Trial], begin: int) -> Edge:
+def search_edge(setup: RateSetup, trials: Sequence[RateTrial], begin: int) -> Edge:
     """Follow the search of one cell as far as its trials go.
 
     Args:
@@ -247,14 +247,14 @@ def search_edge(setup: RateSetup, trials: Sequence[Trial], begin: int) -> Edge:
     return Edge(None, None, failures_at(trials, setup.lowest))
 
 
-def failures_at(trials: Sequence[Trial], power: int) -> tuple[Trial, ...]:
+def failures_at(trials: Sequence[RateTrial], power: int) -> tuple[RateTrial, ...]:
     """Return the trials at a power that failed, by seed."""
     return tuple(sorted((t for t in trials if t.power == power and not t.survived), key=lambda trial: trial.seed))
 
 
-def edges_of(question: RateQuestion, trials: Sequence[Trial]) -> dict[tuple[str, int], Edge]:
+def edges_of(question: RateQuestion, trials: Sequence[RateTrial]) -> dict[tuple[str, int], Edge]:
     """Return the edge of every cell that has one by now."""
-    by_cell: dict[tuple[str, int], list[Trial]] = {}
+    by_cell: dict[tuple[str, int], list[RateTrial]] = {}
     for trial in trials:
         by_cell.setdefault((trial.scheme, trial.layers), []).append(trial)
     found = {
@@ -263,7 +263,9 @@ def edges_of(question: RateQuestion, trials: Sequence[Trial]) -> dict[tuple[str,
     return {cell: found[cell] for cell in question.cells() if cell in found and found[cell].next is None}
 
 
-def begin_of(question: RateQuestion, cell: tuple[str, int], trials: Mapping[tuple[str, int], Sequence[Trial]]) -> int:
+def begin_of(
+    question: RateQuestion, cell: tuple[str, int], trials: Mapping[tuple[str, int], Sequence[RateTrial]]
+) -> int:
     """Return the power at which a cell begins: the edge of Pre-LN at its depth, where that is known."""
     scheme, layers = cell
     setup = question.setup
@@ -281,20 +283,20 @@ def local_folder(results: Path, scheme: str, layers: int) -> Path:
     return below(results, "runs", NAME, scheme, f"layers={layers}")
 
 
-def write_trial(results: Path, trial: Trial) -> None:
+def write_trial(results: Path, trial: RateTrial) -> None:
     """Write a trial's file, whole or not at all."""
     name = f"rate={trial.rate:.6g},seed={trial.seed}.json"
     write_atomically(local_folder(results, trial.scheme, trial.layers) / name, f"{trial.to_json()}\n".encode())
 
 
-def read_local(results: Path, setup: RateSetup, scheme: str, layers: int) -> list[Trial]:
+def read_local(results: Path, setup: RateSetup, scheme: str, layers: int) -> list[RateTrial]:
     """Read the trials of a cell that were made here with this setup; damaged files count as missing."""
     found = []
     for path in sorted(local_folder(results, scheme, layers).glob("rate=*.json")):
         try:
             if path.is_symlink() or path.stat().st_size > LARGEST_TRIAL:
                 continue
-            trial = Trial.from_json(path.read_text(encoding="utf-8"), str(path))
+            trial = RateTrial.from_json(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError, RecordError):
             continue
         if (trial.scheme, trial.layers, trial.setup_hash) == (scheme, layers, setup.hash()):
@@ -302,7 +304,7 @@ def read_local(results: Path, setup: RateSetup, scheme: str, layers: int) -> lis
     return found
 
 
-def gather_trials(results: Path, question: RateQuestion) -> list[Trial]:
+def gather_trials(results: Path, question: RateQuestion) -> list[RateTrial]:
     """Return all trials of the question's setup, cell by cell; a local one is taken before a committed one."""
     setup = question.setup
     found = {(t.scheme, t.layers, t.power, t.seed): t for t in read_committed_trials(results, setup)}
@@ -313,7 +315,7 @@ def gather_trials(results: Path, question: RateQuestion) -> list[Trial]:
     return sorted(known, key=lambda t: (order[t.scheme, t.layers], t.power, t.seed))
 
 
-def read_committed_trials(results: Path, setup: RateSetup) -> Iterator[Trial]:
+def read_committed_trials(results: Path, setup: RateSetup) -> Iterator[RateTrial]:
     """Yield the committed trials of a setup.
 
     Raises:
@@ -327,11 +329,11 @@ def read_committed_trials(results: Path, setup: RateSetup) -> Iterator[Trial]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged ({error}); restore it from version control") from None
     for number, line in enumerate(lines, start=1):
-        trial = Trial.from_json(line, f"{path}, line {number},")
+        trial = RateTrial.from_json(line, f"{path}, line {number},")
         if trial.setup_hash == setup.hash():
             yield trial
 
 
-def packed(trials: Sequence[Trial]) -> bytes:
+def packed(trials: Sequence[RateTrial]) -> bytes:
     """Return the committed file of some trials; equal trials give equal bytes."""
     return gzip.compress("".join(f"{trial.to_json()}\n" for trial in trials).encode(), compresslevel=9, mtime=0)

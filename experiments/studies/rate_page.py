@@ -24,7 +24,7 @@ from experiments.studies.rate_edges import (
     NAME,
     Edge,
     RateQuestion,
-    Trial,
+    RateTrial,
     edges_of,
     gather_trials,
     packed,
@@ -66,7 +66,7 @@ def write_map(question: RateQuestion, results: Path, into: Path) -> list[Path]:
     return [*(folder / name for name in contents), folder / PICTURE_FILE]
 
 
-def edges_table(question: RateQuestion, edges: Edges, trials: Sequence[Trial]) -> TextTable:
+def edges_table(question: RateQuestion, edges: Edges, trials: Sequence[RateTrial]) -> TextTable:
     """Return a row per cell: the largest rate survived, factors of two from Pre-LN, and how the next rate failed."""
     columns = [
         "scheme",
@@ -110,14 +110,14 @@ def from_pre_ln(edges: Edges, scheme: str, layers: int) -> int | None:
     return own.power - base.power
 
 
-def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[Trial], picture: Picture) -> str:
+def compose_page(question: RateQuestion, edges: Edges, trials: Sequence[RateTrial], picture: Picture) -> str:
     """Return the page: the answer, the classics, the map, every scheme, and how it was measured."""
     setup, cells = question.setup, question.cells()
     sizes = f"{setup.settings['model.width']} wide, {setup.steps} steps, batch {setup.settings['data.batch_size']} × "
     sizes += f"{setup.settings['data.max_length']} letters of {setup.settings['data.corpus']}, no warm-up"
     parts = [
         f"# {question.title}",
-        "\n".join(f"- {answer(edges, layers)}" for layers in depths(edges)),
+        "\n".join(f"- {answer(edges, n)}" for n in depths(edges) if sum(m == n for _, m in edges) > 1),
         f"{len(edges)} of {len(cells)} cells are measured, by {plural(len(trials), 'run')} ({sizes}).",
         to_markdown(rates_table(question, edges, question.first)).rstrip(),
         legend(question),
@@ -156,7 +156,7 @@ def answer(edges: Edges, layers: int) -> str:
     less = sum(value is not None and value < 0 for value in apart.values())
     none = sum(edge.power is None for edge in here.values())
     counts = f"{more} survive larger rates, {same} the same, {less} smaller ones, {none} none"
-    return f"At {layers} blocks, of {plural(len(here), 'scheme')} beside Pre-LN: {counts}."
+    return f"At {layers} blocks, of {plural(len(here), 'other scheme')}: {counts}."
 
 
 def rates_table(question: RateQuestion, edges: Edges, schemes: Sequence[str]) -> TextTable:

@@ -28,7 +28,7 @@ from experiments.studies.rate_edges import (
     Ending,
     RateQuestion,
     RateSetup,
-    Trial,
+    RateTrial,
     begin_of,
     local_folder,
     read_committed_trials,
@@ -82,7 +82,7 @@ def text_of(question: RateQuestion) -> Any:
     return data
 
 
-def make_trial(setup: RateSetup, scheme: str, layers: int, power: int, seed: int, text: Any) -> Trial:
+def make_trial(setup: RateSetup, scheme: str, layers: int, power: int, seed: int, text: Any) -> RateTrial:
     """Train once, in this process, and say how it ended.
 
     Args:
@@ -103,7 +103,7 @@ def make_trial(setup: RateSetup, scheme: str, layers: int, power: int, seed: int
     ending = ending_of(setup, losses.values, unigram, finite=not guard.has_diverged)
     finite = [value for value in losses.values if math.isfinite(value)]
     mean = fmean(losses.values[-setup.last :])
-    return Trial(
+    return RateTrial(
         scheme=scheme,
         layers=layers,
         power=power,
@@ -199,7 +199,7 @@ class CellSearch:
         self.committed = list(read_committed_trials(results, question.setup))
         self.made = 0
 
-    def known(self, scheme: str, layers: int) -> list[Trial]:
+    def known(self, scheme: str, layers: int) -> list[RateTrial]:
         """Return the trials of a cell, committed ones among them."""
         committed = [trial for trial in self.committed if (trial.scheme, trial.layers) == (scheme, layers)]
         return [*committed, *read_local(self.results, self.question.setup, scheme, layers)]

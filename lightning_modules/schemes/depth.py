@@ -268,7 +268,7 @@ register(
         sites={f"{Role.FEED_FORWARD}.input": NORM, FINAL: NORM},
         residual="mudd",
         attention="separate_inputs",
-        differs="Learned positions, biases and ReLU; feed-forward widths do not grow with depth; hidden units are not "
+        differs="Learned positions, biases and ReLU. Feed-forward widths do not grow with depth. Hidden units are not "
         "rounded up to a multiple of 64.",
         published={"positions": "rotary", "activation": "swiglu", "biases": False},
         published_lacks="feed-forward widths that grow with depth, and the rounding of hidden units to 64",

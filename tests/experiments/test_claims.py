@@ -124,7 +124,7 @@ def test_a_wrong_claim_gets_one_line_with_the_nearest_choice(changes: dict[str, 
 
 
 def test_a_condition_or_a_swept_value_that_the_grid_lacks_is_refused() -> None:
-    (claim,) = load_claims(["stability"])
+    (claim,) = load_claims(["stable_training"])
     comparison, grid = replace(claim.comparisons[0], metric="macro_f1"), grid_on("stability", "docstrings")
     for side, message in (
         (Arm(condition="post_nl"), "'post_ln'"),

@@ -217,8 +217,11 @@ def test_mistakes_end_with_one_line(run: Path, folder: Path, work: Path, tmp_pat
     assert not (tmp_path / "elsewhere").exists()
     assert "does not exist" in fails(work / "nothing", "--to", tmp_path / "new")
     assert "onnx" in fails(run, "--to", tmp_path / "new", "--format", "onxx")
-    baseline = make(tiny_run(work / "cache", condition="tfidf_logistic_regression", baseline=True), work / "results")
-    assert "left no network" in fails(baseline, "--to", tmp_path / "new")
+    bare = shutil.copytree(run, work / "bare")
+    (bare / "best.ckpt").unlink()
+    assert "has no best.ckpt" in fails(bare, "--to", tmp_path / "new")
+    (bare / "best.ckpt").write_bytes(b"PK\x03\x04 no checkpoint")
+    assert "best.ckpt is damaged" in fails(bare, "--to", tmp_path / "new")
     assert list(tmp_path.iterdir()) == [link]  # nothing half-written stays
 
 
@@ -246,7 +249,7 @@ CHANGED = {"norm": "dyt", "only_block": 2, "elsewhere": "post_ln", "embedding_no
     ("variant", "more"),
     [
         *((name, {}) for name in ("ngpt", "hyper_connections", "batch_norm", "layer_drop", "parallel", "sas_p")),
-        ("attention_residuals", {}),
+        ("attention_residuals", {"form": "published"}),
         ("pre_ln", CHANGED),
     ],
 )

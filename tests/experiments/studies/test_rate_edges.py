@@ -12,7 +12,7 @@ from experiments.studies.rate_edges import (
     BASE,
     QUESTION,
     RateQuestion,
-    Trial,
+    RateTrial,
     begin_of,
     edges_of,
     gather_trials,
@@ -25,8 +25,8 @@ QUESTION_FILE = RateQuestion.read()
 SETUP = QUESTION_FILE.setup
 
 
-def trial(power: int, seed: int, *, survives: bool, scheme: str = BASE, layers: int = 6) -> Trial:
-    return Trial(
+def trial(power: int, seed: int, *, survives: bool, scheme: str = BASE, layers: int = 6) -> RateTrial:
+    return RateTrial(
         scheme=scheme,
         layers=layers,
         power=power,
@@ -42,9 +42,9 @@ def trial(power: int, seed: int, *, survives: bool, scheme: str = BASE, layers: 
     )
 
 
-def searched(edges: dict[int, int], begin: int = 2) -> tuple[int | None, list[Trial]]:
+def searched(edges: dict[int, int], begin: int = 2) -> tuple[int | None, list[RateTrial]]:
     """Search where seed ``s`` survives every power up to ``edges[s]``; return what was found, and the trials."""
-    made: list[Trial] = []
+    made: list[RateTrial] = []
     while (wanted := search_edge(SETUP, made, begin).next) is not None:
         power, seed = wanted
         assert wanted not in [(t.power, t.seed) for t in made], "a trial is made once"
@@ -67,7 +67,7 @@ def test_an_edge_where_the_search_begins_takes_three_runs() -> None:
 
 
 def test_a_window_between_a_rate_that_kills_and_one_that_is_too_slow_is_found() -> None:
-    made: list[Trial] = []
+    made: list[RateTrial] = []
     while (wanted := search_edge(SETUP, made, 6).next) is not None:
         made.append(trial(*wanted, survives=wanted[0] in (0, 1)))
     assert search_edge(SETUP, made, 6).power == 1

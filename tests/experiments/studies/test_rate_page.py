@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from experiments.errors import ExperimentError
+from experiments.paths import REPOSITORY
 from experiments.studies.__main__ import main
-from experiments.studies.rate_edges import Ending, RateQuestion, Trial, write_trial
+from experiments.studies.rate_edges import Ending, RateQuestion, RateTrial, write_trial
 from experiments.studies.rate_page import write_map
 from experiments.studies.rate_trials import ending_of
 
 QUESTION = RateQuestion.read()
+RESULTS = REPOSITORY / "results"
 SETUP = QUESTION.setup
 
 
 def leave(results: Path, scheme: str, layers: int, endings: dict[tuple[int, int], Ending]) -> None:
     """Write trials of a cell by power and seed."""
     for (power, seed), ending in endings.items():
-        trial = Trial(
+        trial = RateTrial(
             scheme=scheme,
             layers=layers,
             power=power,
@@ -61,7 +63,7 @@ def test_the_table_has_every_known_edge_and_its_distance_from_pre_ln(written: Pa
 
 def test_the_page_begins_with_the_answer_and_names_what_survived_nothing(written: Path) -> None:
     page = (written / "report.md").read_text(encoding="utf-8")
-    assert "of 2 schemes beside Pre-LN: 1 survive larger rates, 0 the same, 0 smaller ones, 1 none" in page
+    assert "of 2 other schemes: 1 survive larger rates, 0 the same, 0 smaller ones, 1 none" in page
     assert "At 6 blocks no rate was survived by `plain`." in page
     assert (written / "survived.png").stat().st_size > 1000
 
@@ -108,3 +110,9 @@ def test_options_that_do_not_fit_are_refused_before_anything_is_measured(
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_committed_map_is_rebuilt_to_the_byte(tmp_path: Path) -> None:
+    committed = RESULTS / "zoo_stability"
+    for path in write_map(QUESTION, RESULTS, tmp_path):
+        assert path.read_bytes() == (committed / path.name).read_bytes(), path.name
