@@ -1,5 +1,4 @@
-# The service of trained runs (docs/serving.md). Nobody has built this image yet: its steps were run in a clean
-# virtual environment, and the file was linted.
+# The service of trained runs (docs/serving.md). Nobody has built this image yet; the file was linted (hadolint).
 ARG PYTHON_TAG=3.11.13-slim-bookworm
 
 FROM python:${PYTHON_TAG} AS packages
