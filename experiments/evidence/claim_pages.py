@@ -23,7 +23,7 @@ from experiments.evidence.effects import NOT_RUN, AnsweredComparison, HasInterva
 from experiments.evidence.measures import MEASURES
 from experiments.evidence.published_table import contradictions
 from experiments.evidence.quantities import has_failed
-from experiments.evidence.records import Answers
+from experiments.evidence.records import AnsweredClaims
 from experiments.reporting.across import GENERATED
 from experiments.reporting.frame import Row
 from experiments.reporting.heat import HeatCell, heat_figure
@@ -102,7 +102,7 @@ class Pages:
     """
 
     claims: Sequence[Claim]
-    answers: Answers
+    answers: AnsweredClaims
     report: Callable[[str, str], str]
     command: str
 
@@ -453,7 +453,7 @@ def write_pages(pages: Pages, folder: Path) -> list[Path]:
     return written
 
 
-def claims_picture(claims: Sequence[Claim], answers: Answers) -> Picture:
+def claims_picture(claims: Sequence[Claim], answers: AnsweredClaims) -> Picture:
     """Draw the effects of the article's claims by corpus in multiples of δ; the last column is over natural text."""
     chosen = [(claim, each) for claim in claims if claim.kind == "article" for each in answers.claims[claim.id]]
     chosen = [(claim, each) for claim, each in chosen if any(effect.is_run for effect in each.by_corpus.values())]

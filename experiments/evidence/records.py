@@ -25,7 +25,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnsweredClaims:
     """Claims, answered from the records."""
 
     claims: Mapping[str, Sequence[AnsweredComparison]]
@@ -34,7 +34,7 @@ class Answers:
     """Final runs by grid and corpus, of the conditions that any claim names."""
 
 
-def answer_claims(claims: Sequence[Claim], results: Path, say: Note, *, committed_only: bool = False) -> Answers:
+def answer_claims(claims: Sequence[Claim], results: Path, say: Note, *, committed_only: bool = False) -> AnsweredClaims:
     """Answer every comparison of some claims from the records below ``results``.
 
     Args:
@@ -60,7 +60,7 @@ def answer_claims(claims: Sequence[Claim], results: Path, say: Note, *, committe
         if found.finals:
             rows[grid][corpus] = make_rows(found, descriptions[grid])
     answered = {claim.id: [answer_comparison(each, rows[each.grid]) for each in claim.comparisons] for claim in claims}
-    return Answers(answered, rows)
+    return AnsweredClaims(answered, rows)
 
 
 def conditions_by_place(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], set[str]]:

@@ -78,8 +78,10 @@ def _draw(axes: Axes, curve: SweptCurve, shift: float) -> None:
         for record in row.records:
             score, trained = by_seed.get(record.seed), record.outcome.status == "trained"
             if score is not None:
-                mark = {"marker": look.marker, "mew": 0, "ms": 4.5} if trained else {"marker": "x", "ms": 6}
-                axes.plot([steps], [score], ls="", color=look.color, alpha=0.55 if trained else 0.9, **mark)
+                axes.plot(
+                    *([steps], [score]), ls="", color=look.color, alpha=0.55 if trained else 0.9,
+                    marker=look.marker if trained else "x", mew=0 if trained else 1, ms=4.5 if trained else 6,
+                )  # fmt: skip
         if row.trained.median is not None:
             medians.append((steps, row.trained.median))
     x, y = zip(*medians, strict=True) if medians else ((), ())
