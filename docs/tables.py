@@ -291,8 +291,8 @@ def linked(text: str, target: str) -> str:
     return f"[{text}](results:{target})"
 
 
-def filled(text: str, up: str = "") -> str:
-    """A page's text with every table filled from the committed results; `up` leads from the page to the repository."""
+def filled(text: str, way: str = "results/") -> str:
+    """A page's text with every table filled from the committed results; `way` leads from the page to `results`."""
 
     def table(match: re.Match[str]) -> str:
         name, *arguments = match[2].split()
@@ -302,7 +302,7 @@ def filled(text: str, up: str = "") -> str:
             head, *rows = TABLES[name](*arguments)
             rule = [("---:" if numeric(cell) else "---") for cell in rows[0]]
             lines = "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *rows))
-        return f"<!-- {match[1]}: {match[2]} -->\n" + lines.replace("(results:", f"({up}results/")
+        return f"<!-- {match[1]}: {match[2]} -->\n" + lines.replace("(results:", f"({way}")
 
     return MARKER.sub(table, text)
 
@@ -312,14 +312,16 @@ def numeric(cell: str) -> bool:
     return re.match(r"[−\d.]", cell) is not None
 
 
-def up_from(page: Path) -> str:
-    """The way from a page's folder to the repository, as links write it."""
-    return "../" * len(page.parent.relative_to(REPOSITORY).parts)
+def way_from(page: Path) -> str:
+    """The way from a page's folder to `results`, as links write it."""
+    if page.parent == RESULTS:
+        return ""
+    return "../" * len(page.parent.relative_to(REPOSITORY).parts) + "results/"
 
 
 if __name__ == "__main__":
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        if (now := filled(text, up_from(page))) != text:
+        if (now := filled(text, way_from(page))) != text:
             page.write_text(now, encoding="utf-8")
             print(f"filled {page.relative_to(REPOSITORY)}")
