@@ -21,8 +21,8 @@ from experiments.planning.run_config import RunConfig
 KINDS: Mapping[str, str] = {
     "attention": r"attention|softmax",
     "matrix products": r"(mm|addmv|matmul|linear|einsum|\bdot)(_backward)?_?$",
-    "norms": r"norm(_backward)?$",
     "optimiser and clipping": r"fused_adam|fused_sgd|foreach|vector_norm",
+    "norms": r"norm(_backward)?$",
     "dropout": r"dropout|bernoulli|::random_",
     "copies and casts": r"copy|clone|contiguous|::to$|::cat$|::stack$|::fill_$|::zero_$|::zeros",
 }
