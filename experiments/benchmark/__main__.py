@@ -1,37 +1,49 @@
 """Compare our training speed with a plain loop and other people's code: ``python -m experiments.benchmark``.
 
-    python -m experiments.benchmark [--sides [lightning,plain,hf_bert]] [--rounds 10]    one table of all sides
-    python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]      what one costs over another
-    python -m experiments.benchmark --variants [post_ln,pre_ln,plain] [--rounds 10]      a step of each variant
-    python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers]     how cost grows with size
-    python -m experiments.benchmark --schemes [] [--rounds 10]      time per token of every scheme over Pre-LN's
-    python -m experiments.benchmark --memory_rows [200000,5000000]                       memory as rows grow
+    python -m experiments.benchmark [--task causal_lm] [--sides [plain,hf_gpt2]] [--processes 2]   a table of all sides
+    python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]  what one costs over another
+    python -m experiments.benchmark --variants [post_ln,pre_ln] [--rounds 10]        a step of each variant, or of [all]
+    python -m experiments.benchmark --schemes [] [--rounds 10]                       time of every scheme over Pre-LN's
+    python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers] how cost grows with size
+    python -m experiments.benchmark --runners [--runs 8] [--workers 2]               the same runs by several ways
+    python -m experiments.benchmark --profile plain                                  where the time of a step goes
+    python -m experiments.benchmark --memory_rows [200000,5000000]                   memory as rows grow
 
-Every side trains the same task. For the table, each round measures every side once, in changing order; the sides of
-others need ``requirements-benchmark.txt``. Of two sides, interleaved pairs are measured; then whole runs are made by
-one worker and by several. Every measurement becomes a row of ``benchmark.csv``, from which ``benchmark.md`` is written;
-both go to ``results/local/benchmark``. Leave the machine idle while it measures: other work widens the intervals.
+Every side trains the same task, in one precision and with dropout at the same places unless told otherwise. For the
+table, each round measures every side once, in changing order; the sides of others need
+``requirements-benchmark.txt``. Of two sides, interleaved pairs are measured; then whole runs are made by one worker and
+by several. Every measurement becomes a row of ``benchmark.csv``, from which ``benchmark.md`` is written; both go to
+``results/local/benchmark``. Leave the machine idle while it measures: other work widens the intervals.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jsonargparse import Namespace
 from rich.console import Console
 
 from data_modules.config import DataConfig
+from experiments.benchmark.roster import ALIKE, CLASSIFICATION, DROPOUTS, NO_DROPOUT
 from experiments.errors import ExperimentError, readable_errors
 from experiments.paths import RESULTS, below
+from experiments.planning.names import reject_unknown
 from experiments.planning.parser import StrictParser
 from experiments.planning.run_config import RunConfig, TrainerConfig
 from experiments.reporting.render import TextTable
+from experiments.tasks import task_named
 from lightning_modules.config import ModelConfig
 
-MINIMA = {"rounds": 1, "pairs": 1, "steps": 2, "threads": 1, "workers": 0, "worker_rounds": 1, "runs_each": 1}
+MINIMA = {
+    **{"rounds": 1, "pairs": 1, "steps": 2, "threads": 1, "processes": 1},
+    **{"workers": 0, "worker_rounds": 1, "runs_each": 1, "runs": 1},
+}
 LEAST_ROWS = 1_000
+QUESTIONS = ("growth", "variants", "schemes", "runners", "profile", "memory_rows")
+"""Options that ask for something else than a table of sides or pairs; one at a time."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,10 +72,20 @@ def measure(config: RunConfig, options: Namespace, console: Console) -> list[dic
     """Answer the one question that the options ask; return rows for the table."""
     from experiments.benchmark import measure as measuring  # torch takes seconds
 
+    if options.variants is not None:
+        from experiments.benchmark.schemes_timed import measure_variants
+
+        return measure_variants(config, options, console)
+    if options.runners:
+        from experiments.benchmark.runners import measure_runners
+
+        return measure_runners(config, options, console)
+    if options.profile is not None:
+        from experiments.benchmark.profile_step import measure_profile
+
+        return measure_profile(config, options, console)
     if options.growth is not None:
         return measuring.measure_growth(config, options, console)
-    if options.variants is not None:
-        return measuring.measure_variants(config, options, console)
     if options.memory_rows:
         return measuring.measure_memory(options, console)
     if options.side is None and options.against is None:
@@ -106,6 +128,9 @@ def split_grid(grid: TextTable) -> tuple[TextTable, list[str]]:
 def parse(arguments: Sequence[str]) -> Namespace:
     """Return the options of the command line."""
     parser = StrictParser(prog="python -m experiments.benchmark", description=__doc__)
+    parser.add_argument(
+        "--task", type=str, default=CLASSIFICATION, help="what is trained: classification, causal_lm or masked_lm"
+    )
     parser.add_argument("--sides", type=list[str], help="sides of the table, such as [lightning,plain]; all by default")
     parser.add_argument("--rounds", type=int, default=10, help="measurements of every side, size or variant")
     parser.add_argument("--memory", type=bool, default=True, help="also train every side in a process of its own")
@@ -118,18 +143,36 @@ def parse(arguments: Sequence[str]) -> Namespace:
         "--growth", type=list[str], help="instead: axes along which to measure how cost grows, or []: all"
     )
     parser.add_argument(
-        "--variants", type=list[str], help="instead: variants whose training steps to time, or []: those of the claims"
+        "--variants",
+        type=list[str],
+        help="instead: variants whose training steps to time; []: those of the claims; [all]: all that can be trained",
     )
     parser.add_argument("--schemes", type=list[str], help="instead: schemes to time in terms of Pre-LN, or []: all")
+    parser.add_argument(
+        "--runners", action="store_true", help="instead: the same runs by the grid runner, as scripts and by Ray"
+    )
+    parser.add_argument("--profile", type=str, help="instead: side whose training step to divide by kinds of operators")
     parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of measurements of two sides")
     parser.add_argument("--workers", type=int, default=2, help="after pairs: workers to compare with one; 0: none")
     parser.add_argument("--worker_rounds", type=int, default=3, help="times that one worker and several are compared")
     parser.add_argument("--runs_each", type=int, default=2, help="runs that count per worker and round")
+    parser.add_argument("--runs", type=int, default=8, help="runs that every way of --runners makes")
     parser.add_argument("--steps", type=int, default=80, help="optimiser steps of a measurement")
     parser.add_argument("--width", type=int, default=64, help="width of the networks")
     parser.add_argument("--layers", type=int, default=6, help="blocks of the networks")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every side")
-    parser.add_argument("--precision", type=str, default="32-true", help="precision of our sides, or bf16-mixed")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="one-thread processes that train side by side, of every side"
+    )
+    parser.add_argument(
+        "--precision", type=str, default="32-true", help="precision of all sides but usual scripts, or bf16-mixed"
+    )
+    parser.add_argument(
+        "--dropout",
+        type=str,
+        default=ALIKE,
+        help="alike: at our places in all networks; own: where each has it by itself; none",
+    )
     parser.add_argument("--results", type=str, help="folder of results, results/local by default")
     return parser.parse_args(list(arguments))
 
@@ -142,15 +185,22 @@ def check(options: Namespace) -> None:
     if options.memory_rows and min(options.memory_rows) < LEAST_ROWS:
         raise ExperimentError(f"--memory_rows has {min(options.memory_rows)}; it must be at least {LEAST_ROWS}")
     pair = options.side is not None or options.against is not None
-    if options.growth is not None and (pair or options.sides is not None):
-        raise ExperimentError("--growth varies the size of our own runs; leave out --sides, --side and --against")
-    if options.variants is not None and (pair or options.sides is not None or options.growth is not None):
-        raise ExperimentError("--variants times our own runs; leave out --sides, --side, --against and --growth")
-    if options.schemes is not None:
-        others = ("sides", "growth", "variants", "memory_rows", "side", "against")
-        given = next((name for name in others if options[name] is not None), None)
-        if given is not None:
-            raise ExperimentError(f"--schemes writes a table of its own; leave out --{given}")
+    asked = [name for name in QUESTIONS if options[name] not in (None, False, [])] + [
+        name for name in ("growth", "variants", "schemes") if options[name] == []
+    ]
+    if len(asked) > 1:
+        raise ExperimentError(f"--{asked[0]} and --{asked[1]} are two questions; ask one at a time")
+    if asked and (pair or options.sides is not None):
+        raise ExperimentError(f"--{asked[0]} is another question; leave out --sides, --side and --against")
+    reject_unknown("--dropout", options.dropout, DROPOUTS)
+    if options.processes > 1 and options.threads > 1:
+        raise ExperimentError("--processes have one thread each; leave out --threads")
+    if options.processes > 1 and asked:
+        raise ExperimentError(f"--processes are for sides and pairs; leave it out with --{asked[0]}")
+    if options.growth is not None and options.task != CLASSIFICATION:
+        raise ExperimentError("--growth measures on generated rows with classes; leave out --task")
+    if options.runners and options.workers < 1:
+        raise ExperimentError("--workers is 0; --runners needs at least one")
     if pair and options.sides is not None:
         raise ExperimentError("--sides asks for a table, --side and --against for pairs; give one or the other")
     if pair and (options.side or "lightning") == (options.against or "plain"):
@@ -160,13 +210,21 @@ def check(options: Namespace) -> None:
 
 def configuration(options: Namespace) -> RunConfig:
     """Return the task: one epoch of the given steps and size."""
-    data = DataConfig(corpus="docstrings")
-    return RunConfig(
+    spec = task_named(options.task)
+    config = RunConfig(
         model=ModelConfig(variant="pre_ln", layers=options.layers, width=options.width),
-        data=DataConfig(corpus=data.corpus, max_train_rows=options.steps * data.batch_size),
+        data=DataConfig(corpus="docstrings"),
         trainer=TrainerConfig(max_epochs=1, accelerator="cpu", precision=options.precision),
         threads=options.threads,
-    )
+        task=spec.name,
+    ).with_values(dict(spec.defaults))
+    if options.dropout == NO_DROPOUT:
+        config = config.with_values({"model.dropout": 0.0})
+    if spec.name == CLASSIFICATION:
+        return config.with_values({"data.max_train_rows": options.steps * config.data.batch_size})
+    if options.runners:
+        return config.with_values({"trainer.max_steps": options.steps})
+    return replace(config, trainer_flags={"limit_train_batches": options.steps})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from rich.console import Console
 
 from experiments.benchmark.growth import AXES, LENGTH, GrowthAxis, growth_along
 from experiments.benchmark.memory import measure_rows, peak_memory_of
+from experiments.benchmark.roster import ROSTER, dropout_of, precision_of
 from experiments.benchmark.rounds import Round, matrix_product_rates, measured_rounds, runs_per_hour, seconds_of_runs
+from experiments.benchmark.side_by_side import train_side
 from experiments.benchmark.sides import (
     REQUIREMENTS,
     SIDES,
@@ -23,25 +25,14 @@ from experiments.benchmark.sides import (
     require_package,
     train_with_lightning,
 )
-from experiments.benchmark.table import (
-    OWN_SIDES,
-    WORKERS,
-    as_measurements,
-    machine,
-    measurement,
-    setting_of,
-)
+from experiments.benchmark.table import as_measurements, machine, measurement, setting_of
 from experiments.benchmark.task import BenchmarkTask, GeneratedTask, SideTiming
 from experiments.errors import ExperimentError
-from experiments.planning.grid import Grid
 from experiments.planning.names import reject_unknown
 from experiments.planning.run_config import RunConfig
 from experiments.runs.provenance import usable_cores
 from experiments.runs.training import prepare_process
-from lightning_modules.schemes.variants import VARIANTS
 
-VARIANTS_GRID = "claims"
-"""The grid whose variants are measured unless others are named."""
 Rows = list[dict[str, str]]
 
 
@@ -60,27 +51,31 @@ def counts(timing: SideTiming) -> dict[str, float]:
 
 def measure_sides(config: RunConfig, options: Namespace, console: Console) -> Rows:
     """Measure every side round by round, then its memory."""
-    names = chosen_sides(options.sides, config.threads, console)
+    names = chosen_sides(options.sides, config.task, console)
     about = announced_machine(config, console)
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    task = BenchmarkTask(config)
+    task = BenchmarkTask(config, options.dropout)
     with console.status("preparing the corpus"):
         flops = task.flops_per_token()
-    rounds = list(side_rounds(task, names, options.rounds, console, measure_machine=matrix_product_rates))
+    rounds = list(
+        side_rounds(
+            task, names, options.rounds, console, processes=options.processes, measure_machine=matrix_product_rates
+        )
+    )
     peaks = {}
-    for name in [name for name in names if options.memory and name != WORKERS]:
+    for name in names if options.memory else ():
         with console.status(f"measuring the memory of {name}"):
-            peaks[name] = peak_memory_of(name, config)
+            peaks[name] = peak_memory_of(name, config, options.dropout)
     series = (
-        f"sides+width={config.model.width}+layers={config.model.depth}+threads={config.threads}"
-        f"+precision={config.trainer.precision}"
+        f"sides+task={config.task}+width={config.model.width}+layers={config.model.depth}+threads={config.threads}"
+        f"+processes={options.processes}+precision={config.trainer.precision}+dropout={options.dropout}"
     )
     return [
         measurement(
             "side",
             side,
             side,
-            setting_of(config, series, precision=precision_of(side, config)) | about,
+            setting_of(config, series, **trained_by(side, config, options)) | about,
             **counts(timing),
             round=each.number,
             peak_memory_mib=peaks.get(side),
@@ -92,28 +87,31 @@ def measure_sides(config: RunConfig, options: Namespace, console: Console) -> Ro
     ]
 
 
-def precision_of(side: str, config: RunConfig) -> str:
-    """Return the precision that a side trains in."""
-    return config.trainer.precision if side in OWN_SIDES else "32-true"
+def trained_by(side: str, config: RunConfig, options: Namespace) -> dict[str, str]:
+    """Return what of the setting depends on the side, by column."""
+    return {
+        "precision": precision_of(side, config.trainer.precision),
+        "dropout": dropout_of(side, options.dropout),
+        "processes": str(options.processes),
+    }
 
 
-def chosen_sides(given: Sequence[str] | None, threads: int, console: Console) -> list[str]:
-    """Return the sides to measure: those given, or all whose package is installed.
-
-    With one thread ``workers`` would be the same as ``lightning``, so it is left out unless it is asked for.
+def chosen_sides(given: Sequence[str] | None, task: str, console: Console) -> list[str]:
+    """Return the sides to measure: those given, or all that train the task and whose package is installed.
 
     Raises:
-        ExperimentError: for a side that is unknown, named twice or lacks its package.
+        ExperimentError: for a side that is unknown, named twice, lacks its package or does not train the task.
     """
+    able = [name for name in SIDES if task in ROSTER[name].tasks]
     if given is None:
-        absent = [name for name in SIDES if not is_available(name)]
+        absent = [name for name in able if not is_available(name)]
         if absent:
             console.print(f"left out: {', '.join(absent)}; pip install -r {REQUIREMENTS} to measure them")
-        return [name for name in SIDES if name not in absent and (name != WORKERS or threads > 1)]
+        return [name for name in able if name not in absent]
     if not given:
-        raise ExperimentError(f"--sides is empty; name some of: {', '.join(SIDES)}")
+        raise ExperimentError(f"--sides is empty; name some of: {', '.join(able)}")
     for name in given:
-        named_side(name)
+        named_side(name, task)
         require_package(name)
         if given.count(name) > 1:
             raise ExperimentError(f"--sides names {name} {given.count(name)} times")
@@ -125,6 +123,8 @@ def side_rounds(
     names: Sequence[str],
     rounds: int,
     console: Console,
+    *,
+    processes: int = 1,
     measure_machine: Callable[[], Mapping[str, float]] = dict,
 ) -> Iterator[Round[str, SideTiming]]:
     """Yield rounds over sides, printed as they come.
@@ -132,7 +132,8 @@ def side_rounds(
     Raises:
         ExperimentError: if sides trained on different amounts of text.
     """
-    for each in measured_rounds(names, lambda name: SIDES[name](task), rounds, measure_machine=measure_machine):
+    measured = partial(train_side, task=task, processes=processes)
+    for each in measured_rounds(names, measured, rounds, measure_machine=measure_machine):
         tokens = {name: timing.tokens // timing.copies for name, timing in each.measured.items()}
         if len(set(tokens.values())) > 1:
             amounts = ", ".join(f"{name} on {count}" for name, count in tokens.items())
@@ -146,12 +147,10 @@ def measure_pair(config: RunConfig, options: Namespace, console: Console) -> Row
     """Measure one side and the one it is compared with in interleaved pairs, then one worker and several."""
     names = (options.side or "lightning", options.against or "plain")
     for name in names:
-        named_side(name)
+        named_side(name, config.task)
         require_package(name)
-    if WORKERS in names and config.threads > 1:
-        raise ExperimentError("workers train the task once per thread, so their seconds are for more work; use --sides")
     about = announced_machine(config, console)
-    task = BenchmarkTask(config)
+    task = BenchmarkTask(config, options.dropout)
     with console.status("preparing the corpus"):
         _ = task.data  # read before the clocks run
     ours, theirs = names
@@ -160,14 +159,14 @@ def measure_pair(config: RunConfig, options: Namespace, console: Console) -> Row
             "pair",
             f"{ours}/{theirs}",
             side,
-            setting_of(config, f"{ours}_against_{theirs}", precision=precision_of(side, config)) | about,
+            setting_of(config, f"{ours}_against_{theirs}", **trained_by(side, config, options)) | about,
             **counts(timing),
             round=each.number,
         )
-        for each in side_rounds(task, names, options.pairs, console)
+        for each in side_rounds(task, names, options.pairs, console, processes=options.processes)
         for side, timing in each.measured.items()
     ]
-    steps = task.data.facts.steps_per_epoch
+    steps = task.step_count
     return rows + measure_pool(replace(config, threads=1), options, steps, about, console)
 
 
@@ -190,50 +189,6 @@ def measure_pool(config: RunConfig, options: Namespace, steps: int, about: Mappi
             highlight=False,
         )
     return rows
-
-
-def measure_variants(config: RunConfig, options: Namespace, console: Console) -> Rows:
-    """Measure a training step of every variant round by round.
-
-    Raises:
-        ExperimentError: if a variant is unknown, or its guard stopped it before its last step.
-    """
-    names = chosen_variants(options.variants)
-    about = announced_machine(config, console)
-    tasks = {name: BenchmarkTask(config.with_values({"model.variant": name})) for name in names}
-    with console.status("preparing the corpus"):
-        for task in tasks.values():
-            _ = task.data  # read before the clocks run
-    rows = []
-    for each in measured_rounds(names, lambda name: train_with_lightning(tasks[name]), options.rounds):
-        for name, timing in each.measured.items():
-            planned = tasks[name].data.facts.steps_per_epoch
-            if timing.steps != planned:
-                raise ExperimentError(f"{name} diverged after {timing.steps} of {planned} steps: not the same work")
-            setting = setting_of(config, "variants", variant=name) | about
-            rows.append(measurement("variant", name, "lightning", setting, **counts(timing), round=each.number))
-        steps = {name: 1000 * timing.seconds / timing.steps for name, timing in each.measured.items()}
-        told = ", ".join(f"{name} {steps[name]:.1f}" for name in names)
-        console.print(f"round {each.number} of {options.rounds}, ms per step: {told}", highlight=False, soft_wrap=True)
-    return rows
-
-
-def chosen_variants(given: Sequence[str]) -> list[str]:
-    """Return the variants to measure: those given, or without any those of the grid ``claims``.
-
-    Raises:
-        ExperimentError: if one is unknown or named twice, or there is nothing to compare it with.
-    """
-    if not given:
-        conditions = [condition for condition in Grid.load(VARIANTS_GRID).conditions if not condition.baseline]
-        return list(dict.fromkeys(condition.config.model.variant for condition in conditions))
-    for name in given:
-        reject_unknown("variant", name, VARIANTS)
-        if given.count(name) > 1:
-            raise ExperimentError(f"--variants names {name} {given.count(name)} times")
-    if len(given) < 2:
-        raise ExperimentError(f"--variants names {given[0]} alone; name another one to compare it with")
-    return list(given)
 
 
 def measure_growth(config: RunConfig, options: Namespace, console: Console) -> Rows:
@@ -306,7 +261,7 @@ def task_along(axis: GrowthAxis, value: int, config: RunConfig, steps: int) -> G
             sizes["data.max_length"] = value
         case "rows":
             steps = value // config.data.batch_size
-    return GeneratedTask(config.with_values(dict(sizes)), steps)
+    return GeneratedTask(config.with_values(dict(sizes)), steps=steps)
 
 
 def measure_memory(options: Namespace, console: Console) -> Rows:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from data_modules.config import DataConfig
+from experiments.benchmark.roster import OWN_PLACES
 from experiments.benchmark.table import EVALUATION_ROWS
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig, TrainerConfig
@@ -38,7 +39,7 @@ MARKS = 200
 """Number of words in the vocabulary that tell the class, so that there is something to learn."""
 
 
-def peak_memory_of(side: str, config: RunConfig) -> float:
+def peak_memory_of(side: str, config: RunConfig, dropout: str = OWN_PLACES) -> float:
     """Return the peak resident memory, in MiB, of a fresh process that trains one side once.
 
     Interpreter, libraries and data are part of it.
@@ -47,17 +48,17 @@ def peak_memory_of(side: str, config: RunConfig) -> float:
         ExperimentError: if the side is unknown, its package is missing, or the system does not tell the memory.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(train_and_measure, side, config).result()
+        return process.submit(train_and_measure, side, config, dropout).result()
 
 
-def train_and_measure(side: str, config: RunConfig) -> float:
+def train_and_measure(side: str, config: RunConfig, dropout: str) -> float:
     """Train one side in this process; return the peak resident memory since its start, in MiB."""
     from experiments.benchmark.sides import named_side
     from experiments.benchmark.task import BenchmarkTask
     from experiments.runs.training import prepare_process
 
     prepare_process(config.threads)
-    named_side(side)(BenchmarkTask(config))
+    named_side(side, config.task)(BenchmarkTask(config, dropout))
     return peak_memory()
 
 

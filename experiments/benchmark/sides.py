@@ -1,53 +1,51 @@
-"""The sides of the benchmark: each trains the same task in its own way.
+"""The sides of the benchmark: each trains the same task in its own way, in the precision that its roster entry says.
 
-Ours train in the configured precision: a run as every grid makes it, as many such runs at once as there are threads,
-and the same network in a bare loop. Those of others train in float32, as they do by default.
+Ours are a run as every grid makes it, and the same network in a bare loop. Networks of others train in that loop too,
+or in the ``Trainer`` of ``transformers``.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
-from functools import cache, partial
+from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import BrokenBarrierError
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
-from torch import nn
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from torch import Tensor, nn
 
+from experiments.benchmark.roster import ROSTER, precision_of
 from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
-from experiments.planning.run_config import RunConfig
 from experiments.runs.conclude import speed
 from experiments.runs.execute import ProgressReporter
-from experiments.runs.training import build_trainer, prepare_process
+from experiments.runs.training import build_trainer
 from lightning_modules.network.network import Network
-from lightning_modules.tasks.classification import TextClassifier
-from lightning_modules.training.losses import build_training_loss
 from lightning_modules.training.optimization import build_optimizer, build_schedule
 
 REQUIREMENTS = "requirements-benchmark.txt"
-PACKAGES: dict[str, str] = {
-    "hf_trainer": "accelerate",
-    "hf_trainer_fixed": "accelerate",
-    "x_transformers": "x_transformers",
-}
-"""The package, by its import name, that a side needs beyond ``requirements.txt``."""
 
-PATIENCE = 300.0
-"""Seconds that a process waits for the others before the measurement is given up."""
 
-_together: Any = None
-"""In a worker process: the barrier at which all workers wait, so that they train at the same time."""
+class StartingLine(Callback):
+    """Calls the task's ``ready`` right before the first batch, and before the callback that times a run.
+
+    Args:
+        task: what is trained.
+    """
+
+    def __init__(self, task: BenchmarkTask) -> None:
+        self.task = task
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for others, if there are any."""
+        self.task.ready()
 
 
 def train_with_lightning(task: BenchmarkTask) -> SideTiming:
@@ -57,9 +55,10 @@ def train_with_lightning(task: BenchmarkTask) -> SideTiming:
     the checkpoint needs a score; neither is counted.
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings = asdict(task.config.trainer) | {"limit_val_batches": 1}
-        trainer = build_trainer(settings, Path(folder), [ProgressReporter(lambda progress: None)])
-        module = TextClassifier.from_config(task.config.model)
+        settings = asdict(task.config.trainer) | task.config.trainer_flags | {"limit_val_batches": 1}
+        callbacks = [ProgressReporter(lambda progress: None), StartingLine(task)]
+        trainer = build_trainer(settings, Path(folder), callbacks, task=task.spec)
+        module = task.spec.load("module").from_config(task.config.model)
         seed_everything(task.config.seed, verbose=False)
         trainer.fit(module, datamodule=task.data)
         measured = speed(trainer)
@@ -74,88 +73,44 @@ def train_with_lightning(task: BenchmarkTask) -> SideTiming:
     )
 
 
-def train_with_workers(task: BenchmarkTask) -> SideTiming:
-    """Train the task once per thread of the configuration, each time in a process of its own with one thread.
-
-    The processes are kept for the next measurement. Seconds are those of the slowest; rows and tokens are counted over
-    all, so that tokens per second are those of the machine.
-
-    Raises:
-        ExperimentError: if a process does not get to its start.
-    """
-    count = task.config.threads
-    config = replace(task.config, threads=1)
-    try:
-        timings = list(worker_processes(count).map(train_together, [config] * count))
-    except BrokenBarrierError:
-        raise ExperimentError(f"{count} processes of the benchmark did not start together") from None
-    return SideTiming(
-        seconds=max(timing.seconds for timing in timings),
-        rows=sum(timing.rows for timing in timings),
-        tokens=sum(timing.tokens for timing in timings),
-        positions=sum(timing.positions for timing in timings),
-        steps=timings[0].steps,
-        parameters=timings[0].parameters,
-        copies=count,
-    )
-
-
-@cache
-def worker_processes(count: int) -> ProcessPoolExecutor:
-    """Return as many processes as asked for, which start at the first task and stay."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, context, initializer=prepare_worker, initargs=(context.Barrier(count),))
-
-
-def prepare_worker(together: Any) -> None:
-    """Prepare a worker process: one thread, and the barrier that it shares with the others."""
-    global _together
-    _together = together
-    prepare_process(1)
-
-
-def train_together(config: RunConfig) -> SideTiming:
-    """Train in this process when all others are ready too."""
-    task = BenchmarkTask(config)
-    _ = task.data  # read before the clocks run
-    _together.wait(PATIENCE)
-    return train_with_lightning(task)
-
-
 def train_with_a_plain_loop(task: BenchmarkTask) -> SideTiming:
-    """Train the same network in the bare loop, in the configured precision."""
-    return train_in_a_bare_loop(task, task.network(), task.config.trainer.precision)
+    """Train the same network in the bare loop, by its task's own loss."""
+    module = task.module()
+    return train_in_a_bare_loop(task, module.network, lambda batch: module.loss(module(batch), batch), "plain")
 
 
-def train_in_a_bare_loop(task: BenchmarkTask, network: nn.Module, precision: str = "32-true") -> SideTiming:
-    """Train a network on the task's length-grouped batches in the shortest loop: no curve, no guard, no file.
+def train_in_a_bare_loop(
+    task: BenchmarkTask, network: nn.Module, loss_of: Callable[[dict[str, Tensor]], Tensor], side: str
+) -> SideTiming:
+    """Train a network on the task's batches in the shortest loop: no curve, no guard, no file.
 
     Args:
-        task: the batches, the loss, the optimiser and its schedule.
-        network: maps ``input_ids`` (B, T) and ``attention_mask`` (B, T), true at real tokens, to logits (B, K).
-        precision: ``32-true`` or ``bf16-mixed``.
+        task: the batches, the optimiser and its schedule.
+        network: what is trained.
+        loss_of: maps a batch to the training loss, a scalar.
+        side: whose precision the loop trains in.
 
     Raises:
-        ExperimentError: for another precision.
+        ExperimentError: for a precision other than ``32-true`` and ``bf16-mixed``.
     """
     torch.use_deterministic_algorithms(False)  # Lightning switches it on for the whole process
-    config, facts = task.config.model, task.data.facts
+    config = task.config.model
     network.train()
-    loss_function = build_training_loss(config, facts.class_counts)
     optimizer = build_optimizer(config, network)
-    schedule = build_schedule(config, optimizer, facts.steps_per_epoch)
+    schedule = build_schedule(config, optimizer, task.step_count)
     clip = task.config.trainer.gradient_clip_val
     updated = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    arithmetic = forward_arithmetic(precision)
+    arithmetic = forward_arithmetic(precision_of(side, task.config.trainer.precision))
     ours = network if isinstance(network, Network) else None  # whose scheme may have recipes
-    batches = task.data.train_dataloader()
+    batches = task.batches()
     work, steps = Work(), 0
+    task.ready()
     started = time.perf_counter()
     for batch in batches:
         if ours and not steps:
             ours.prepare(batch["input_ids"], batch["attention_mask"])
         with arithmetic:
-            loss = loss_function(network(batch["input_ids"], batch["attention_mask"]), batch["labels"])
+            loss = loss_of(batch)
         optimizer.zero_grad()
         loss.backward()
         if clip:
@@ -187,11 +142,11 @@ def forward_arithmetic(precision: str) -> AbstractContextManager[object]:
             return nullcontext()
         case "bf16-mixed":
             return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
-    raise ExperimentError(f"the plain loop trains in 32-true or bf16-mixed, not in {precision}")
+    raise ExperimentError(f"the bare loop trains in 32-true or bf16-mixed, not in {precision}")
 
 
 def train_peer(name: str, task: BenchmarkTask) -> SideTiming:
-    """Train a network of others in the bare loop.
+    """Train a network of others in the bare loop, by its own loss.
 
     Raises:
         ExperimentError: if its package is missing.
@@ -199,7 +154,8 @@ def train_peer(name: str, task: BenchmarkTask) -> SideTiming:
     from experiments.benchmark.peers import build_peer
 
     require_package(name)
-    return train_in_a_bare_loop(task, build_peer(name, task))
+    peer: Any = build_peer(name, task)
+    return train_in_a_bare_loop(task, peer, peer.loss, name)
 
 
 def train_hugging_face(name: str, task: BenchmarkTask) -> SideTiming:
@@ -211,40 +167,41 @@ def train_hugging_face(name: str, task: BenchmarkTask) -> SideTiming:
     require_package(name)
     from experiments.benchmark import hugging_face_trainer  # its import takes seconds
 
-    if name == "hf_trainer_fixed":
-        return hugging_face_trainer.train_with_fixed_padding(task)
-    return hugging_face_trainer.train_with_random_batches(task)
+    return hugging_face_trainer.TRAINERS[name](task)
 
 
 SIDES: dict[str, Callable[[BenchmarkTask], SideTiming]] = {
     "lightning": train_with_lightning,
-    "workers": train_with_workers,
     "plain": train_with_a_plain_loop,
-    **{name: partial(train_peer, name) for name in ("torch_encoder", "hf_bert")},
-    **{name: partial(train_hugging_face, name) for name in ("hf_trainer", "hf_trainer_fixed")},
-    "x_transformers": partial(train_peer, "x_transformers"),
+    **{name: partial(train_peer, name) for name in ("torch_encoder", "hf_bert", "hf_gpt2", "x_transformers")},
+    **{name: partial(train_hugging_face, name) for name in ("hf_trainer", "hf_trainer_fixed", "hf_trainer_tuned")},
 }
-"""The function that trains the task once, by the name of its side."""
+"""What trains the task once, by the name of its side in the roster."""
 
 
-def named_side(name: str) -> Callable[[BenchmarkTask], SideTiming]:
+def named_side(name: str, task: str) -> Callable[[BenchmarkTask], SideTiming]:
     """Return a side by its name.
 
     Raises:
-        ExperimentError: for an unknown name; the message names the nearest.
+        ExperimentError: for an unknown name, of which the message names the nearest, or one that lacks the task.
     """
     reject_unknown("side", name, SIDES)
+    if task not in ROSTER[name].tasks:
+        able = ", ".join(other for other in SIDES if task in ROSTER[other].tasks)
+        raise ExperimentError(f"the side {name} does not train {task}; choose from: {able}")
     return SIDES[name]
 
 
 def is_available(side: str) -> bool:
     """Tell whether the package that a side needs is installed."""
-    return side not in PACKAGES or find_spec(PACKAGES[side]) is not None
+    package = ROSTER[side].package
+    return package is None or find_spec(package) is not None
 
 
 def require_package(side: str) -> None:
     """Raise :class:`ExperimentError` with the file to install if a side's package is missing."""
     if not is_available(side):
         raise ExperimentError(
-            f"the side {side} needs the package {PACKAGES[side]}, which is not installed: pip install -r {REQUIREMENTS}"
+            f"the side {side} needs the package {ROSTER[side].package}, which is not installed: "
+            f"pip install -r {REQUIREMENTS}"
         )

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
-
 import pandas as pd
 
 from experiments.benchmark.growth import LENGTH, growth_along
-from experiments.benchmark.table import (
-    EVALUATION_ROWS,
-    MATRIX_SIZE,
-    OTHER_BATCHES,
-    OWN_SIDES,
-    REFERENCES,
-    TABLE_FILE,
-    VERSIONS,
+from experiments.benchmark.page_parts import PageSection, coverage, notice, series_of, size_of, spelled, where
+from experiments.benchmark.sides_page import (
+    SideRounds,
+    fair_section,
+    machine_section,
+    sides_section,
+    unequal_section,
+    usual_section,
 )
-from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
-from experiments.statistics.medians import MedianInterval, median_interval
+from experiments.benchmark.table import EVALUATION_ROWS, TABLE_FILE
+from experiments.reporting.render import EMPTY, TextTable, plural, rounded
+from experiments.statistics.medians import median_interval
 from lightning_modules.schemes.variants import VARIANTS
 
 PAGE_FILE = "benchmark.md"
-NUMBER_FORMATS = {"float32": "fp32", "bfloat16": "bf16"}
-"""Formats in which the machine's rate is measured, and how the tables call them."""
 REFERENCE_VARIANT = "post_ln"
 """The variant that the others are compared with, if it was measured; else the first one is."""
-
-
-@dataclass(frozen=True)
-class PageSection:
-    """One question: what was found, the table, and how to read it."""
-
-    title: str
-    found: list[str]
-    grid: TextTable
-    notes: list[str] = field(default_factory=list)
-
-    def markdown(self) -> str:
-        """Return the section."""
-        return "\n\n".join([f"## {self.title}", *self.found, to_markdown(self.grid).rstrip(), *self.notes])
+RUNNERS = {
+    "grid": "the grid runner",
+    "scripts": "scripts one by one",
+    "ray": "the engine ray",
+}
+"""Ways to make the same runs, in the order of the table."""
 
 
 def page(measurements: pd.DataFrame) -> str:
@@ -57,193 +43,16 @@ def page(measurements: pd.DataFrame) -> str:
 def sections(measurements: pd.DataFrame) -> list[PageSection]:
     """Return a section for every question that was measured."""
     rounds = [SideRounds(rows) for rows in series_of(measurements, "side")]
-    rounds.sort(key=lambda each: (each.first["threads"], each.first["layers"], each.first["width"]))
-    built = [settings_section(rounds), sides_section(rounds), machine_section(rounds)]
+    rounds.sort(key=lambda each: tuple(each.first[["task", "threads", "processes", "layers", "width"]]))
+    built: list[PageSection | None] = [fair_section(rounds), usual_section(rounds), unequal_section(rounds)]
+    built += [sides_section(rounds), machine_section(rounds)]
     built += [pair_section(rows) for rows in series_of(measurements, "pair")]
     built += [pool_section(rows) for rows in series_of(measurements, "pool")]
+    built += [runners_section(rows) for rows in series_of(measurements, "runner")]
     built += [variants_section(rows) for rows in series_of(measurements, "variant")]
+    built += [profile_section(rows) for rows in series_of(measurements, "profile")]
     built += [growth_section(measurements), memory_section(measurements[measurements["axis"] == "memory"])]
     return [section for section in built if section and section.grid.rows]
-
-
-def series_of(measurements: pd.DataFrame, axis: str) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every series of an axis, in the order of measurement."""
-    for _, rows in measurements[measurements["axis"] == axis].groupby("series", sort=False):
-        yield rows
-
-
-def spelled(found: MedianInterval, digits: int) -> str:
-    """Return ``17.2 [17.0, 17.5]``."""
-    return f"{rounded(found.median, digits)} [{rounded(found.low, digits)}, {rounded(found.high, digits)}]"
-
-
-def coverage(count: int) -> str:
-    """Return how often the interval of ``count`` values holds the true median, such as ``96.9%``."""
-    return f"{median_interval(range(count)).coverage:.1%}"
-
-
-def where(rows: pd.DataFrame) -> str:
-    """Return on which machine, with which versions, and when rows were measured."""
-    told = []
-    for _, same in rows.groupby(["date", "cpu", "cores", *VERSIONS], sort=False):
-        first = same.iloc[0]
-        versions = ", ".join(f"{name} {first[name]}" for name in VERSIONS if first[name])
-        loads = sorted(set(same["load_average"]), key=lambda load: float(load or 0))
-        load = loads[0] if len(loads) == 1 else f"{loads[0]} to {loads[-1]}"
-        told.append(
-            f"{first['cpu']}, {first['cores']} cores; load average at the start {load}; {versions}; {first['date']}."
-        )
-    return " ".join(told)
-
-
-@dataclass(frozen=True)
-class SideRounds:
-    """Rounds that measured several sides at one size."""
-
-    rows: pd.DataFrame
-    """One row per round and side."""
-
-    @cached_property
-    def first(self) -> pd.Series:
-        """The first row, for what all rows share."""
-        return self.rows.iloc[0]
-
-    @cached_property
-    def speeds(self) -> pd.DataFrame:
-        """Real tokens per second, a line per round and a column per side."""
-        speeds = self.rows.assign(speed=self.rows["tokens"] / self.rows["seconds"])
-        return speeds.pivot(index="round", columns="side", values="speed")
-
-    @property
-    def sides(self) -> list[str]:
-        """The sides, in the order of the first round."""
-        return [str(side) for side in self.rows["side"].unique()]
-
-    @property
-    def reference(self) -> str:
-        """The side that all are compared with: the first of ``REFERENCES`` that was measured, else the first side."""
-        return next((side for side in REFERENCES if side in self.sides), self.sides[0])
-
-    @property
-    def fastest_other(self) -> str | None:
-        """The fastest code of others that was fed with the same batches; None if none was measured."""
-        others = [side for side in self.sides if side not in (*OWN_SIDES, *OTHER_BATCHES)]
-        return max(others, key=lambda side: self.speeds[side].median(), default=None)
-
-    def of(self, side: str) -> pd.DataFrame:
-        """Return the rounds of one side."""
-        return self.rows[self.rows["side"] == side]
-
-    def speedup(self, side: str) -> MedianInterval:
-        """Return how many times as fast as ``side`` the reference is: the median over rounds, with its interval."""
-        return median_interval(list(self.speeds[self.reference] / self.speeds[side]))
-
-    def utilisation(self, side: str, number_format: str) -> float:
-        """Return the model FLOP utilisation (Chowdhery et al. 2022, arXiv:2204.02311, appendix B), median of rounds.
-
-        ::
-
-            operations per real token × real tokens per second / operations per second of the machine's matrix product
-
-        Padding, and all that a side computes beyond our network, count as waste.
-        """
-        rows = self.of(side)
-        rates = rows[f"machine_{number_format}_gflops"] * 1e9
-        return float((rows["flops_per_token"] * rows["tokens"] / rows["seconds"] / rates).median())
-
-    @property
-    def size(self) -> list[str]:
-        """Layers, width and threads, as cells."""
-        return [str(self.first[column]) for column in ("layers", "width", "threads")]
-
-
-def settings_section(measured: list[SideRounds]) -> PageSection:
-    """Return our speed and the fastest other code's, from one thread to many and from small to large."""
-    columns = ["layers", "width", "threads", "our precision", "others'", "ours", "real tokens/s", "fastest other"]
-    columns += ["real tokens/s", "ours ÷ other", *(f"ours ÷ {side}" for side in OTHER_BATCHES)]
-    rows, medians = [], defaultdict[tuple[str, str], list[float]](list)
-    for each in measured:
-        ours, other = each.reference, each.fastest_other
-        if ours not in REFERENCES or other is None:
-            continue
-        precisions = each.rows[~each.rows["side"].isin(OWN_SIDES)]["precision"].unique()
-        sides = [cell for side in (ours, other) for cell in (side, f"{each.speeds[side].median():.0f}")]
-        ratios = [spelled(each.speedup(side), 2) if side in each.speeds else EMPTY for side in (other, *OTHER_BATCHES)]
-        precision = (str(each.of(ours)["precision"].iloc[0]), " and ".join(precisions))
-        medians[precision].append(each.speedup(other).median)
-        rows.append([*each.size, *precision, *sides, *ratios])
-    found = [
-        f"Ours in {own} trains {rounded(min(ratios), 2)} to {rounded(max(ratios), 2)} times as many real tokens per "
-        f"second as the fastest other code in {others}, the median at each of {plural(len(ratios), 'size')}."
-        for (own, others), ratios in medians.items()
-    ]
-    notes = [
-        "*Ours* is a run as every grid makes it: `workers` are as many single-thread runs at once as there are "
-        "threads, `lightning` is one. *Fastest other* is the fastest other implementation on the same length-grouped "
-        "batches, as it comes. It trains in the precision of the column *others'*. It may drop attention probabilities "
-        "too; ours drops the sublayers' outputs alone.",
-        f"Ratios are of real tokens per second, within rounds. {joined(OTHER_BATCHES)} draw random batches, padded to "
-        "their longest row and to 128 tokens. A measurement of few steps has fewer rows to group by length, so its "
-        "batches hold more padding than an epoch's.",
-    ]
-    return PageSection("Ours and the fastest other code", found, TextTable(columns, rows), notes)
-
-
-def sides_section(measured: list[SideRounds]) -> PageSection:
-    """Return the speed of every side, with padding, memory, utilisation and the ratio to the reference."""
-    columns = ["layers", "width", "threads", "side", "precision", "real tokens/s", "rows/s", "padding", "peak MiB"]
-    columns += [*(f"MFU {short}" for short in NUMBER_FORMATS.values()), "compared", "compared ÷ side"]
-    rows = []
-    for each in measured:
-        for side in each.sides:
-            of = each.of(side)
-            peak = of["peak_memory_mib"].max()
-            rows.append(
-                [
-                    *(*each.size, side, of["precision"].iloc[0]),
-                    f"{each.speeds[side].median():.0f}",
-                    f"{(of['rows'] / of['seconds']).median():.0f}",
-                    f"{(1 - of['tokens'] / of['positions']).median():.1%}",
-                    EMPTY if pd.isna(peak) else f"{peak:.0f}",
-                    *(f"{each.utilisation(side, name):.1%}" for name in NUMBER_FORMATS),
-                    each.reference,
-                    spelled(each.speedup(side), 2),
-                ]
-            )
-    notes = [
-        "The last column says how many times as fast as the side the *compared* one is, in real tokens per second "
-        "within rounds. Training alone is timed. Peak memory is that of a process of its own, with interpreter, "
-        "libraries and data. MFU, model FLOP utilisation, is the operations per real token times real tokens per "
-        "second over the machine's rate below; padding counts as waste.",
-    ]
-    return PageSection("Every side", [], TextTable(columns, rows), notes)
-
-
-def machine_section(measured: list[SideRounds]) -> PageSection | None:
-    """Return what the sides were measured with: rounds, steps, operations per token, the machine's rates."""
-    if not measured:
-        return None
-    columns = ["layers", "width", "threads", "variant", "batches of", "corpus", "rounds", "coverage", "steps"]
-    columns += ["MFLOP per token", *(f"GFLOP/s {short}" for short in NUMBER_FORMATS.values()), "load average"]
-    rows = []
-    for each in measured:
-        first = each.first
-        rates = each.rows.drop_duplicates("round")
-        rows.append(
-            [
-                *(*each.size, first["variant"], first["batch_size"], first["corpus"]),
-                *(str(len(each.speeds)), coverage(len(each.speeds))),
-                *(f"{first['steps']:.0f}", f"{first['flops_per_token'] / 1e6:.2f}"),
-                *(f"{rates[f'machine_{name}_gflops'].median():.0f}" for name in NUMBER_FORMATS),
-                first["load_average"],
-            ]
-        )
-    notes = [
-        "Each round measures every side once, in changing order. *Coverage* is how often such an interval holds the "
-        f"true median. The machine multiplies two {MATRIX_SIZE}×{MATRIX_SIZE} matrices, measured in every round.",
-        where(pd.concat([each.rows for each in measured])),
-    ]
-    return PageSection("How the sides were measured", [], TextTable(columns, rows), notes)
 
 
 def pair_section(rows: pd.DataFrame) -> PageSection:
@@ -267,14 +76,6 @@ def pair_section(rows: pd.DataFrame) -> PageSection:
     return PageSection(f"What {ours} costs over {theirs}", [found], grid, notes)
 
 
-def size_of(first: pd.Series) -> str:
-    """Return variant, size, batches and precision of a measurement in words."""
-    return (
-        f"{first['variant']}, {plural(first['layers'], 'layer')}, width {first['width']}, batches of "
-        f"{first['batch_size']} rows of {first['corpus']}, {plural(first['threads'], 'thread')}, {first['precision']}"
-    )
-
-
 def pool_section(rows: pd.DataFrame) -> PageSection:
     """Return how many runs per hour several workers make, and one."""
     rates = rows.pivot(index="round", columns="value", values="runs_per_hour")
@@ -290,6 +91,63 @@ def pool_section(rows: pd.DataFrame) -> PageSection:
     return PageSection(
         "Runs per hour of several workers", [found], TextTable(["workers", "runs per hour"], table), notes
     )
+
+
+def runners_section(rows: pd.DataFrame) -> PageSection:
+    """Return runs per hour, idle workers and the time to a first result, by the way the runs were made."""
+    rates = rows.pivot(index="round", columns="value", values="runs_per_hour")
+    names = [name for name in RUNNERS if name in rates]
+    table, found = [], []
+    for name in names:
+        of, ratio = rows[rows["value"] == name], rates[names[0]] / rates[name]
+        compared = median_interval(list(ratio))
+        table.append(
+            [
+                *(RUNNERS[name], str(of["processes"].iloc[0]), spelled(median_interval(list(rates[name])), 0)),
+                *(f"{of['idle_share'].median():.0%}", rounded(of["first_seconds"].median(), 1)),
+                *(spelled(compared, 2), notice(of, ratio) or EMPTY),
+            ]
+        )
+        if name != names[0]:
+            found.append(
+                f"{RUNNERS[names[0]].capitalize()} makes {spelled(compared, 2)} times the runs per hour of "
+                f"{RUNNERS[name]}."
+            )
+    first = rows.iloc[0]
+    runs = round(first["runs_per_hour"] * first["seconds"] / 3600)
+    notes = [
+        f"{size_of(first)}; {plural(runs, 'run')} that differ in their seeds, {plural(len(rates), 'round')}. Every way "
+        "is started as a command and ends with the same scores. *Idle* is the share of the workers' seconds, from the "
+        "command to the last result, in which they make no run: starts, imports, waiting. *First result* is counted "
+        "from the command.",
+        *([f"Not measured: {', '.join(RUNNERS[name] for name in RUNNERS if name not in names)}."] * (len(names) < 3)),
+        where(rows),
+    ]
+    columns = ["way", "workers", "runs per hour", "idle", "seconds to first result", "grid ÷ way", "notice"]
+    return PageSection("The same runs by several ways", found, TextTable(columns, table), notes)
+
+
+def profile_section(rows: pd.DataFrame) -> PageSection:
+    """Return how a training step's time divides among kinds of operators, and the floor that the machine sets."""
+    first, total = rows.iloc[0], rows["seconds"].sum()
+    table = [
+        [kind, rounded(1000 * seconds / first["steps"], 2), f"{seconds / total:.1%}"]
+        for kind, seconds in zip(rows["value"], rows["seconds"], strict=True)
+    ]
+    narrow = str(first["precision"]).startswith("bf16")
+    rate = first["machine_bfloat16_gflops" if narrow else "machine_float32_gflops"] * 1e9
+    floor = 1000 * first["flops_per_token"] * first["positions"] / rate / first["steps"]
+    found = [
+        f"A step takes {rounded(1000 * total / first['steps'], 1)} ms under the profiler. At the machine's rate for "
+        f"large matrices the products of our network alone would take {rounded(floor, 1)} ms, padding included."
+    ]
+    notes = [
+        f"{first['side']}: {size_of(first)}. An operator counts by its own time, without those that it calls. The "
+        "profiler slows small kernels down.",
+        where(rows),
+    ]
+    grid = TextTable(["kind", "milliseconds per step", "share"], table)
+    return PageSection(f"Where a step of {first['side']} goes", found, grid, notes)
 
 
 def variants_section(rows: pd.DataFrame) -> PageSection:

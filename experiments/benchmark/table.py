@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.benchmark.roster import OWN_PLACES
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from experiments.reporting.render import number
@@ -32,6 +33,8 @@ DIGITS = {
     "tokens": 0,
     "positions": 0,
     "runs_per_hour": 1,
+    "first_seconds": 3,
+    "idle_share": 4,
     "peak_memory_mib": 1,
     "anonymous_mib": 1,
     "machine_float32_gflops": 1,
@@ -40,31 +43,28 @@ DIGITS = {
 }
 """What is measured, each with its decimals.
 
-``rows``, ``tokens`` (real ones) and ``positions`` (with padding) are those trained on. Memory is the peak of a process
-of its own, without pages of mapped files under ``anonymous_mib``. The machine's rates are those of the product of two
-square matrices, measured in the same round. ``flops_per_token`` are the operations of our network's matrix products,
-forward and backward, per real token; they are taken for every side."""
-SETTING = ("series", "task", "variant", "layers", "width", "corpus", "batch_size", "precision", "threads")
+``rows``, ``tokens`` (real ones) and ``positions`` (with padding) are those trained on. ``first_seconds`` are those
+from a command to its first result, ``idle_share`` is the part of its workers' seconds in which they made no run. Memory
+is the peak of a process of its own, without pages of mapped files under ``anonymous_mib``. The machine's rates are
+those of the product of two square matrices, measured in the same round. ``flops_per_token`` are the operations of our
+network's matrix products, forward and backward, per real token; they are taken for every side."""
+SETTING = (
+    *("series", "task", "variant", "layers", "width", "corpus", "batch_size", "precision", "threads"),
+    *("processes", "dropout"),
+)
 """What was trained. The size that an axis varies is its ``value``, whatever the setting says."""
 MACHINE = ("date", "cpu", "cores", "load_average")
 """Where and when. The load average at the start tells how busy the machine was with other work."""
 PACKAGES = ("torch", "lightning", "numpy", "transformers", "accelerate", "x-transformers")
 VERSIONS = ("python", *PACKAGES)
 COLUMNS = ("axis", "value", "side", *DIGITS, *SETTING, *MACHINE, *VERSIONS)
+ADDED = {"first_seconds": "", "idle_share": "", "processes": "1", "dropout": OWN_PLACES}
+"""Columns that earlier tables lack, and what holds for their rows."""
 
 MATRIX_SIZE = 1024
 """Side of the square matrices whose product gives the machine's rates: large enough that overhead is no part of it."""
 EVALUATION_ROWS = 5_000
 """Rows of validation, and of the test, in a measurement of memory."""
-
-WORKERS = "workers"
-"""The side that trains as many single-thread runs at once as the others have threads."""
-REFERENCES = (WORKERS, "lightning")
-"""Sides that the others are compared with: the first of them that was measured."""
-OWN_SIDES = (*REFERENCES, "plain")
-"""Sides that train in the configured precision; all others train in float32."""
-OTHER_BATCHES = ("hf_trainer", "hf_trainer_fixed")
-"""Sides that draw random batches of their own; all others train on the same length-grouped ones."""
 
 
 def machine() -> dict[str, str]:
@@ -100,6 +100,8 @@ def setting_of(config: RunConfig, series: str, **other: str) -> dict[str, str]:
         "batch_size": str(data.batch_size),
         "precision": config.trainer.precision,
         "threads": str(config.threads),
+        "processes": "1",
+        "dropout": OWN_PLACES,
         **other,
     }
 
@@ -162,6 +164,7 @@ def read_text(path: Path) -> pd.DataFrame:
     """
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        text = text.assign(**{name: value for name, value in ADDED.items() if name not in text.columns})
         missing = [column for column in COLUMNS if column not in text.columns]
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
@@ -174,5 +177,7 @@ def read_text(path: Path) -> pd.DataFrame:
 def with_numbers(text: pd.DataFrame) -> pd.DataFrame:
     """Return the table with what is measured as numbers, NaN for an empty cell; ``value`` stays text."""
     numbers: dict[str, Any] = {column: pd.to_numeric(text[column].replace("", None)) for column in DIGITS}
-    sizes: dict[str, Any] = {column: pd.to_numeric(text[column]) for column in ("layers", "width", "threads")}
+    sizes: dict[str, Any] = {
+        column: pd.to_numeric(text[column]) for column in ("layers", "width", "threads", "processes")
+    }
     return text.assign(**numbers, **sizes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -11,11 +13,14 @@ from lightning.pytorch import LightningDataModule, seed_everything
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from data_modules.labelled_text import TextDataModule
+from experiments.benchmark.roster import CLASSIFICATION, OWN_PLACES
 from experiments.planning.run_config import RunConfig
-from lightning_modules.facts import TaskFacts
+from experiments.tasks import TaskSpec, task_named
+from lightning_modules.facts import TaskFacts, steps_in_epoch
 from lightning_modules.network.counting import flops_per_token
-from lightning_modules.network.network import Network, build_network
+from lightning_modules.network.heads import IGNORED
+from lightning_modules.network.network import Network
+from lightning_modules.tasks.base import TaskModule
 
 GENERATED_CLASSES = 5
 GENERATED_VOCABULARY = 10_000
@@ -63,44 +68,73 @@ class SideTiming:
 
 @dataclass(frozen=True)
 class BenchmarkTask:
-    """One epoch of training with a configuration."""
+    """One epoch of training with a configuration, or as many batches as its ``limit_train_batches`` says."""
 
     config: RunConfig
+    dropout: str = OWN_PLACES
+    """Where the networks of others drop out: one of ``DROPOUTS``."""
+    ready: Callable[[], object] = int
+    """What every side calls right before its clock starts: processes that train side by side wait for each other."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What is trained for."""
+        return task_named(self.config.task)
 
     @cached_property
-    def data(self) -> TextDataModule:
-        """The batches, tokenised before any clock runs."""
-        data = TextDataModule.from_config(self.config.data)
+    def data(self) -> Any:
+        """The data module, its text tokenised before any clock runs."""
+        data = self.spec.load("data").from_config(self.config.data)
         data.prepare_data()
         return data
 
-    def network(self) -> Network:
-        """Return the untrained network, the same for every side that builds it so."""
+    @property
+    def limit(self) -> int | None:
+        """Most batches of the epoch; None for all."""
+        return self.config.trainer_flags.get("limit_train_batches")
+
+    @property
+    def step_count(self) -> int:
+        """Optimiser steps of the epoch."""
+        return steps_in_epoch(self.data.facts.steps_per_epoch, self.limit)
+
+    def batches(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of the epoch, the same for every side that does not draw its own."""
+        return islice(self.data.train_dataloader(), self.step_count)
+
+    def module(self) -> TaskModule:
+        """Return our module for the task, its network untrained and the same for every side that builds it so."""
         seed_everything(self.config.seed, verbose=False)
-        facts = self.data.facts
-        return build_network(
-            self.config.model,
-            vocabulary_size=facts.vocabulary_size,
-            outputs=len(facts.class_names),
-            max_length=facts.max_length,
-            padding_id=facts.padding_id,
-        )
+        return self.spec.load("module").from_config(self.config.model, self.data.facts)
+
+    def network(self) -> Network:
+        """Return the untrained network of :meth:`module`."""
+        return self.module().network
 
     def work(self) -> Work:
-        """Count what the length-grouped batches of the epoch hold."""
+        """Count what our batches of the epoch hold."""
         work = Work()
-        for batch in self.data.train_dataloader():
+        for batch in self.batches():
             work.add(batch["attention_mask"])
         return work
 
     def flops_per_token(self) -> int:
-        """Return the operations of the network's matrix products, forward and backward, per real token of the epoch.
+        """Return the operations of our network's matrix products, forward and backward, per real token of the epoch.
 
         Attention makes them linear in a row's length L, so their mean over tokens is that of a row of length
-        ``ΣL² / ΣL``.
+        ``ΣL² / ΣL``. A language model reads no position but those of the targets, and each costs ``6·D·V``: the
+        product with the table, and two of its size backward.
         """
-        lengths = self.data.encoded.splits["train"].lengths
-        return flops_per_token(self.network(), round(float((lengths**2).sum() / lengths.sum())))
+        lengths, targets = [], 0
+        for batch in self.batches():
+            lengths += batch["attention_mask"].sum(dim=1).tolist()
+            targets += int((batch["targets"] != IGNORED).sum()) if "targets" in batch else 0
+        total = sum(lengths)
+        whole = flops_per_token(self.network(), round(sum(length**2 for length in lengths) / total))
+        if self.config.task == CLASSIFICATION:
+            return whole
+        unread = 6 * self.config.model.width * self.data.facts.vocabulary_size * (1 - targets / total)
+        return whole - round(unread)
 
 
 class GeneratedText(LightningDataModule):
@@ -154,7 +188,7 @@ class GeneratedTask(BenchmarkTask):
     """Batches of the epoch."""
 
     @cached_property
-    def data(self) -> TextDataModule:
+    def data(self) -> Any:
         """The batches, in place of a text's."""
         settings = self.config.data
-        return cast(TextDataModule, GeneratedText(self.steps, settings.batch_size, settings.max_length))
+        return GeneratedText(self.steps, settings.batch_size, settings.max_length)

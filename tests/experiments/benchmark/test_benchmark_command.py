@@ -12,7 +12,7 @@ import torch
 from tiny_runs import tiny_run
 
 from experiments.benchmark import __main__ as command
-from experiments.benchmark import measure
+from experiments.benchmark import schemes_timed
 from experiments.benchmark.task import BenchmarkTask, SideTiming
 from experiments.planning.run_config import RunConfig
 from lightning_modules.config import ModelConfig
@@ -68,14 +68,18 @@ def test_all_sides_end_in_the_table_and_on_the_page(
         *("torch_encoder", "lightning", "plain"),
     ]
     assert len({row["tokens"] for row in rows}) == 1
-    assert {row["series"] for row in rows} == {"sides+width=16+layers=1+threads=1+precision=32-true"}
+    assert {row["series"] for row in rows} == {
+        "sides+task=classification+width=16+layers=1+threads=1+processes=1+precision=32-true+dropout=alike"
+    }
     flops = str(BenchmarkTask(config).flops_per_token())
     assert all(float(row["machine_float32_gflops"]) > 0 and row["flops_per_token"] == flops for row in rows)
     speeds = [float(row["tokens"]) / float(row["seconds"]) for row in rows if row["side"] == "torch_encoder"]
     page = (tmp_path / "benchmark" / "benchmark.md").read_text(encoding="utf-8")
-    assert f"| torch_encoder | 32-true | {np.median(speeds):.0f} |" in page
+    assert f"| torch_encoder | 32-true | alike | {np.median(speeds):.0f} |" in page
     printed = capsys.readouterr().out
-    assert "• layers 1, width 16, threads 1, precision 32-true, " in printed  # what all sides share is no column
+    assert (
+        "• task classification, layers 1, width 16, threads 1, processes 1, precision 32-true, " in printed
+    )  # what all sides share is no column
     assert "round 2 of 2" in printed and f"wrote {tmp_path / 'benchmark' / 'benchmark.csv'}" in printed
 
 
@@ -101,7 +105,7 @@ def test_a_variant_that_did_not_train_to_the_end_is_no_measurement(
         steps = planned - 1 if task.config.model.variant == "plain" else planned
         return SideTiming(seconds=1.0, rows=40, tokens=1_000, positions=1_250, steps=steps, parameters={})
 
-    monkeypatch.setattr(measure, "train_with_lightning", stops_early)
+    monkeypatch.setattr(schemes_timed, "train_with_lightning", stops_early)
     with pytest.raises(SystemExit):
         command.main(["--variants", "[plain,post_ln]", "--rounds", "1", "--results", str(tmp_path)])
     assert "plain diverged after 9 of 10 steps" in capsys.readouterr().err
@@ -109,7 +113,7 @@ def test_a_variant_that_did_not_train_to_the_end_is_no_measurement(
 
 
 def test_the_variants_of_the_claims_are_measured_unless_others_are_named() -> None:
-    assert measure.chosen_variants([]) == [
+    assert schemes_timed.chosen_variants([]) == [
         "post_ln",
         "pre_ln",
         "no_residual",
@@ -118,7 +122,7 @@ def test_the_variants_of_the_claims_are_measured_unless_others_are_named() -> No
         "plain",
         "bag_of_embeddings",
     ]
-    assert measure.chosen_variants(["plain", "rezero"]) == ["plain", "rezero"]
+    assert schemes_timed.chosen_variants(["plain", "rezero"]) == ["plain", "rezero"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,17 @@ def test_the_variants_of_the_claims_are_measured_unless_others_are_named() -> No
         (["--pairs", "0"], "--pairs is 0"),
         (["--side", "plain"], "two different sides"),
         (["--side", "lightening"], "did you mean 'lightning'"),
-        (["--side", "workers", "--threads", "2"], "use --sides"),
+        (["--side", "hf_gpt2"], "hf_gpt2 does not train classification"),
+        (["--task", "causal_lm", "--sides", "[hf_bert]"], "hf_bert does not train causal_lm"),
+        (["--task", "causal_l"], "did you mean 'causal_lm'"),
+        (["--dropout", "alik"], "did you mean 'alike'"),
+        (["--processes", "2", "--threads", "2"], "leave out --threads"),
+        (["--processes", "2", "--runners"], "leave it out with --runners"),
+        (["--profile", "plan"], "did you mean 'plain'"),
+        (["--growth", "[depth]", "--task", "masked_lm"], "leave out --task"),
+        (["--runners", "--workers", "0"], "--workers is 0"),
+        (["--runners", "--profile", "plain"], "--runners and --profile are two questions"),
+        (["--variants", "[all,plain]"], "leave out the others"),
         (["--side", "plain", "--sides", "[plain]"], "one or the other"),
         (["--pair", "3"], "--pairs"),
         (["--rounds", "0"], "--rounds is 0"),
@@ -138,8 +152,8 @@ def test_the_variants_of_the_claims_are_measured_unless_others_are_named() -> No
         (["--variants", "[post_l,plain]"], "did you mean 'post_ln'"),
         (["--variants", "[plain]"], "name another one"),
         (["--variants", "[plain,plain]"], "names plain 2 times"),
-        (["--variants", "[]", "--side", "plain"], "leave out --sides, --side, --against and --growth"),
-        (["--variants", "[]", "--growth", "[depth]"], "leave out --sides, --side, --against and --growth"),
+        (["--variants", "[]", "--side", "plain"], "leave out --sides, --side and --against"),
+        (["--variants", "[]", "--growth", "[depth]"], "--growth and --variants are two questions"),
         (["--growth", "[dept]"], "did you mean 'depth'"),
         (["--growth", "[depth]", "--side", "plain"], "leave out --sides, --side and --against"),
         (["--memory_rows", "[10]"], "--memory_rows has 10; it must be at least 1000"),
@@ -163,6 +177,31 @@ def test_the_task_has_the_size_threads_and_precision_that_were_asked_for() -> No
     config = command.configuration(options)
     assert config.model == ModelConfig(variant="pre_ln", layers=12, width=128)
     assert (config.threads, config.trainer.precision) == (2, "bf16-mixed")
+
+
+def test_a_language_model_has_its_own_text_and_as_many_steps_as_asked_for() -> None:
+    config = command.configuration(command.parse(["--task", "causal_lm", "--steps", "7", "--dropout", "none"]))
+    assert (config.task, config.data.corpus, config.data.tokenizer) == ("causal_lm", "prose", "bpe")
+    assert config.trainer_flags == {"limit_train_batches": 7} and config.model.dropout == 0
+
+
+def test_all_variants_leave_out_those_that_cannot_be_trained_here(
+    config: RunConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops_early(task: BenchmarkTask) -> SideTiming:
+        steps = task.step_count - (task.config.model.variant == "plain")
+        return SideTiming(seconds=1.0, rows=40, tokens=1_000, positions=1_250, steps=steps, parameters={})
+
+    monkeypatch.setattr(schemes_timed, "train_with_lightning", stops_early)
+    monkeypatch.setattr(schemes_timed, "chosen_variants", lambda given: ["pre_ln", "plain", "post_ln"])
+    command.main(["--variants", "[all]", "--rounds", "1", "--results", str(tmp_path)])
+    assert [(row["value"], row["series"]) for row in rows_in(tmp_path)] == [
+        ("pre_ln", "variants+all"),
+        ("post_ln", "variants+all"),
+    ]
+    printed = capsys.readouterr().out
+    assert "left out: plain: plain diverged after 9 of 10 steps" in printed
+    assert printed.index("3 variants, 1 rounds and a warm-up: about") < printed.index("left out")
 
 
 def test_a_persons_own_measurements_go_where_git_ignores_them() -> None:

@@ -9,18 +9,24 @@ from statistics import median
 import pandas as pd
 import pytest
 
+from experiments.benchmark.roster import OWN_SIDES
+from experiments.benchmark.sides_page import (
+    SideRounds,
+    fair_section,
+    machine_section,
+    sides_section,
+    unequal_section,
+    usual_section,
+)
 from experiments.benchmark.speed_page import (
     PAGE_FILE,
-    SideRounds,
-    machine_section,
     page,
     pool_section,
-    settings_section,
-    sides_section,
+    profile_section,
+    runners_section,
     variants_section,
 )
 from experiments.benchmark.table import (
-    OWN_SIDES,
     TABLE_FILE,
     as_measurements,
     machine,
@@ -106,12 +112,12 @@ def test_without_lightning_the_first_side_is_the_reference() -> None:
 
 def test_the_table_shows_each_side_and_what_it_was_measured_with() -> None:
     fixed = seven_rounds(precision="bf16-mixed")
-    rows = {row[3]: row for row in sides_section([fixed]).grid.rows}
+    rows = {row[5]: row for row in sides_section([fixed]).grid.rows}
     assert rows["hf_bert"] == [
-        *("1", "16", "1", "hf_bert", "32-true", "200", "8", "20.0%", "–", "0.0%", "0.0%"),
+        *("classification", "1", "16", "1", "1", "hf_bert", "32-true", "own", "200", "8", "20.0%", "–", "0.0%", "0.0%"),
         *("lightning", "5.00 [2.00, 8.00]"),
     ]
-    assert rows["plain"][4:9] == ["bf16-mixed", "2000", "80", "20.0%", "512"]
+    assert rows["plain"][6:12] == ["bf16-mixed", "own", "2000", "80", "20.0%", "512"]
     measured_with = machine_section([fixed])
     assert measured_with is not None
     grid = measured_with.grid
@@ -132,7 +138,7 @@ def at_layers(layers: int, seconds: dict[str, float]) -> SideRounds:
 
 def test_ours_is_compared_with_the_fastest_other_on_the_same_batches() -> None:
     setting = at_layers(2, SECONDS)
-    assert (setting.size[0], setting.reference, setting.fastest_other) == ("2", "lightning", "hf_bert")
+    assert (setting.size[1], setting.reference, setting.fastest_other) == ("2", "lightning", "hf_bert")
     assert setting.speedup("hf_bert").median == pytest.approx(2.4, rel=1e-3)  # 2.1 to 2.7 s against 1 s
     assert setting.speedup("hf_trainer").median == pytest.approx(0.5, rel=1e-3)
 
@@ -144,17 +150,74 @@ def test_settings_stand_from_small_to_large_and_those_without_another_side_stay_
         *at_layers(6, {side: SECONDS[side] for side in ("lightning", "plain")}).rows.to_dict("records"),
     ]
     text = page(pd.DataFrame(rows))
-    first, every = text.split("## ")[1:3]
-    lines = [line for line in first.splitlines() if line.startswith(("| 2 |", "| 6 |", "| 12 |"))]
-    assert [line.split("|")[1].strip() for line in lines] == ["2", "12"]
-    assert "trains 2.40 to 2.40 times as many real tokens per second" in first and "each of 2 sizes" in first
-    assert lines[0].replace("\\", "").endswith("| 2.40 [2.10, 2.70] | – | – |")
-    assert "| 0.50 \\[" in lines[1] and all("| hf_bert |" in line for line in lines)
-    assert [line.split("|")[1].strip() for line in every.splitlines() if "| lightning | 32" in line] == ["2", "6", "12"]
+    first, usual, every = text.split("## ")[1:4]
+    lines = [line for line in first.splitlines() if line.startswith("| classification |")]
+    assert [line.split("|")[2].strip() for line in lines] == ["2", "12"]
+    assert "Classification, width 16, 2 layers, 32-true, 1 thread, each with its own places of dropout: ours" in first
+    assert "trains 2.40 [2.10, 2.70] times as many real tokens per second as `hf_bert`" in first
+    assert all("| hf_bert |" in line and "varying: 2." in line for line in lines)
+    (line,) = [line for line in usual.splitlines() if line.startswith("| classification |")]
+    assert "| 0.50 \\[" in line and line.split("|")[2].strip() == "12"
+    assert [line.split("|")[2].strip() for line in every.splitlines() if "| lightning | 32" in line] == ["2", "6", "12"]
+
+
+def test_unequal_precision_is_kept_apart_and_called_so() -> None:
+    unequal = seven_rounds(precision="bf16-mixed")
+    assert not unequal.is_fair and not fair_section([unequal]).grid.rows
+    section = unequal_section([unequal])
+    row = dict(zip(section.grid.columns, section.grid.rows[0], strict=True))
+    assert (row["our precision"], row["others'"], row["ours ÷ other"]) == ("bf16-mixed", "32-true", "5.00 [2.00, 8.00]")
+    assert "no comparison at equal precision" in section.found[0]
+
+
+def test_the_fair_figure_is_the_bare_loop_against_the_bare_loop_and_names_who_is_missing() -> None:
+    section = fair_section([seven_rounds()])
+    row = dict(zip(section.grid.columns, section.grid.rows[0], strict=True))
+    assert row["plain ÷ other"] == "10.00 [4.00, 16.00]" and row["lightning ÷ other"] == "5.00 [2.00, 8.00]"
+    assert section.notes[-1] == "Not measured in every row: torch_encoder and x_transformers."
+    assert not usual_section([seven_rounds()]).grid.rows
+
+
+def test_a_busy_machine_is_said_in_the_table() -> None:
+    rows = seven_rounds().rows.assign(load_average="9.5", cores="2")
+    assert "busy: load 9.5 on 2 cores" in fair_section([SideRounds(rows)]).grid.rows[0][-1]
+    assert "busy" not in fair_section([SideRounds(rows.assign(load_average="1.9"))]).grid.rows[0][-1]
+
+
+def test_ways_to_make_runs_are_compared_within_rounds() -> None:
+    setting = setting_of(RunConfig(), "runners") | machine()
+    rates = {"grid": [600.0, 300.0, 500.0], "scripts": [200.0, 100.0, 250.0]}
+    rows = [
+        measurement(
+            *("runner", name, name, setting | {"processes": "2" if name == "grid" else "1"}),
+            **{"round": number, "seconds": 8 * 3600 / rate, "runs_per_hour": rate},
+            first_seconds=10.04,
+            idle_share=0.25,
+        )
+        for name, of in rates.items()
+        for number, rate in enumerate(of, start=1)
+    ]
+    section = runners_section(as_measurements(rows))
+    assert section.found == ["The grid runner makes 3.00 [2.00, 3.00] times the runs per hour of scripts one by one."]
+    assert section.grid.rows[0][:5] == ["the grid runner", "2", "500 [300, 600]", "25%", "10.0"]
+    assert "8 runs that differ" in section.notes[0] and section.notes[1] == "Not measured: the engine ray."
+
+
+def test_a_profile_has_shares_of_a_step_and_the_floor_of_the_machines_rate() -> None:
+    setting = setting_of(config_of(), "profile") | machine()
+    shared = {"round": 1, "steps": 10, "positions": 1_000, "flops_per_token": 2e6, "machine_float32_gflops": 10}
+    rows = [
+        measurement("profile", kind, "plain", setting, seconds=seconds, **shared)
+        for kind, seconds in {"matrix products": 0.3, "attention": 0.1}.items()
+    ]
+    section = profile_section(as_measurements(rows))
+    assert section.grid.rows == [["matrix products", "30.00", "75.0%"], ["attention", "10.00", "25.0%"]]
+    assert "A step takes 40.0 ms" in section.found[0] and "would take 20.0 ms" in section.found[0]
 
 
 def test_a_page_shows_no_section_without_measurements() -> None:
-    assert settings_section([at_layers(6, {"lightning": 1.0, "plain": 2.0})]).grid.rows == []
+    for section in (fair_section, usual_section, unequal_section):
+        assert section([at_layers(6, {"lightning": 1.0, "plain": 2.0})]).grid.rows == []
     text = page(at_layers(6, {"lightning": 1.0, "plain": 2.0}).rows)
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Every side",
@@ -256,6 +319,15 @@ def test_a_foreign_file_is_named(tmp_path: Path, content: str | None) -> None:
         read_measurements(tmp_path)
     with pytest.raises(ExperimentError, match=r"benchmark\.csv is not a table of rounds"):
         write_measurements(tmp_path, side_rows({"plain": [1.0] * 7}))
+
+
+def test_rows_of_earlier_tables_lack_columns_and_are_read(tmp_path: Path) -> None:
+    write_measurements(tmp_path, side_rows({"workers": [1.0] * 7, "hf_bert": [2.0] * 7}, precision="bf16-mixed"))
+    path = tmp_path / TABLE_FILE
+    pd.read_csv(path, dtype=str).drop(columns=["processes", "dropout", "idle_share"]).to_csv(path, index=False)
+    rows = read_measurements(tmp_path)
+    assert set(rows["processes"]) == {1} and set(rows["dropout"]) == {"own"}
+    assert SideRounds(rows).reference == "workers" and not SideRounds(rows).is_fair
 
 
 def test_the_committed_page_is_rebuilt_from_the_committed_rounds() -> None:

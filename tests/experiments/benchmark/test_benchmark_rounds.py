@@ -88,11 +88,12 @@ def test_sides_without_their_package_are_left_out_unless_they_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sides, "find_spec", lambda package: None)
-    names = measure.chosen_sides(None, 1, Console())
+    names = measure.chosen_sides(None, "classification", Console())
     assert names == ["lightning", "plain", "torch_encoder", "hf_bert"]
-    assert measure.chosen_sides(None, 2, Console()) == ["lightning", "workers", *names[1:]]
-    assert "hf_trainer, hf_trainer_fixed, x_transformers; pip install -r requirements-benchmark.txt" in " ".join(
-        capsys.readouterr().out.split()
+    assert measure.chosen_sides(None, "causal_lm", Console(quiet=True)) == ["lightning", "plain", "hf_gpt2"]
+    assert (
+        "x_transformers, hf_trainer, hf_trainer_fixed, hf_trainer_tuned; pip install -r requirements-benchmark.txt"
+        in " ".join(capsys.readouterr().out.split())
     )
     with pytest.raises(SystemExit):
         command.main(["--sides", "[hf_trainer]"])

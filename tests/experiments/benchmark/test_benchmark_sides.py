@@ -11,15 +11,19 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from experiments.benchmark import sides
-from experiments.benchmark.peers import PEERS, build_peer
-from experiments.benchmark.sides import PACKAGES, SIDES
-from experiments.benchmark.table import OWN_SIDES
+from experiments.benchmark.peers import build_peer
+from experiments.benchmark.roster import ROSTER
+from experiments.benchmark.side_by_side import train_side
+from experiments.benchmark.sides import SIDES
 from experiments.benchmark.task import BenchmarkTask, SideTiming, Work
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
 from lightning_modules.network.counting import flops_per_token
 
 LENGTH = 24
+PACKAGES = {name: side.package for name, side in ROSTER.items() if side.package}
+CLASSIFIERS = [name for name, side in ROSTER.items() if "classification" in side.tasks]
+PEERS = [name for name in CLASSIFIERS if not ROSTER[name].ours and ROSTER[name].grouped]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def skip_without_package(name: str) -> None:
 
 def untrained(name: str, task: BenchmarkTask) -> nn.Module:
     """Return the network that a side trains, as it was before."""
-    if name in OWN_SIDES:
+    if ROSTER[name].ours:
         return task.network()
     return build_peer("hf_bert" if name.startswith("hf_") else name, task)
 
@@ -84,7 +88,7 @@ def test_the_plain_loop_refuses_a_precision_that_it_does_not_have(config: RunCon
         SIDES["plain"](BenchmarkTask(config.with_values({"trainer.precision": "16-mixed"})))
 
 
-@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_side_learns_from_every_row_once(name: str, task: BenchmarkTask) -> None:
     skip_without_package(name)
     split = task.data.encoded.splits["train"]
@@ -102,6 +106,8 @@ def test_a_side_learns_from_every_row_once(name: str, task: BenchmarkTask) -> No
 def test_padding_grows_from_grouped_batches_to_random_ones_to_a_fixed_length(task: BenchmarkTask) -> None:
     skip_without_package("hf_trainer")
     grouped, random, fixed = (SIDES[name](task) for name in ("hf_bert", "hf_trainer", "hf_trainer_fixed"))
+    tuned = SIDES["hf_trainer_tuned"](task)
+    assert grouped.positions <= tuned.positions < random.positions
     assert grouped.positions == task.work().positions
     assert fixed.positions == fixed.rows * LENGTH
     padding = [1 - timing.tokens / timing.positions for timing in (grouped, random, fixed)]
@@ -156,10 +162,25 @@ def test_the_file_of_requirements_holds_every_package() -> None:
         assert f"\n{package.replace('_', '-')}==" in text
 
 
-def test_workers_train_the_run_of_lightning_once_per_thread_at_the_same_time(task: BenchmarkTask) -> None:
-    timing = SIDES["workers"](BenchmarkTask(task.config.with_values({"threads": 2})))
-    alone = SIDES["lightning"](task)
+def test_processes_side_by_side_each_do_what_one_does_alone(task: BenchmarkTask) -> None:
+    timing, alone = train_side("plain", task, 2), SIDES["plain"](task)
     assert timing.copies == 2 and timing.steps == alone.steps
     assert (timing.rows, timing.tokens, timing.positions) == (2 * alone.rows, 2 * alone.tokens, 2 * alone.positions)
     for name, value in alone.parameters.items():
         assert torch.equal(timing.parameters[name], value), name
+    wrong = BenchmarkTask(task.config.with_values({"trainer.precision": "16-mixed"}))
+    with pytest.raises(ExperimentError, match="not in 16-mixed"):  # not that the others waited in vain
+        train_side("plain", wrong, 2)
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name != "lightning"])
+def test_a_side_computes_in_the_precision_that_the_roster_says(
+    name: str, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the arithmetic itself: the type of what the first linear map of the network gives."""
+    skip_without_package(name)
+    given: list[torch.dtype] = []
+    linear = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: given.append((y := linear(self, x)).dtype) or y)
+    SIDES[name](BenchmarkTask(config.with_values({"trainer.precision": "bf16-mixed"})))
+    assert given[0] == (torch.float32 if ROSTER[name].usual else torch.bfloat16)
