@@ -14,7 +14,7 @@ each side has it by itself, such as on attention probabilities (``own``); nowher
 
 
 @dataclass(frozen=True)
-class Side:
+class Participant:
     """One way to train a task."""
 
     tasks: frozenset[str] = EVERY_TASK
@@ -29,16 +29,16 @@ class Side:
     """The package, by its import name, that it needs beyond ``requirements.txt``."""
 
 
-ROSTER: dict[str, Side] = {
-    "lightning": Side(ours=True),
-    "plain": Side(ours=True),
-    "torch_encoder": Side(frozenset({CLASSIFICATION})),
-    "hf_bert": Side(frozenset({CLASSIFICATION, MASKED_LM})),
-    "hf_gpt2": Side(frozenset({CAUSAL_LM})),
-    "x_transformers": Side(frozenset({CLASSIFICATION, CAUSAL_LM}), package="x_transformers"),
-    "hf_trainer": Side(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
-    "hf_trainer_fixed": Side(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
-    "hf_trainer_tuned": Side(frozenset({CLASSIFICATION}), grouped=False, package="accelerate"),
+ROSTER: dict[str, Participant] = {
+    "lightning": Participant(ours=True),
+    "plain": Participant(ours=True),
+    "torch_encoder": Participant(frozenset({CLASSIFICATION})),
+    "hf_bert": Participant(frozenset({CLASSIFICATION, MASKED_LM})),
+    "hf_gpt2": Participant(frozenset({CAUSAL_LM})),
+    "x_transformers": Participant(frozenset({CLASSIFICATION, CAUSAL_LM}), package="x_transformers"),
+    "hf_trainer": Participant(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
+    "hf_trainer_fixed": Participant(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
+    "hf_trainer_tuned": Participant(frozenset({CLASSIFICATION}), grouped=False, package="accelerate"),
 }
 """Every side by its name."""
 
@@ -46,7 +46,7 @@ WORKERS = "workers"
 """A side of earlier tables: as many one-thread runs of ours at once as the other sides had threads. Its rows are read
 and no longer measured; ``--processes`` does so for every side."""
 
-KNOWN = {**ROSTER, WORKERS: Side(ours=True)}
+KNOWN = {**ROSTER, WORKERS: Participant(ours=True)}
 REFERENCES = (WORKERS, "lightning")
 """Sides that the others are compared with: the first of them that was measured."""
 OWN_SIDES = tuple(name for name, side in KNOWN.items() if side.ours)
