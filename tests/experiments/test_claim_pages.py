@@ -14,7 +14,7 @@ from scipy import stats
 from experiments.evidence.claim import load_claims
 from experiments.evidence.claim_pages import OVERVIEW, Pages, Spoken, cell, survived, write_pages
 from experiments.evidence.claim_tables import EFFECT_COLUMNS, EFFECTS
-from experiments.evidence.effects import MeasuredEffect, answer_comparison, seeds_estimate
+from experiments.evidence.effects import AnsweredComparison, MeasuredEffect, answer_comparison, seeds_estimate
 from experiments.evidence.records import AnsweredClaims
 from experiments.paths import REPOSITORY
 from experiments.statistics.words import Endings
@@ -77,9 +77,9 @@ def test_every_estimate_of_the_overview_is_in_the_table_that_it_links_to() -> No
     assert sources["pooled"] == sources["new corpus"]
 
 
-def pages_of(*comparisons: object) -> tuple[Pages, AnsweredClaims]:
+def pages_of(*comparisons: AnsweredComparison) -> tuple[Pages, AnsweredClaims]:
     claims = load_claims(["generalisation"])
-    answers = AnsweredClaims({"generalisation": list(comparisons)}, {})  # type: ignore[arg-type]
+    answers = AnsweredClaims({"generalisation": list(comparisons)}, {})
     return Pages(claims, answers, lambda grid, corpus: f"../{grid}/{corpus}/report.md", "make pages"), answers
 
 
