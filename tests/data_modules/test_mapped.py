@@ -116,7 +116,7 @@ def test_pieces_of_any_size_give_the_same_corpus_and_all_of_it_is_mapped(
     for size in (1000, 17):
         for module in (
             "sources.mapped_tables",
-            "sources.tables",
+            "sources.columns",
             "sources.files",
             "sources.separated",
             "cleaning.refine",

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 import torch
 from huggingface_hub.errors import HTTPError
+from own_schemes import registry_restored
 from tiny_runs import make, tiny_run
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -321,13 +322,14 @@ register(
 def test_a_scheme_of_ones_own_goes_into_the_one_file(tmp_path: Path) -> None:
     path = tmp_path / "scheme.py"
     path.write_text(SCHEME)
-    load_scheme_file(read_scheme_file(path))
-    config = ModelConfig(variant="halved_for_export", layers=1, width=8, heads=2)
-    text = modeling_source(config, "ResNormForSequenceClassification")
+    with registry_restored():
+        load_scheme_file(read_scheme_file(path))
+        config = ModelConfig(variant="halved_for_export", layers=1, width=8, heads=2)
+        text, settings = modeling_source(config, "ResNormForSequenceClassification"), network_settings(config)
     flat = ModuleType("modeling_halved")
     sys.modules[flat.__name__] = flat
     exec(compile(text, "modeling_halved.py", "exec"), vars(flat))
-    hub = flat.ResNormConfig(settings=network_settings(config), vocab_size=20, max_position_embeddings=9)
+    hub = flat.ResNormConfig(settings=settings, vocab_size=20, max_position_embeddings=9)
     model = flat.ResNormForSequenceClassification(hub)
     assert (model.network.blocks[0].attention.output[0].gain == 0.5).all()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from own_schemes import documented_scheme, registry_restored
 from tiny_runs import tiny_run
 
 from experiments import predict, train
@@ -16,9 +16,6 @@ from experiments.making.messages import Finished
 from experiments.making.pool import Pool
 from experiments.planning.parser import take_schemes
 from experiments.runs.store import read_record
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "lightning_modules"))
-from own_schemes import documented_scheme, registry_restored
 
 SOURCE = documented_scheme()
 SHA256 = hashlib.sha256(SOURCE.encode()).hexdigest()

@@ -20,7 +20,11 @@ def test_no_two_variants_of_the_first_grids_look_alike() -> None:
     assert look_of("a later variant") == look_of("a later variant")
 
 
-@pytest.mark.parametrize("grid", sorted(path.stem for path in GRIDS.glob("*.yaml")))
+DRAWN = [path.stem for path in sorted(GRIDS.glob("*.yaml")) if not path.stem.startswith("zoo_")]
+"""Grids whose curves are compared by eye; those of the zoo have up to a hundred schemes and are ranked by name."""
+
+
+@pytest.mark.parametrize("grid", DRAWN)
 def test_curves_of_one_grid_differ_in_colour_or_line(grid: str) -> None:
     conditions = {condition.name for condition in Grid.load(grid, {}).conditions}
     assert len({(look_of(name).color, str(look_of(name).line)) for name in conditions}) == len(conditions)
