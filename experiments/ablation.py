@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         grid = load_grid(parsed, console)
         if any(condition.config.start.grid for condition in grid.all_conditions):
-            from experiments.planning.parents import joined
+            from experiments.planning.started_grids import joined
 
             grid = joined(grid, results)
         match parsed.verb:

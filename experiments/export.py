@@ -77,7 +77,7 @@ def export(folder: Path, target: Path, kind: str = "huggingface") -> dict[str, i
     Raises:
         ExperimentError, ConfigurationError, DataError: the run cannot be loaded, or has no such form.
     """
-    from experiments.hub.folder import FinishedModel, write_folder
+    from experiments.hub.model_folder import FinishedModel, write_folder
 
     model = FinishedModel.load(folder)
     with explained(target):
