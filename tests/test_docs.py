@@ -65,7 +65,7 @@ def small(command: str) -> str:
     if "experiments.benchmark" in command:
         command += " --width 16 --layers 1 --steps 2 --rounds 1 --pairs 1 --memory false --workers 0"
         command = command.replace("--growth []", "--growth [depth]")  # the other axes take two minutes
-        if not re.search(r"--(growth|side|variants|memory_rows) ", command):
+        if not re.search(r"--(growth|side|variants|memory_rows|profile|runners|schemes) ", command):
             command += " --sides [lightning,plain]"  # the other sides take a minute each to load
     command = command.replace("studies run", "studies report")  # measuring takes minutes
     command = command.replace(" --engine ray --ray_address auto", "")  # no cluster is at hand
