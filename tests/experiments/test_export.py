@@ -72,9 +72,9 @@ def fails(fails_with_one_line: Fail) -> Fail:
     return partial(fails_with_one_line, export.main)
 
 
-def probabilities(model: torch.nn.Module, tokenizer: object, texts: list[str]) -> np.ndarray:
+def probabilities(model: torch.nn.Module, tokenizer: Any, texts: list[str]) -> np.ndarray:
     with torch.no_grad():
-        batch = tokenizer(texts, padding=True, return_tensors="pt")  # type: ignore[operator]
+        batch = tokenizer(texts, padding=True, return_tensors="pt")
         return model(**batch).logits.softmax(-1).numpy()
 
 

@@ -65,7 +65,7 @@ def test_a_step_is_measured_once_for_each_size_of_network(grid: Grid, monkeypatc
 
 
 def test_the_price_is_said_in_cpu_hours_and_for_the_workers(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PriceList, "of", lambda self, run: pricing.Price(None, 900.0, 0))  # type: ignore[arg-type]
+    monkeypatch.setattr(PriceList, "of", lambda self, run: pricing.Price(None, 900.0, 0))
     assert spoken_price(final_runs(grid)[:8], PriceList(), 2) == (
         "8 runs: 2 CPU-hours by a step measured here, about 60 min with 2 workers"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any, cast
 
 import pytest
 import torch
@@ -28,8 +29,8 @@ IDS = torch.randint(1, 20, (5, 7), generator=torch.Generator().manual_seed(1))
 MASK = torch.arange(7) < torch.tensor([7, 6, 5, 3, 1])[:, None]
 
 
-def network_of(variant: str = "pre_ln", layers: int = 3, **settings: object) -> Network:
-    config = ModelConfig(variant=variant, layers=layers, width=16, heads=4, **settings)  # type: ignore[arg-type]
+def network_of(variant: str = "pre_ln", layers: int = 3, **settings: Any) -> Network:
+    config = ModelConfig(variant=variant, layers=layers, width=16, heads=4, **settings)
     network = build_network(config, vocabulary_size=20, outputs=3, max_length=8, padding_id=0).eval()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
@@ -88,7 +89,7 @@ def test_the_smallest_weights_of_all_blocks_go_and_stay_away_while_training() ->
             parameter.add_(1.0)
     module = torch.nn.Module()
     module.network = network
-    KeptZeros(masks).on_train_batch_end(None, module)  # type: ignore[arg-type]
+    KeptZeros(masks).on_train_batch_end(cast(Any, None), cast(Any, module))
     again = torch.cat([p.flatten() for n, p in network.blocks.named_parameters() if p.dim() == 2])
     assert torch.equal(again == 0, after == 0)
 
