@@ -198,6 +198,7 @@ class FlatFile:
         by_name = {name: (module, name) for module, name in self.taken}
 
         def write(key: Key) -> None:
+            """Add a statement to ``written``, after all that it needs when it is executed; once for each."""
             if key in done:
                 return
             done.add(key)

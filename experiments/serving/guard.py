@@ -113,6 +113,7 @@ class Guard:
         left, deadline, whole = self.options.most_bytes, time.monotonic() + self.options.seconds, False
 
         async def bounded() -> Message:
+            """Receive the next part of the body; refuse it if the body is too large or takes too long."""
             nonlocal left, whole
             if whole:  # what follows is the client's leaving, which may take its time
                 return await receive()

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -66,10 +67,9 @@ def save_onnx(network: Network, max_length: int, path: Path) -> None:
     Raises:
         ConfigurationError: no graph holds it, or ``onnx`` or ``onnxscript`` is missing.
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError:
-        raise ConfigurationError("onnxscript is not installed: pip install -r requirements-export.txt") from None
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(f"{missing[0]} is not installed: pip install -r requirements-export.txt")
     program = exported_program(network, max_length)
     try:
         with quiet():

@@ -40,7 +40,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
 
 def skip_without_package(name: str) -> None:
     if name in PACKAGES:
-        pytest.importorskip(PACKAGES[name])
+        pytest.importorskip(PACKAGES[name], reason="needs requirements-benchmark.txt")
 
 
 def untrained(name: str, task: BenchmarkTask) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A tiny run, made once for all tests of the service; without the packages of the service its tests are skipped."""
+"""A tiny run, made once for all tests of the service."""
 
 from __future__ import annotations
 

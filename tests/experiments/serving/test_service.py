@@ -19,21 +19,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.testclient import TestClient
 
-fastapi = pytest.importorskip("fastapi", reason="requirements-serve.txt is not installed")
-
-from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
-from starlette.testclient import TestClient  # noqa: E402
-
-from experiments import serve  # noqa: E402
-from experiments.errors import ExperimentError  # noqa: E402
-from experiments.runs.inference import TrainedModel  # noqa: E402
-from experiments.serving.guard import Guard, host_of  # noqa: E402
-from experiments.serving.listening import bound, settings  # noqa: E402
-from experiments.serving.observing import JsonLines  # noqa: E402
-from experiments.serving.options import ApiKey, ServiceOptions, api_key  # noqa: E402
-from experiments.serving.served_run import ServedRun, TextAnswer  # noqa: E402
-from experiments.serving.service import PAGE, build_service  # noqa: E402
+from experiments import serve
+from experiments.errors import ExperimentError
+from experiments.runs.inference import TrainedModel
+from experiments.serving.guard import Guard, host_of
+from experiments.serving.listening import bound, settings
+from experiments.serving.observing import JsonLines
+from experiments.serving.options import ApiKey, ServiceOptions, api_key
+from experiments.serving.served_run import ServedRun, TextAnswer
+from experiments.serving.service import PAGE, build_service
 
 TEXTS = ["MAX 1 2 ]", "MIN [SM 3 4 ] 7 ]", "MED 9 1 5 ]", "SM 2 2 ]"]
 KEY = "correct-horse-battery"
