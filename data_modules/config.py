@@ -271,6 +271,11 @@ class DataConfig:
             raise DataError(f"data.mask_share is {self.mask_share}; it must lie between 0 and 1")
         if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
+        if self.corpus in EMBEDDED_CORPORA and self.train_file is not None:
+            raise DataError(
+                f"data.train_file is given, but the corpus {self.corpus!r} reads no file of yours; "
+                f"add data.corpus, one of {', '.join((*FILE_FORMATS, PLAIN_TEXT))}"
+            )
 
     def _check_listops(self) -> None:
         options = self.listops

@@ -119,8 +119,8 @@ class SignalPreservingAttention(SelfAttention):
 
         A_l = S_l·S_{l-1}^-1,   Σ_l = S_l·S_lᵀ,   (Σ_l)_ij = exp(-γ_l·|i - j|),   Σ_0 = I
 
-    So the tokens of a row, alone at first, are after l attentions as alike as Σ_l says, and after L of them not yet all
-    the same. A row's own length and places count, whatever it is padded to or packed with.
+    After l attentions the tokens of a row are as alike as Σ_l says; after L of them they still differ. A row's own
+    length and places count, whatever it is padded to or packed with.
     """
 
     place: Tensor
