@@ -5,8 +5,9 @@
 It starts ``experiments.serve RUN`` and asks it from this process in four ways: requests of 32 texts; one text at a time
 by one client and by 32 clients; and single texts at random times, at half of that rate. Between these it runs the
 network alone on the same rows: in batches of 32, in the parts of similar length that the service makes of them, and one
-by one. A peer answers the texts too: the pipeline of transformers over a BERT of the same size, without training, with
-the run's tokenizer, one text at a time and in batches of 32. It prints medians over rounds, and the ratios that matter.
+by one. A peer answers the texts too: the pipeline of transformers over an untrained BERT of the same size, with the
+run's tokenizer. It takes one text at a time, then batches of 32. What is printed are medians over rounds, and the ratios
+that matter.
 """
 
 from __future__ import annotations

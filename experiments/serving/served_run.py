@@ -145,8 +145,8 @@ class ServedRun:
 def parts_by_length(lengths: Sequence[int]) -> list[list[int]]:
     """Cut rows, ordered by length, into the parts that cost least; a part is padded to its longest row.
 
-    A part of n rows costs ``PASS_COST + n · longest`` tokens. The best cuts of the first rows are known when the next
-    one comes (dynamic programming), and only between rows of different length is a cut of use.
+    A part of n rows costs ``PASS_COST + n · longest`` tokens. This is dynamic programming: the best cuts of the first
+    rows are known when the next one comes. A cut is of use only between rows of different length.
 
     Args:
         lengths: tokens of each row.
