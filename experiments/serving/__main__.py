@@ -4,8 +4,9 @@
 
 It starts ``experiments.serve RUN`` and asks it from this process in four ways: requests of 32 texts; one text at a time
 by one client and by 32 clients; and single texts at random times, at half of that rate. Between these it runs the
-network alone on the same rows, in batches of 32 and one by one. It prints medians over rounds, and the ratios that
-matter.
+network alone on the same rows: in batches of 32, in the parts of similar length that the service makes of them, and one
+by one. A peer answers the texts too: the pipeline of transformers over a BERT of the same size, without training, with
+the run's tokenizer, one text at a time and in batches of 32. It prints medians over rounds, and the ratios that matter.
 """
 
 from __future__ import annotations
@@ -201,9 +202,10 @@ def port_of(process: subprocess.Popen[str]) -> int:
 
 def one_round(folder: Path, port: int, parsed: Namespace) -> dict[str, float]:
     """Measure everything once, service and bare network in turn."""
-    texts, network, batches, singles = rows_of_run(folder)
+    texts, network, batches, parts, singles = rows_of_run(folder)
     found = {"bare, 32 together": bare_rate(batches, network, parsed.seconds)}
     found["service, 32 in a request"] = asyncio.run(closed_load(port, texts, 2, TOGETHER, parsed.seconds)).rate
+    found["bare, 32 by length"] = bare_rate(parts, network, parsed.seconds)
     found["bare, one by one"] = bare_rate(singles, network, parsed.seconds)
     alone = asyncio.run(closed_load(port, texts, 1, 1, parsed.seconds))
     many = asyncio.run(closed_load(port, texts, TOGETHER, 1, parsed.seconds))
@@ -211,29 +213,93 @@ def one_round(folder: Path, port: int, parsed: Namespace) -> dict[str, float]:
     found |= {"service, one client": alone.rate, "service, 32 clients": many.rate}
     found |= {"one client, p50 ms": alone.quantile(0.5), "one client, p99 ms": alone.quantile(0.99)}
     found |= {"half load, p50 ms": half.quantile(0.5), "half load, p99 ms": half.quantile(0.99)}
+    peer = peer_of_run(folder)
+    for name, size in (("pipeline, one by one", 1), ("pipeline, 32 together", TOGETHER)):
+        found[name] = peer_rate(peer, texts, size, parsed.seconds)
     found["refused"] = many.refused + half.refused
     found["32 in a request ÷ bare"] = found["service, 32 in a request"] / found["bare, 32 together"]
+    found["32 in a request ÷ bare by length"] = found["service, 32 in a request"] / found["bare, 32 by length"]
+    found["32 clients ÷ pipeline"] = many.rate / found["pipeline, one by one"]
     gain = found["bare, 32 together"] / found["bare, one by one"]
     found["gain of batches ÷ bare gain"] = many.rate / alone.rate / gain
     found["half load, p99 ÷ p50"] = half.quantile(0.99) / half.quantile(0.5)
     return found
 
 
+Rows = list[dict[str, Any]]
+"""Batches of tokens, as :func:`bare_rate` takes them."""
+
+
 @cache
-def rows_of_run(folder: Path) -> tuple[list[str], Any, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return texts of a run's evaluated rows, its network, and their tokens in batches and one by one; loaded once."""
+def rows_of_run(folder: Path) -> tuple[list[str], Any, Rows, Rows, Rows]:
+    """Return texts of a run's evaluated rows, its network, and their tokens; loaded once.
+
+    The tokens come in batches of 32, in parts of similar length that the service makes of these, and one by one.
+    """
     from data_modules.batches.batching import BatchDataset
     from experiments.runs.inference import TrainedModel
+    from experiments.serving.served_run import parts_by_length
 
     trained = TrainedModel.load(folder)
     network, data = trained.module.cpu().eval().network, trained.data
     split = "test" if data.config.stage == "final" else "validation"
-    texts, rows = data.texts(split)[:TEXTS], BatchDataset(data.split(split), data.encoded.tokenizer.padding_id)
-    batches, singles = (
-        [dict(rows[np.arange(first, min(first + size, len(texts)))]) for first in range(0, len(texts), size)]
-        for size in (TOGETHER, 1)
-    )  # the rows of the requests, in their order, so that both sides have the same padding
-    return texts, network, batches, singles
+    texts, encoded = data.texts(split)[:TEXTS], data.split(split)
+    rows = BatchDataset(encoded, data.encoded.tokenizer.padding_id)
+    places = [np.arange(first, min(first + TOGETHER, len(texts))) for first in range(0, len(texts), TOGETHER)]
+    parts = [batch[part] for batch in places for part in parts_by_length(encoded.lengths[batch].tolist())]
+    # the rows of the requests, in their order, so that both sides have the same padding
+    batches, similar, singles = (
+        [dict(rows[place]) for place in chosen]
+        for chosen in (places, parts, [np.array([place]) for place in range(len(texts))])
+    )
+    return texts, network, batches, similar, singles
+
+
+@cache
+def peer_of_run(folder: Path) -> Any:
+    """Return the text-classification pipeline of transformers over a BERT of the run's size, with random weights.
+
+    It has the run's width, blocks, heads, feed-forward units, vocabulary, classes and tokenizer. So both do the same
+    work, and only the answers differ.
+    """
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        PreTrainedTokenizerFast,
+        TextClassificationPipeline,
+    )
+
+    from experiments.runs.inference import TrainedModel
+
+    trained = TrainedModel.load(folder)
+    config, facts, tokenizer = trained.module.config, trained.data.facts, trained.data.encoded.tokenizer
+    bert = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=facts.vocabulary_size,
+            hidden_size=config.width,
+            num_hidden_layers=config.depth,
+            num_attention_heads=config.heads,
+            intermediate_size=config.hidden_width,
+            max_position_embeddings=facts.max_length,
+            num_labels=len(facts.class_names),
+            pad_token_id=facts.padding_id,
+        )
+    ).eval()
+    pieces = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.backend,
+        pad_token=tokenizer.backend.id_to_token(facts.padding_id),
+        model_max_length=facts.max_length,
+    )
+    return TextClassificationPipeline(model=bert, tokenizer=pieces, device=-1)
+
+
+def peer_rate(pipeline: Any, texts: Sequence[str], size: int, seconds: float) -> float:
+    """Return the texts a second that the peer answers, in batches of a size, in this process without HTTP."""
+    answered, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        first = answered % len(texts)
+        answered += len(pipeline(list(texts[first : first + size]), batch_size=size, truncation=True))
+    return answered / (time.perf_counter() - started)
 
 
 def table_of(rounds: list[dict[str, float]]) -> TextTable:

@@ -13,7 +13,8 @@ from typing import Literal, get_args
 
 from experiments.errors import ExperimentError
 from experiments.planning.names import reject_unknown
-from experiments.planning.saved_runs import run_folder, run_names
+from experiments.planning.saved_runs import load_run_config, run_folder, run_names
+from experiments.tasks import CAUSAL_LM, LANGUAGE_TASKS
 from lightning_modules.errors import check_numbers
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -190,11 +191,19 @@ def folders_of(names: Sequence[str]) -> dict[str, Path]:
     """Return the run folders that a person named, by the names that requests use.
 
     Raises:
-        ExperimentError: there are none or too many, one is no run folder, or one is named twice.
+        ExperimentError: there are none or too many, one is no run folder or a language model, or one is named twice.
+        ConfigurationError, DataError: the configuration of one cannot be read.
     """
     if not 1 <= len(names) <= MOST_RUNS:
         raise ExperimentError(f"{len(names)} runs are named; give one to {MOST_RUNS} run folders")
     folders = [run_folder(name) for name in names]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise ExperimentError("a run folder is named twice; name each once")
+    for folder in folders:
+        task = load_run_config(folder).task
+        if task in LANGUAGE_TASKS:
+            raise ExperimentError(
+                f"{folder} is a language model ({task}), and the service answers with classes only; ask it with: "
+                f"python -m experiments.predict {folder} {'--prompt' if task == CAUSAL_LM.name else '--text'} …"
+            )
     return dict(zip(run_names(folders), folders, strict=True))

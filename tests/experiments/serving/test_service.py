@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from experiments.serving.guard import Guard, host_of
 from experiments.serving.listening import bound, settings
 from experiments.serving.observing import JsonLines
 from experiments.serving.options import ApiKey, ServiceOptions, api_key
-from experiments.serving.served_run import ServedRun, TextAnswer
+from experiments.serving.served_run import PASS_COST, ServedRun, TextAnswer, parts_by_length
 from experiments.serving.service import PAGE, build_service
 
 TEXTS = ["MAX 1 2 ]", "MIN [SM 3 4 ] 7 ]", "MED 9 1 5 ]", "SM 2 2 ]"]
@@ -78,6 +79,32 @@ def test_answers_are_those_of_predict(run: Path, client: TestClient) -> None:
     one = client.post("/predict", json={"text": f" <b>{TEXTS[0]}</b>\n"}).json()
     assert one["run"] == "tiny" and one["answers"][0]["label"] == expected.predicted[0]
     assert one["answers"][0]["probability"] == pytest.approx(expected.probabilities[0].max(), abs=1e-6)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@given(lengths=st.lists(st.integers(0, 128), min_size=1, max_size=10))
+def test_no_other_cut_of_rows_ordered_by_length_costs_less(lengths: list[int]) -> None:
+    def cost_of(parts: list[list[int]]) -> int:
+        return sum(PASS_COST + len(part) * max(lengths[place] for place in part) for part in parts)
+
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    inner = range(1, len(order))
+    every = [
+        cost_of([order[begin:end] for begin, end in pairwise((0, *cuts, len(order)))])
+        for count in range(len(order))
+        for cuts in combinations(inner, count)
+    ]
+    parts = parts_by_length(lengths)
+    assert [place for part in parts for place in part] == order
+    assert cost_of(parts) == min(every)
+
+
+def test_a_batch_in_parts_is_answered_as_predict_answers_it(run: Path, served: ServedRun) -> None:
+    short, long = TEXTS[:2] * 8, [f"MAX {'1 2 ' * 9} {digit} ]" for digit in range(4)]
+    texts = [text for place, text in enumerate(short) for text in (text, *long[place : place + 1])]
+    assert len(parts_by_length([len(row) for row in served.model.data.encode_texts(texts)])) > 1
+    expected = TrainedModel.load(run).answer(texts).probabilities
+    np.testing.assert_allclose([answer.probabilities for answer in served.answer(texts)], expected, atol=1e-6)
 
 
 def test_bfloat16_answers_are_near(served: ServedRun) -> None:
@@ -437,6 +464,16 @@ def test_a_mistake_on_the_command_line_is_one_line(
     monkeypatch.setenv("RESNORM_API_KEY", KEY)
     away = ("--host", "no such name", "--allowed_hosts", "[a.example]")
     assert "no address" in fails_with_one_line(serve.main, run, *away)
+
+
+@pytest.mark.parametrize(("task", "asked"), [("causal_lm", "--prompt"), ("masked_lm", "--text")])
+def test_a_language_model_is_refused_before_anything_is_loaded(
+    task: str, asked: str, run: Path, tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    config = (run / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(f"{re.sub(r'^task:.*$', '', config, flags=re.MULTILINE)}\ntask: {task}\n")
+    message = fails_with_one_line(serve.main, run, tmp_path, "--port", 0)
+    assert f"is a language model ({task})" in message and f"experiments.predict {tmp_path} {asked}" in message
 
 
 def test_many_clients_each_get_their_own_answer(served: ServedRun) -> None:
