@@ -175,18 +175,7 @@ class ModelConfig:
             reject_unknown(f"model.{name}", getattr(self, name), choices)
         if self.form == "published":
             self._take_published_form()
-        if self.layers < 0:
-            raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
-        for name in ("width", "heads"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
-        if self.width % self.heads:
-            divisors = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
-            closest = min(divisors, key=lambda heads: abs(heads - self.heads))
-            raise ConfigurationError(
-                f"model.heads is {self.heads}, which does not divide model.width {self.width}; "
-                f"the nearest that does is {closest}"
-            )
+        self._check_sizes()
         for name in ("dropout", "label_smoothing", "warmup_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
@@ -227,6 +216,20 @@ class ModelConfig:
             raise ConfigurationError(
                 f"model.label_smoothing is {self.label_smoothing}, which mean_squared_error has no use for; "
                 "set it to 0 or choose model.loss cross_entropy"
+            )
+
+    def _check_sizes(self) -> None:
+        if self.layers < 0:
+            raise ConfigurationError(f"model.layers is {self.layers}; it cannot be negative")
+        for name in ("width", "heads"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"model.{name} is {getattr(self, name)}; it must be at least 1")
+        if self.width % self.heads:
+            divisors = [heads for heads in range(1, self.width + 1) if self.width % heads == 0]
+            closest = min(divisors, key=lambda heads: abs(heads - self.heads))
+            raise ConfigurationError(
+                f"model.heads is {self.heads}, which does not divide model.width {self.width}; "
+                f"the nearest that does is {closest}"
             )
 
     def _check_variant(self) -> None:

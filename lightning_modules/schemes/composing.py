@@ -46,47 +46,76 @@ def compose(
             has no meaning next to the others.
     """
     reject_unknown("variant", base, VARIANTS)
-    start = VARIANTS[base]
-    changes: dict[str, Any] = {}
-    owners: dict[str, str] = {}
-    built = {site: as_tuple(ops) for site, ops in start.sites.items()}
-    wanted = [*start.recipes]
-    mixes = set(start.mixes)
-    for taken in takes:
-        reject_unknown("variant", taken, VARIANTS)
-        variant = VARIANTS[taken]
-        if variant.by_place is not None or variant.layers is not None or start.by_place is not None:
-            odd = taken if start.by_place is None else base
-            raise ConfigurationError(f"blocks of {odd} are not alike, so it cannot be composed with another variant")
-        parent = VARIANTS[variant.parent] if variant.parent else variant
-        for slot, value in changed_slots(variant, parent).items():
-            if slot in slots:
-                continue
-            if changes.get(slot, value) != value:
-                raise ConfigurationError(f"{owners[slot]} and {taken} both set the {slot.replace('_', '-')}; take one")
-            changes[slot], owners[slot] = value, taken
-        for site, added in added_ops(variant, parent).items():
-            built[site] = (*built.get(site, ()), *(op for op in added if op not in built.get(site, ())))
-        wanted += [recipe for recipe in variant.recipes if recipe not in wanted]
-        mixes |= variant.mixes
-    for site, more in (sites or {}).items():
-        built[site] = (*built.get(site, ()), *more) if more else ()
-    unknown = set(slots) - set(SLOTS)
-    for slot in unknown:
+    start, taken = VARIANTS[base], [composable(base, name) for name in takes]
+    for slot in set(slots) - set(SLOTS):
         reject_unknown("slot", slot, SLOTS)
-    made = ", ".join([base, *takes])
+    wanted = [*start.recipes]
+    for variant in taken:
+        wanted += [recipe for recipe in variant.recipes if recipe not in wanted]
+    made = ", ".join([base, *(variant.name for variant in taken)])
     composition = start.derive(
         name,
         title=f"Composition {name}",
         formula=f"composed of {made}",
         source=f"a composition of {made}",
-        sites={site: ops for site, ops in built.items() if ops},
+        sites=gathered_ops(start, taken, sites or {}),
         recipes=(*wanted, *(recipe for recipe in recipes if recipe not in wanted)),
-        mixes=frozenset(mixes),
-        **{**changes, **slots},
+        mixes=start.mixes.union(*(variant.mixes for variant in taken)),
+        **settled_slots(taken, slots),
     )
     refuse_meaningless(composition)
     return composition
+
+
+def composable(base: str, name: str) -> Variant:
+    """Return a variant that is to be composed with another one.
+
+    Raises:
+        ConfigurationError: there is none of this name, or one of the two has blocks that are not alike.
+    """
+    reject_unknown("variant", name, VARIANTS)
+    variant, start = VARIANTS[name], VARIANTS[base]
+    if variant.by_place is not None or variant.layers is not None or start.by_place is not None:
+        odd = name if start.by_place is None else base
+        raise ConfigurationError(f"blocks of {odd} are not alike, so it cannot be composed with another variant")
+    return variant
+
+
+def settled_slots(taken: Iterable[Variant], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the slots that variants change, where values that are ``given`` win.
+
+    Raises:
+        ConfigurationError: two variants want one slot for different parts.
+    """
+    changes: dict[str, Any] = {}
+    owners: dict[str, str] = {}
+    for variant in taken:
+        for slot, value in changed_slots(variant, parent_of(variant)).items():
+            if slot in given:
+                continue
+            if changes.get(slot, value) != value:
+                what = f"{owners[slot]} and {variant.name} both set the {slot.replace('_', '-')}"
+                raise ConfigurationError(f"{what}; take one")
+            changes[slot], owners[slot] = value, variant.name
+    return changes | dict(given)
+
+
+def gathered_ops(
+    start: Variant, taken: Iterable[Variant], more: Mapping[str, Sequence[Part]]
+) -> dict[str, tuple[Part, ...]]:
+    """Return ops by site: those of ``start``, those that each variant adds, then ``more``; an empty one empties."""
+    built = {site: as_tuple(ops) for site, ops in start.sites.items()}
+    for variant in taken:
+        for site, added in added_ops(variant, parent_of(variant)).items():
+            built[site] = (*built.get(site, ()), *(op for op in added if op not in built.get(site, ())))
+    for site, last in more.items():
+        built[site] = (*built.get(site, ()), *last) if last else ()
+    return {site: ops for site, ops in built.items() if ops}
+
+
+def parent_of(variant: Variant) -> Variant:
+    """Return the variant that another one was derived from; one without a parent is its own."""
+    return VARIANTS[variant.parent] if variant.parent else variant
 
 
 def norms() -> list[str]:
