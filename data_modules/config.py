@@ -185,9 +185,10 @@ class DataConfig:
     shuffle_words: bool = False
     """Shuffle the words of every text (seeded): the control for whether word order matters."""
 
-    augmentation: Literal["none", "delete_and_swap"] = field(default="none", metadata={"since": 1})
+    augmentation: Literal["none", "delete_and_swap", "random_crop"] = field(default="none", metadata={"since": 1})
     """``delete_and_swap`` deletes a tenth of the tokens of every training row and swaps a tenth, anew each epoch.
-    (These are random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196.)"""
+    (These are random deletion and random swap of Wei & Zou 2019, arXiv:1901.11196.) ``random_crop`` keeps a stretch
+    without gaps, between half of the row and all of it."""
 
     tokenizer: str = "word"
     """``word`` (punctuation marks apart), ``whitespace``, ``char``, ``wordpiece`` or ``bpe``, learned on the training
@@ -241,7 +242,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_numbers("data.", self, MOST)
         reject_unknown("data.stage", self.stage, ("tune", "final"))
-        reject_unknown("data.augmentation", self.augmentation, ("none", "delete_and_swap"))
+        reject_unknown("data.augmentation", self.augmentation, ("none", "delete_and_swap", "random_crop"))
         reject_unknown("data.docstrings.split_by", self.docstrings.split_by, ("file", "directory"))
         for name in ("vocabulary_size", "max_length", "batch_size", "evaluation_batch_size", "minimum_class_rows"):
             if getattr(self, name) < 1:
@@ -270,6 +271,11 @@ class DataConfig:
             raise DataError(f"data.mask_share is {self.mask_share}; it must lie between 0 and 1")
         if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
+        if self.corpus in EMBEDDED_CORPORA and self.train_file is not None:
+            raise DataError(
+                f"data.train_file is given, but the corpus {self.corpus!r} reads no file of yours; "
+                f"add data.corpus, one of {', '.join((*FILE_FORMATS, PLAIN_TEXT))}"
+            )
 
     def _check_listops(self) -> None:
         options = self.listops

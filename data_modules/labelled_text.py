@@ -86,8 +86,9 @@ class TextDataModule(TextBase):
             length_grouped=config.length_grouped,
             share=self.share(),
         )
-        batches = BatchDataset(split, padding_id) if plain else AugmentedBatches(split, padding_id, config.seed)
-        return self.loader(batches, order)
+        if plain:
+            return self.loader(BatchDataset(split, padding_id), order)
+        return self.loader(AugmentedBatches(split, padding_id, config.seed, config.augmentation), order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the validation batches; ``rows`` in a batch say which rows of the split they hold."""

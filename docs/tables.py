@@ -5,16 +5,15 @@ follows to the next empty line is filled in. `NAME` is a function of this module
 `tests/test_docs.py` fails where a page differs from what its comments ask for.
 """
 
-import csv
-import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-REPOSITORY = Path(__file__).parent.parent
-RESULTS = REPOSITORY / "results"
+from docs.answer_words import at_my_size, how_sure, lost, tuned_start, which_block
+from docs.committed import EFFECTS, REPOSITORY, RESULTS, committed, estimate, linked, span
+
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), RESULTS / "README.md"], key=str)
 MARKER = re.compile(r"<!-- (table|lines): (.*?) -->\n(?:.+\n)*")
 
@@ -33,28 +32,6 @@ PARTS = {
     "Pre-LN blocks over none": ("pre_ln", "bag_of_embeddings"),
 }
 ACROSS = "claims/across.csv"
-EFFECTS = "claims/effects.csv"
-LOST = {
-    "skips": "skips, from Post-LN",
-    "post_norms": "norms, from Post-LN",
-    "pre_norms": "norms, from Pre-LN",
-    "both": "both, from Pre-LN",
-    "place": "Pre-LN for Post-LN",
-}
-"""What goes, by how the comparisons of `experiments/claims/answer/lost.yaml` begin."""
-PLACES = (
-    ("six natural corpora", 6, ("6:pooled",), "steps"),
-    ("docstrings", 6, ("6_docstrings_1n", "6:docstrings"), "N steps"),
-    ("docstrings", 6, ("6_docstrings_4n",), "4N steps"),
-    ("listops", 6, ("6_listops_1n", "6:listops"), "N steps"),
-    ("listops", 6, ("6_listops_4n",), "4N steps"),
-    ("docstrings", 12, ("12_docstrings_1n", "12"), "N steps"),
-    ("docstrings", 12, ("12_docstrings_4n",), "4N steps"),
-    ("docstrings", 24, ("24_docstrings_1n", "24"), "N steps"),
-    ("docstrings", 24, ("24_docstrings_4n",), "4N steps"),
-)
-"""Lines of the table: corpus, layers, the comparisons that may answer (the first that is run does), the budget."""
-NOT_RUN = "not yet run"
 
 
 def ablation(folder: str) -> list[list[str]]:
@@ -142,40 +119,6 @@ def depth(folder: str) -> list[list[str]]:
     ]
 
 
-def lost() -> list[list[str]]:
-    """What is lost without a part, by corpus, depth and budget, with the share that trained where some failed."""
-    head = ["where", "layers", "budget", *LOST.values()]
-    effects = {(row["comparison"], row["where"]): row for row in committed(EFFECTS) if row["claim"] == "lost"}
-    rows = []
-    for corpus, layers, names, budget in PLACES:
-        chosen = [found_effect(effects, part, corpus, names) for part in LOST]
-        steps = {f"{int(row['steps']):,} steps" for row in chosen if row["steps"]}
-        said = " or ".join(sorted(steps)) or budget
-        rows.append([corpus, str(layers), "375 to 760 steps" if said == "steps" else said, *map(lost_cell, chosen)])
-    return [head, *rows]
-
-
-def found_effect(
-    effects: dict[tuple[str, str], dict[str, str]], part: str, corpus: str, names: tuple[str, ...]
-) -> dict[str, str]:
-    """The first comparison of a part that is run; the last one where none is."""
-    found = {}
-    for name in names:
-        comparison, _, where = name.partition(":")
-        found = effects[f"{part}_{comparison}", where or corpus]
-        if found["word"] != NOT_RUN:
-            break
-    return found
-
-
-def lost_cell(row: dict[str, str]) -> str:
-    """An effect and its word with a link to the page that has it; what failures leave to say where some runs failed."""
-    if row["word"] == NOT_RUN:
-        return NOT_RUN
-    failed = not row["mean"] or row["word"].startswith("trained") or row["word"] == "both dead"
-    return linked(row["word"] if failed else f"{estimate(row)}: {row['word']}", "claims/lost.md")
-
-
 def article() -> list[str]:
     """The article's claims, one line each: the comparison that its author states, over natural text where it can be."""
     lines = []
@@ -241,17 +184,13 @@ def verdicts(path: str) -> list[list[str]]:
 
 
 TABLES: dict[str, Callable[..., list[list[str]]]] = {
-    table.__name__: table for table in (ablation, corpora, per_class, parts, pooled, depth, lost, published, verdicts)
+    table.__name__: table
+    for table in (ablation, corpora, per_class, parts, pooled, depth, lost, how_sure, published, verdicts)
 }
 
-LINES: dict[str, Callable[..., list[str]]] = {lines.__name__: lines for lines in (article, picture)}
-
-
-@functools.cache
-def committed(name: str) -> list[dict[str, str]]:
-    """The rows of a committed CSV file."""
-    with (RESULTS / name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+LINES: dict[str, Callable[..., list[str]]] = {
+    lines.__name__: lines for lines in (article, picture, which_block, tuned_start, at_my_size)
+}
 
 
 def with_spread(row: dict[str, str], metric: str) -> str:
@@ -269,26 +208,6 @@ def failures(row: dict[str, str], of: str) -> str:
     """How many of the runs collapsed or diverged; nothing if all trained."""
     failed = int(row["collapsed"]) + int(row["diverged"])
     return f" ({failed}{of}{row['seeds']} failed)" if failed else ""
-
-
-def estimate(row: dict[str, str]) -> str:
-    """An effect and its interval."""
-    return f"{three_digits(row['mean'])} ({span(row)})"
-
-
-def span(row: dict[str, str]) -> str:
-    """The two ends of an interval."""
-    return f"{three_digits(row['low'])} to {three_digits(row['high'])}"
-
-
-def three_digits(value: str) -> str:
-    """A number with a true minus sign and no negative zero."""
-    return f"{float(value):.3f}".replace("-0.000", "0.000").replace("-", "−")
-
-
-def linked(text: str, target: str) -> str:
-    """A link to a file of `results`, written so that `filled` can make it relative to its page."""
-    return f"[{text}](results:{target})"
 
 
 def filled(text: str, way: str = "results/") -> str:

@@ -59,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             from experiments.planning.started_grids import joined
 
             grid = joined(grid, results)
+        if any(condition.chosen_in for condition in grid.all_conditions):
+            from experiments.planning.choices import with_choices
+
+            grid = with_choices(grid, results)
         match parsed.verb:
             case "plan":
                 plan(grid, results, chosen_workers(parsed), console)

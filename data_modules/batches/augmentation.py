@@ -1,8 +1,9 @@
-"""Text augmentation by random deletion and random swap, on token ids, for training batches alone."""
+"""Text augmentation by deletion and swap or by cropping, on token ids, for training batches alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,44 @@ def delete_and_swap(
     return np.concatenate([first, rest])
 
 
+LEAST_KEPT = 0.5
+"""Smallest share of a row that a crop keeps: ours, since the article names none."""
+
+
+def random_crop(
+    tokens: NDArray[np.int32], generator: np.random.Generator, least: float = LEAST_KEPT
+) -> NDArray[np.int32]:
+    """Return a stretch of a row without gaps, of random length at a random place.
+
+    The article names random cropping without a formula; its known form keeps one window of an image. Of L tokens after
+    the first, between ``⌈least·L⌉`` and L are kept, each number equally likely, from each place equally likely. The
+    first token stays where it is, as in :func:`delete_and_swap`.
+
+    Args:
+        tokens: (L + 1,) token ids.
+        generator: source of random numbers.
+        least: smallest share that is kept.
+
+    Returns:
+        At least one and at most L + 1 token ids.
+    """
+    first, rest = tokens[:1], tokens[1:]
+    if len(rest) < 2:
+        return tokens
+    kept = int(generator.integers(math.ceil(least * len(rest)), len(rest) + 1))
+    start = int(generator.integers(0, len(rest) - kept + 1))
+    return np.concatenate([first, rest[start : start + kept]])
+
+
+AUGMENTATIONS: dict[str, Callable[[NDArray[np.int32], np.random.Generator], NDArray[np.int32]]] = {
+    "delete_and_swap": delete_and_swap,
+    "random_crop": random_crop,
+}
+"""What ``data.augmentation`` may name apart from ``none``: from a row to another one."""
+
+
 class EpochOrder(BatchOrder):
-    """Yields the epoch and the row indices of each training batch: what is deleted and swapped depends on the epoch."""
+    """Yields the epoch and the row indices of each training batch: what becomes of a row depends on the epoch."""
 
     def __iter__(self) -> Iterator[Any]:
         for rows in super().__iter__():
@@ -57,17 +94,23 @@ class AugmentedBatches(BatchDataset):
     """Fetches training batches whose rows were augmented: ``dataset[epoch, rows]``.
 
     What becomes of a row depends on (seed, epoch, row) alone, so a resumed run sees what it would have seen.
+
+    Args:
+        split: training rows.
+        padding_id: id of the padding token.
+        seed: of what is drawn.
+        augmentation: one of :data:`AUGMENTATIONS`.
     """
 
-    def __init__(self, split: EncodedSplit, padding_id: int, seed: int) -> None:
+    def __init__(self, split: EncodedSplit, padding_id: int, seed: int, augmentation: str = "delete_and_swap") -> None:
         super().__init__(split, padding_id)
-        self.seed = seed
+        self.seed, self.augment = seed, AUGMENTATIONS[augmentation]
 
     def __getitem__(self, place: Any) -> Batch:
         epoch, rows = place
         offsets, tokens = self.split.offsets, self.split.tokens
         texts = [
-            delete_and_swap(
+            self.augment(
                 tokens[offsets[row] : offsets[row + 1]], np.random.default_rng([self.seed, int(epoch), int(row)])
             )
             for row in rows

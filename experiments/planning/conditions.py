@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from experiments.errors import ExperimentError
+from experiments.paths import GRIDS
 from experiments.planning.names import flatten, merge, nest, reject_unknown
 from experiments.planning.parser import SECTIONS, checked_value, validated_sections
 from experiments.planning.refusals import refuse_fixed, refuse_hidden, refuse_loaders, refuse_other_texts
@@ -21,7 +22,20 @@ from lightning_modules.schemes.variants import VARIANTS
 
 MOST_CELLS = 10_000
 """Most combinations of swept values."""
-CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", *SECTIONS)
+CONDITION_KEYS = ("name", "title", "variant", "tune", "sweep", "chosen_in", *SECTIONS)
+CHOICE_KEYS = ("grid", "condition", "rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenIn:
+    """Values that the tuning of another grid chose: its best ones, or those that came second."""
+
+    grid: str
+    """Name of the grid."""
+    condition: str
+    """Its condition; swept values are those that equal the settings here."""
+    rank: int = 1
+    """1 for the best values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +51,15 @@ class Condition:
     """Values that tuning tries; empty if the condition is not tuned."""
     baseline: bool = False
     """Fitted by scikit-learn, once: it has no seed."""
+    chosen_in: ChosenIn | None = None
+    """Where values come from that are not in the grid file."""
+    chosen: dict[str, Any] | None = None
+    """Those values, which ``config`` then has; None before :func:`~experiments.planning.choices.with_choices`."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether values that another grid chooses are not known yet."""
+        return self.chosen_in is not None and self.chosen is None
 
 
 def build_conditions(
@@ -77,7 +100,10 @@ def build_conditions(
             )
             refuse_loaders(config)
             title = entry.get("title", "")
-            built.append(Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials))
+            choice = parse_choice(entry)
+            built.append(
+                Condition(name=entry["name"], title=title, config=config, swept=swept, trials=trials, chosen_in=choice)
+            )
     for name in values_of(content, "baselines", optional=True):
         reject_unknown("baseline", str(name), task.baselines)
         for swept, cell in data_cells(cells):
@@ -104,6 +130,26 @@ def parse_condition(entry: Any) -> dict[str, Any]:
     condition["name"] = str(condition.get("name", condition["variant"]))
     reject_unknown("variant", str(condition["variant"]), VARIANTS)
     return condition
+
+
+def parse_choice(entry: Mapping[str, Any]) -> ChosenIn | None:
+    """Return where a condition's values are chosen; None if its grid has them all.
+
+    Raises:
+        ExperimentError: a key is unknown, or the grid or the rank is missing or wrong.
+    """
+    where = f"condition {entry['name']!r}: chosen_in."
+    content = mapping_of(entry, "chosen_in", f"condition {entry['name']!r}: ")
+    if not content:
+        return None
+    for key in content:
+        reject_unknown(f"{where}key", str(key), CHOICE_KEYS)
+    reject_unknown(f"{where}grid", str(content.get("grid")), sorted(path.stem for path in GRIDS.glob("*.yaml")))
+    return ChosenIn(
+        grid=str(content["grid"]),
+        condition=str(content.get("condition", entry["variant"])),
+        rank=whole_number(f"{where}rank", content.get("rank", 1)),
+    )
 
 
 def sweep_cells(sweep: Mapping[str, Any], overrides: Mapping[str, Any]) -> list[dict[str, Any]]:

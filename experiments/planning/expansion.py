@@ -9,7 +9,7 @@ from experiments.planning.conditions import Condition
 from experiments.planning.grid import Grid
 from experiments.planning.run_config import RunConfig
 from experiments.planning.runs import Run
-from experiments.planning.search import search, stage_config
+from experiments.planning.search import most_runs, search, stage_config
 from experiments.planning.tuning import FIRST_TUNING_SEED
 from experiments.runs.record import Record
 
@@ -21,7 +21,7 @@ def tune_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
     recorded yet are ``pending``: as many as there may be at most.
     """
     made = [record for record in records if record.stage == "tune"]
-    tuned = [condition for condition in grid.conditions if condition.trials]
+    tuned = [condition for condition in grid.conditions if condition.trials and not condition.waits]
     searches = [(condition, search(grid, condition, made)) for condition in tuned]
     seeds = sorted({seed for _, found in searches for _, seed in found.planned})
     runs = [
@@ -31,9 +31,11 @@ def tune_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
         for trial, its_seed in found.planned
         if its_seed == seed
     ]
-    for condition, found in searches:
+    waiting = [condition for condition in grid.conditions if condition.trials and condition.waits]
+    later = [(condition, found.later) for condition, found in searches]
+    for condition, most in [*later, *((each, most_runs(grid, each)) for each in waiting)]:
         config = condition.config.with_values(condition.trials[0])
-        for number in range(found.later):
+        for number in range(most):
             place = {"further_trial": 1 + number}
             runs.append(build_run(grid, condition, "tune", FIRST_TUNING_SEED, config, tuned=place, pending=True))
     return runs
@@ -52,14 +54,18 @@ def final_runs(grid: Grid, records: Iterable[Record] = ()) -> list[Run]:
             if condition.baseline and seed != grid.seeds[0]:
                 continue
             tuned = choices[id(condition)]
-            config = condition.config.with_values(tuned or dict(condition.trials[0]) if condition.trials else {})
+            config = condition.config
+            if condition.trials:
+                config = config.with_values(tuned or dict(condition.trials[0]))
             runs.append(build_run(grid, condition, "final", seed, config, tuned=tuned or {}, pending=tuned is None))
     return runs
 
 
 def chosen_values(grid: Grid, condition: Condition, trials: Sequence[Record]) -> dict[str, Any] | None:
-    """What tuning chose for a condition: nothing if it is not tuned, None if trials are missing."""
-    return search(grid, condition, trials).choice if condition.trials else {}
+    """What tuning chose for a condition, here or elsewhere: nothing if it is not tuned, None if trials are missing."""
+    if condition.waits:
+        return None
+    return search(grid, condition, trials).choice if condition.trials else condition.chosen or {}
 
 
 def build_run(

@@ -80,8 +80,13 @@ def search(grid: Grid, condition: Condition, records: Sequence[Record]) -> Searc
         if not before:
             return Search((), tuning.carry_top * len(tuning.seeds))
         return followed(single_step(before[: tuning.carry_top]), condition, records, tuning, most=0)
-    most = tuning.most_trials(condition.trials) * len(tuning.seeds) + tuning.confirmations
-    return followed(steps(condition, tuning), condition, records, tuning, most)
+    return followed(steps(condition, tuning), condition, records, tuning, most_runs(grid, condition))
+
+
+def most_runs(grid: Grid, condition: Condition) -> int:
+    """Return the most tuning runs that a condition may get which is tuned for itself."""
+    assert grid.tuning is not None, "the condition has trials"
+    return grid.tuning.most_trials(condition.trials) * len(grid.tuning.seeds) + grid.tuning.confirmations
 
 
 Steps = Generator[list[Trial], list[Score], None]

@@ -25,9 +25,9 @@ from experiments.reporting.render import (
     to_csv,
     to_markdown,
 )
+from experiments.reporting.report_tables import exact_cell, origins_of
 from experiments.reporting.sentences import budget
 from experiments.reporting.style import Picture, save_picture, settings
-from experiments.reporting.tables import exact_cell, origins_of
 from experiments.runs.canonical import canonical_json
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import Evidence

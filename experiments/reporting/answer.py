@@ -14,7 +14,7 @@ from experiments.planning.grid import Grid
 from experiments.reporting.frame import Description, Row, make_rows
 from experiments.reporting.grid_report import ANSWER_FILE, write_report
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded, to_markdown
-from experiments.reporting.tables import article_table
+from experiments.reporting.report_tables import article_table
 from experiments.reporting.tuned import tuning_lottery
 from experiments.runs.naming import TFIDF
 from experiments.runs.run_folder import write_atomically

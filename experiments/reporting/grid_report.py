@@ -20,8 +20,8 @@ from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, make_rows
 from experiments.reporting.page import compose
 from experiments.reporting.render import to_csv, to_latex, to_markdown
+from experiments.reporting.report_tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.style import Picture, save_picture
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import RECORDS_FILE, Evidence, read_committed

@@ -10,9 +10,9 @@ from typing import Any, get_args
 from experiments.escaping import as_markdown_code, for_markdown
 from experiments.reporting.frame import Description, Row, covered
 from experiments.reporting.render import EMPTY, TextTable, joined, plural, to_markdown
+from experiments.reporting.report_tables import ReportTable, article_table
 from experiments.reporting.sentences import budget, findings, trial_outcomes, unfinished
 from experiments.reporting.style import Picture
-from experiments.reporting.tables import ReportTable, article_table
 from experiments.reporting.tuned import chosen_edges, is_further, tuning_lottery
 from experiments.runs.canonical import canonical_json
 from experiments.runs.naming import WITHOUT_NETWORK, order_conditions, sort_key, spell

@@ -12,7 +12,7 @@ from experiments.planning.widening import is_at_edge, is_ladder, values_tried
 from experiments.reporting.curves import FEWEST_VALUES
 from experiments.reporting.frame import Description, swept_names
 from experiments.reporting.render import spoken_name
-from experiments.reporting.tables import ReportTable, SweptColumns
+from experiments.reporting.report_tables import ReportTable, SweptColumns
 from experiments.runs.canonical import canonical_json
 from experiments.runs.naming import cell_name, order_conditions, short_names, sort_key, spell
 from experiments.runs.record import Record

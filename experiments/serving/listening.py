@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -65,7 +66,7 @@ def listen(
             with tempfile.TemporaryDirectory(prefix="resnorm-metrics-") as shared:
                 os.environ[SHARED_FOLDER] = shared
                 try:
-                    serve_with_workers(folders, options, key, schemes, listener)
+                    serve_with_workers(WorkOfOneProcess(folders, options, key, schemes, listener), options.workers)
                 finally:
                     del os.environ[SHARED_FOLDER]
 
@@ -142,13 +143,37 @@ def serve_here(application: Guard, options: ServiceOptions, listener: socket.soc
     uvicorn.Server(settings(application, options)).run(sockets=[listener])
 
 
-def serve_with_workers(
-    folders: Mapping[str, Path],
-    options: ServiceOptions,
-    key: ApiKey | None,
-    schemes: tuple[str, ...],
-    listener: socket.socket,
-) -> None:
+@dataclass(frozen=True)
+class WorkOfOneProcess:
+    """What one of several processes does, sent to it as it starts."""
+
+    folders: Mapping[str, Path]
+    options: ServiceOptions
+    key: ApiKey | None
+    schemes: tuple[str, ...]
+    listener: socket.socket
+
+    def __call__(self) -> None:
+        """Load the models and answer requests; a mistake of a user ends the process with one line.
+
+        Raises:
+            SystemExit: with a status that tells the first process that another attempt would fail alike.
+        """
+        from experiments.serving.service import service_of
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells the others
+        with ending_well():
+            threading.Thread(target=leave_with_the_first_process, daemon=True).start()
+            try:
+                take_schemes([f"{SCHEMES}={path}" for path in self.schemes])
+                application = service_of(self.folders, self.options, self.key)
+            except (ExperimentError, ConfigurationError, DataError) as error:
+                print(f"error: {visible(str(error))}", file=sys.stderr)
+                raise SystemExit(STARTUP_FAILURE) from None
+            serve_here(application, self.options, self.listener)
+
+
+def serve_with_workers(work: WorkOfOneProcess, workers: int) -> None:
     """Answer requests in several processes; one that dies is replaced, one that cannot start ends them all.
 
     A process may take long to load its models. So it counts as dead once it has ended, not when it is slow.
@@ -160,11 +185,11 @@ def serve_with_workers(
     spawning = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
 
     def started() -> BaseProcess:
-        process = spawning.Process(target=work, args=(folders, options, key, schemes, listener))
+        process = spawning.Process(target=work)
         process.start()
         return process
 
-    processes = [started() for _ in range(options.workers)]
+    processes = [started() for _ in range(workers)]
     try:
         while True:
             wait([process.sentinel for process in processes])
@@ -181,34 +206,8 @@ def serve_with_workers(
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join(2 * options.seconds + PAUSE)
+            process.join(2 * work.options.seconds + PAUSE)
             process.kill()
-
-
-def work(
-    folders: Mapping[str, Path],
-    options: ServiceOptions,
-    key: ApiKey | None,
-    schemes: tuple[str, ...],
-    listener: socket.socket,
-) -> None:
-    """Load the models in a process of its own and answer requests; a mistake of a user ends it with one line.
-
-    Raises:
-        SystemExit: with a status that tells the first process that another attempt would fail alike.
-    """
-    from experiments.serving.service import service_of
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one tells the others
-    with ending_well():
-        threading.Thread(target=leave_with_the_first_process, daemon=True).start()
-        try:
-            take_schemes([f"{SCHEMES}={path}" for path in schemes])
-            application = service_of(folders, options, key)
-        except (ExperimentError, ConfigurationError, DataError) as error:
-            print(f"error: {visible(str(error))}", file=sys.stderr)
-            raise SystemExit(STARTUP_FAILURE) from None
-        serve_here(application, options, listener)
 
 
 def leave_with_the_first_process() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,55 @@ class ErrorReply(BaseModel):
     error: str
 
 
+@dataclass(frozen=True)
+class ServedRuns:
+    """What the routes share: runs, the queue of texts that each has while the service lives, limits and counts."""
+
+    runs: Mapping[str, ServedRun]
+    """By name; the first one answers if a request names none."""
+    options: ServiceOptions
+    observations: Observations
+    queues: dict[str, Gatherer[TextAnswer]] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def living(self, application: FastAPI) -> AsyncIterator[None]:
+        """Gather texts for the runs while the application lives; one thread computes for all of them."""
+        threads = (self.options.threads,)  # a setting of each thread
+        executor = ThreadPoolExecutor(1, "model", torch.set_num_threads, threads)
+        for name, run in self.runs.items():
+            self.queues[name] = Gatherer(run.answer, executor, self.options, partial(self.observations.batch, name))
+        loops = [asyncio.create_task(queue.run()) for queue in self.queues.values()]
+        yield
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        executor.shutdown()
+
+    async def answer(self, run: ServedRun, texts: list[str]) -> Reply:
+        """Let a run answer texts and count them.
+
+        Raises:
+            Refusal: the queue is full, time is up, the run failed, or a text has no answer.
+        """
+        options = self.options
+        try:
+            answers = await self.queues[run.name].submit(texts)
+        except QueueFull:
+            raise Refusal(429, f"more than {options.most_waiting} texts would wait; try again in a second") from None
+        except TimeoutError:
+            raise Refusal(503, f"there is no answer within {options.seconds:g} seconds; try again later") from None
+        except ExperimentError as error:
+            raise Refusal(500, str(error)) from None
+        reply = reply_of(run, answers)
+        self.observations.texts.labels(run.name).inc(len(texts))
+        return reply
+
+    def is_stuck(self) -> bool:
+        """Tell whether a batch has taken longer than the time limit."""
+        started = [queue.busy_since for queue in self.queues.values() if queue.busy_since is not None]
+        return any(time.monotonic() - since > self.options.seconds for since in started)
+
+
 def build_service(
     runs: Sequence[ServedRun],
     options: ServiceOptions,
@@ -83,72 +133,61 @@ def build_service(
         options: limits.
         key: what requests must bring, if anything.
     """
-    observations = Observations()
-    executor = ThreadPoolExecutor(1, "model", torch.set_num_threads, (options.threads,))  # a setting of each thread
-    queues: dict[str, Gatherer[TextAnswer]] = {}
-
-    @asynccontextmanager
-    async def living(application: FastAPI) -> AsyncIterator[None]:
-        for run in runs:
-            queues[run.name] = Gatherer(run.answer, executor, options, partial(observations.batch, run.name))
-        loops = [asyncio.create_task(queue.run()) for queue in queues.values()]
-        yield
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-        executor.shutdown()
-
+    served = ServedRuns({run.name: run for run in runs}, options, Observations())
     application = FastAPI(
         title="ResNorm Lab",
         description="Classes of texts by trained runs. An error comes as JSON with its reason in the field `error`.",
         version="1",
-        lifespan=living,
+        lifespan=served.living,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    secured: dict[str, Any] = {"security": [{"key": []}]} if key is not None else {}
     add_pages(application)
     add_faults(application)
-    by_name = {run.name: run for run in runs}
-    secured: dict[str, Any] = {"security": [{"key": []}]} if key is not None else {}
+    add_answers(application, served, secured)
+    add_state(application, served, secured)
+    if key is not None:
+        name_the_key(application)
+    return Guard(application, options, key, served.observations)
+
+
+def add_answers(application: FastAPI, served: ServedRuns, secured: Mapping[str, Any]) -> None:
+    """Add the route that classifies texts; ``secured`` describes the key that it asks for."""
 
     @application.post(
         "/predict",
         response_model=Reply,
         responses={status: {"model": ErrorReply} for status in (400, 401, 408, 413, 415, 422, 429, 500, 503)},
-        openapi_extra={"requestBody": question_body(options, list(by_name)), **secured},
+        openapi_extra={"requestBody": question_body(served.options, list(served.runs)), **secured},
     )
     async def predict(request: Request) -> Response:
         """Classify one text or a list of texts."""
-        texts, run = read_question(request.headers, await request.body(), options, by_name)
+        texts, run = read_question(request.headers, await request.body(), served.options, served.runs)
         request.scope["noted"] = {"run": run.name, "texts": len(texts)}
-        try:
-            answers = await queues[run.name].submit(texts)
-        except QueueFull:
-            raise Refusal(429, f"more than {options.most_waiting} texts would wait; try again in a second") from None
-        except TimeoutError:
-            raise Refusal(503, f"there is no answer within {options.seconds:g} seconds; try again later") from None
-        except ExperimentError as error:
-            raise Refusal(500, str(error)) from None
-        reply = reply_of(run, answers)
-        observations.texts.labels(run.name).inc(len(texts))
+        reply = await served.answer(run, texts)
         return Response(reply.model_dump_json(), media_type="application/json")
+
+
+def add_state(application: FastAPI, served: ServedRuns, secured: Mapping[str, Any]) -> None:
+    """Add the routes that tell how the service is: its health, its runs and limits, and its counts."""
+    options = served.options
 
     @application.get("/health", responses={503: {"model": ErrorReply}})
     async def health() -> dict[str, str]:
         """Tell whether the service answers: no batch has taken longer than the time limit."""
-        now = time.monotonic()
-        if any(queue.busy_since is not None and now - queue.busy_since > options.seconds for queue in queues.values()):
+        if served.is_stuck():
             raise Refusal(503, f"a batch has taken longer than {options.seconds:g} seconds")
         return {"status": "ok"}
 
-    @application.get("/info", openapi_extra=secured, responses={401: {"model": ErrorReply}})
+    @application.get("/info", openapi_extra=dict(secured), responses={401: {"model": ErrorReply}})
     async def info() -> dict[str, Any]:
         """Tell which runs there are, and the limits of a request."""
         limits = ("most_texts", "most_characters", "most_bytes", "most_waiting", "seconds")
         return {
-            "runs": [run.info() for run in runs],
+            "runs": [run.info() for run in served.runs.values()],
             "limits": {name: getattr(options, name) for name in limits},
         }
 
@@ -156,17 +195,13 @@ def build_service(
         "/metrics",
         response_class=Response,
         responses={200: {"content": {"text/plain": {}}}, 401: {"model": ErrorReply}},
-        openapi_extra=secured,
+        openapi_extra=dict(secured),
     )
     async def metrics() -> Response:
         """Show counters and histograms in Prometheus' text format."""
-        for name, queue in queues.items():
-            observations.waiting.labels(name).set(queue.count)
-        return Response(observations.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    if key is not None:
-        name_the_key(application)
-    return Guard(application, options, key, observations)
+        for name, queue in served.queues.items():
+            served.observations.waiting.labels(name).set(queue.count)
+        return Response(served.observations.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def add_pages(application: FastAPI) -> None:

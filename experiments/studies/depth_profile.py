@@ -35,7 +35,7 @@ from experiments.runs.canonical import finite_or_none
 from experiments.runs.inference import TrainedModel, device
 from experiments.runs.run_folder import RECORD_FILE, read_record
 from experiments.runs.training import build_bare_trainer, prepare_process, step_budget
-from lightning_modules.probes.measures import measure
+from lightning_modules.probes.measuring import measure
 from lightning_modules.tasks.classification import TextClassifier
 from lightning_modules.training.callbacks.divergence import DivergenceGuard
 from lightning_modules.training.callbacks.probes import Probes

@@ -18,7 +18,6 @@ class OpenScheme:
 OPEN_SCHEMES = (
     OpenScheme("SpanNorm", "arXiv:2601.22580 (2026)", "only the abstract was read; the formula was not found"),
     OpenScheme("FuseNorm", "OpenReview azXOzJFwuf (2026)", "only the abstract was read"),
-    OpenScheme("E-SPA", "He et al. 2023, arXiv:2302.10322", "its rescaled causal matrices were not read"),
     OpenScheme("LAuReL-PA", "Menghani et al. 2024, arXiv:2411.07501", "how earlier activations enter was not read"),
     OpenScheme("Frac-connections (dynamic)", "Zhu et al. 2025, arXiv:2503.14125", "the shape of Y and its norm"),
     OpenScheme("MUDD with PrePostDANorm", "Xiao et al. 2025, arXiv:2502.12170", "where its norms are and what they do"),

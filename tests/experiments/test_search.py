@@ -14,6 +14,7 @@ import yaml
 from synthetic_records import make_record
 
 from experiments.errors import ExperimentError
+from experiments.planning.choices import with_choices
 from experiments.planning.expansion import final_runs, tune_runs
 from experiments.planning.grid import Grid
 from experiments.planning.runs import Run
@@ -47,6 +48,27 @@ def tune(grid: Grid, score: ScoreOf) -> list[Record]:
         records += [recorded(run, score(run)) for run in new]
     assert not [run for run in tune_runs(grid, records) if run.pending]
     return records
+
+
+def other_grid(folder: Path, monkeypatch: pytest.MonkeyPatch, **content: Any) -> Grid:
+    """A grid `searched` in a folder of shipped grids, whose trials are recorded as if they were committed."""
+    grid = load(folder, PROTOCOL, conditions=["pre_ln", "plain"], sweep={EPOCHS: [2, 8]}, **content)
+    records = tune(grid, peak(3e-3))
+    for module in ("conditions", "grid"):
+        monkeypatch.setattr(f"experiments.planning.{module}.GRIDS", folder)
+    found = {"records": records}
+    monkeypatch.setattr("experiments.planning.choices.FinishedRuns.records", lambda finished: found["records"])
+    return grid
+
+
+def chooser(folder: Path, entry: Mapping[str, Any], tuning: Mapping[str, Any] | None = None, **content: Any) -> Grid:
+    """A grid with one condition whose values another one chose."""
+    path = folder / "chooser.yaml"
+    usual: dict[str, Any] = {"seeds": 1, "data": {"corpus": "listops"}, "trainer": {"max_epochs": 8}}
+    conditions = [{"name": "second", "variant": "pre_ln", **entry}]
+    grid = {**usual, "conditions": conditions, **({"tuning": dict(tuning)} if tuning else {}), **content}
+    path.write_text(yaml.safe_dump(grid), encoding="utf-8")
+    return Grid.load(str(path))
 
 
 def names(records: list[Record]) -> set[str]:
@@ -181,3 +203,65 @@ def test_a_grid_states_the_difference_that_matters_and_else_its_task_does(tmp_pa
     for wrong in (0, -1, "much", True):
         with pytest.raises(ExperimentError, match=r"delta is .*; it must be a number above 0"):
             load(tmp_path, tuning, delta=wrong)
+
+
+# Values that another grid chose.
+
+
+def test_the_second_best_values_of_another_grid_are_run_with_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = other_grid(tmp_path, monkeypatch)
+    cell = next(each for each in other.conditions if (each.name, each.swept[EPOCHS]) == ("pre_ln", 8))
+    ranked = search(other, cell, tune(other, peak(3e-3))).ranked
+    for rank in (1, 2):
+        grid = chooser(tmp_path, {"chosen_in": {"grid": "searched", "rank": rank}})
+        (waiting,) = final_runs(grid)
+        assert waiting.pending
+        (run,) = final_runs(with_choices(grid, tmp_path))
+        assert (run.pending, run.tuned) == (False, ranked[rank - 1])
+        assert run.config.model == cell.config.with_values(ranked[rank - 1]).model
+    assert ranked[0] == {RATE: 3e-3, STD: 0.2} != ranked[1]
+
+
+def test_a_condition_tunes_further_settings_on_top_of_values_that_another_grid_chose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_grid(tmp_path, monkeypatch)
+    tuning = {"spaces": {"default": {"model.dropout": [0.1, 0.3]}}}
+    grid = chooser(tmp_path, {"chosen_in": {"grid": "searched"}}, tuning)
+    assert [run.pending for run in tune_runs(grid)] == [True, True]
+    known = with_choices(grid, tmp_path)
+    runs = tune_runs(known)
+    assert [(run.pending, run.tuned) for run in runs] == [(False, {"model.dropout": each}) for each in (0.1, 0.3)]
+    assert {(run.config.model.learning_rate, run.config.model.embedding_std) for run in runs} == {(3e-3, 0.2)}
+    (final,) = final_runs(known, tune(known, lambda run: run.config.model.dropout))
+    assert (final.config.model.dropout, final.config.model.learning_rate) == (0.3, 3e-3)
+
+
+def test_runs_wait_while_the_other_grids_trials_are_not_all_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_grid(tmp_path, monkeypatch)
+    grid = chooser(tmp_path, {"chosen_in": {"grid": "searched"}})
+    monkeypatch.setattr("experiments.planning.choices.FinishedRuns.records", lambda finished: [])
+    assert [run.pending for run in final_runs(with_choices(grid, tmp_path))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("choice", "content", "message"),
+    [
+        ({"grid": "serched"}, {}, "searched"),
+        ({"grid": "searched", "rank": 0}, {}, r"chosen_in\.rank is 0"),
+        ({"grid": "searched", "rnk": 2}, {}, "rank"),
+        ({"grid": "searched", "rank": 99}, {}, r"rank is 99, and the grid searched tried \d+ values"),
+        ({"grid": "searched", "condition": "post_ln"}, {}, "tunes no condition 'post_ln'; it tunes pre_ln, plain"),
+        ({"grid": "searched"}, {"trainer": {"max_epochs": 4}}, "mean nothing here; it has trainer.max_epochs 2"),
+    ],
+)
+def test_a_choice_that_is_not_there_is_refused(
+    choice: dict[str, Any], content: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_grid(tmp_path, monkeypatch)
+    with pytest.raises(ExperimentError, match=message):
+        with_choices(chooser(tmp_path, {"chosen_in": choice}, **content), tmp_path)

@@ -17,7 +17,7 @@ from tiny_runs import make, tiny_run
 
 from experiments.errors import ExperimentError
 from experiments.reporting.frame import Description, make_rows
-from experiments.reporting.tables import summary_table
+from experiments.reporting.report_tables import summary_table
 from experiments.runs.run_folder import read_record
 from experiments.runs.store import Evidence
 from experiments.tasks import CLASSIFICATION, TASKS, Metric, task_named

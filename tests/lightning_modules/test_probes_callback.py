@@ -14,7 +14,7 @@ from synthetic_batches import SyntheticText, make_classifier, make_trainer
 
 from lightning_modules.errors import ConfigurationError
 from lightning_modules.probes.gradients import weight_matrices
-from lightning_modules.probes.measures import measure
+from lightning_modules.probes.measuring import measure
 from lightning_modules.training.callbacks import GradientNorms, History, Probes, Throughput
 
 

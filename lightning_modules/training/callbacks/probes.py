@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_modules.errors import ConfigurationError
-from lightning_modules.probes.measures import Measures, measure
+from lightning_modules.probes.measuring import Measures, measure
 from lightning_modules.tasks.base import Batch, TaskModule
 from lightning_modules.training.callbacks.attached import callbacks_of
 from lightning_modules.training.callbacks.throughput import Throughput

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_modules.batches.augmentation import AugmentedBatches, EpochOrder, delete_and_swap
+from data_modules.batches.augmentation import AUGMENTATIONS, AugmentedBatches, EpochOrder, delete_and_swap, random_crop
 from data_modules.batches.batching import BatchOrder
 from data_modules.config import DataConfig
 from data_modules.errors import DataError
@@ -37,17 +37,37 @@ def test_a_tenth_of_the_tokens_is_deleted_and_a_tenth_swapped() -> None:
     assert delete_and_swap(row, np.random.default_rng(0), strength=0.0).tolist() == row.tolist()
 
 
-def test_what_becomes_of_a_row_depends_on_seed_epoch_and_row_alone() -> None:
+@given(st.lists(st.integers(1, 9), max_size=40), st.integers(0, 50))
+def test_a_crop_is_a_stretch_without_gaps_of_at_least_half_and_the_first_stays(tokens: list[int], seed: int) -> None:
+    row = np.array([100, *tokens], dtype=np.int32)
+    first, *kept = random_crop(row, np.random.default_rng(seed)).tolist()
+    assert first == 100
+    assert 2 * len(kept) >= len(tokens)
+    assert any(tokens[start : start + len(kept)] == kept for start in range(len(tokens) - len(kept) + 1))
+
+
+def test_every_length_and_place_of_a_crop_is_drawn_equally_often() -> None:
+    row, generator = np.arange(5, dtype=np.int32), np.random.default_rng(0)
+    drawn = Counter(tuple(random_crop(row, generator).tolist()) for _ in range(6000))
+    expected = {
+        (0, *range(start, start + kept)): 1 / 3 / (5 - kept) for kept in (2, 3, 4) for start in range(1, 6 - kept)
+    }
+    assert set(drawn) == set(expected)
+    assert {crop: count / 6000 for crop, count in drawn.items()} == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_what_becomes_of_a_row_depends_on_seed_epoch_and_row_alone(augmentation: str) -> None:
     generator = np.random.default_rng(0)
     rows = [generator.integers(1, 99, size=20).tolist() for _ in range(12)]
-    batches = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=3)
+    batches = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=3, augmentation=augmentation)
     together, alone = batches[2, np.arange(12)], batches[2, np.array([5])]
     length = int(alone["attention_mask"].sum())
     assert together["input_ids"][5, :length].tolist() == alone["input_ids"][0].tolist()
     assert int(together["attention_mask"][5].sum()) == length
     assert together["labels"].tolist() == list(range(12))
     assert batches[3, np.arange(12)]["input_ids"].tolist() != together["input_ids"].tolist()
-    reseeded = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=4)
+    reseeded = AugmentedBatches(pack(rows, np.arange(12)), padding_id=0, seed=4, augmentation=augmentation)
     assert reseeded[2, np.arange(12)]["input_ids"].tolist() != together["input_ids"].tolist()
 
 
@@ -60,10 +80,11 @@ def test_the_order_of_rows_is_that_without_augmentation() -> None:
         assert epoch == 4 and rows.tolist() == same.tolist()
 
 
-def test_training_rows_alone_are_augmented(tmp_path: Path) -> None:
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS)
+def test_training_rows_alone_are_augmented(augmentation: Any, tmp_path: Path) -> None:
     settings = {"corpus": "listops", "max_length": 24, "cache_dir": str(tmp_path), "listops": DataConfig().listops}
     settings["listops"].train_rows, settings["listops"].evaluation_rows = 200, 40
-    plain, augmented = TextDataModule(**settings), TextDataModule(**settings, augmentation="delete_and_swap")
+    plain, augmented = TextDataModule(**settings), TextDataModule(**settings, augmentation=augmentation)
 
     def tokens(loader: Iterable[Any]) -> list[list[int]]:
         return [batch["input_ids"].tolist() for batch in loader]
@@ -74,9 +95,10 @@ def test_training_rows_alone_are_augmented(tmp_path: Path) -> None:
 
 
 def test_augmentation_is_part_of_a_runs_identity_and_its_absence_is_not() -> None:
-    plain, augmented = RunConfig(), RunConfig(data=DataConfig(augmentation="delete_and_swap"))
+    plain = RunConfig()
+    augmented = [RunConfig(data=DataConfig(augmentation=name)) for name in ("delete_and_swap", "random_crop")]
     assert "augmentation" not in plain.identity()["data"]
-    assert plain.hash() != augmented.hash()
+    assert len({plain.hash(), *(config.hash() for config in augmented)}) == 3
     mistyped: dict[str, Any] = {"augmentation": "delete_and_swop"}
     with pytest.raises(DataError, match="delete_and_swap"):
         DataConfig(**mistyped)

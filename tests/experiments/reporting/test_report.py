@@ -27,8 +27,8 @@ from experiments.reporting.console import print_result
 from experiments.reporting.frame import Description, covered, first_step_reaching, make_rows
 from experiments.reporting.grid_report import write_report
 from experiments.reporting.panels import learning_figure, mean_confusion
+from experiments.reporting.report_tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.sentences import findings, trial_outcomes, unfinished
-from experiments.reporting.tables import ReportTable, effects_table, per_class_table, summary_table
 from experiments.reporting.tuned import survival_table, tuning_table
 from experiments.runs.naming import run_name
 from experiments.runs.record import Record, Status

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from data_modules.config import ListOpsOptions
 from experiments.errors import ExperimentError
-from experiments.padding_leak import main as old_command
 from experiments.paths import REPOSITORY
 from experiments.reporting.render import to_csv
 from experiments.runs.run_folder import read_record
@@ -267,14 +266,3 @@ def test_options_that_do_not_fit_together_are_one_line(
     assert "with --runs" in fails_with_one_line(main, "run", "padding_leak")
     assert "belong to `run padding_leak`" in fails_with_one_line(main, "run", "T1", "--runs", masked)
     assert "belong to `run padding_leak`" in fails_with_one_line(main, "report", "--output", tmp_path)
-
-
-def test_the_old_command_says_the_new_one_and_does_the_same(
-    masked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old_command([str(masked), "--output", str(tmp_path / "old")])
-    command = f"python -m experiments.studies run padding_leak --runs {masked} --output {tmp_path / 'old'}"
-    assert capsys.readouterr().err.splitlines()[0] == f"moved: {command}"
-    main(["run", "padding_leak", "--runs", str(masked), "--output", str(tmp_path / "new")])
-    for name in ("padding_leak.csv", "padding_leak.md"):
-        assert (tmp_path / "old" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()

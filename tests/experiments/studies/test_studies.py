@@ -234,7 +234,7 @@ def test_the_old_command_says_the_new_one_and_does_the_same(tmp_path: Path, caps
 
 
 def test_nothing_imports_a_study_but_the_verbs_that_run_one() -> None:
-    verbs = {"probe.py", "reproduce.py", "padding_leak.py"}
+    verbs = {"probe.py", "reproduce.py"}
     packages = [REPOSITORY / name for name in ("data_modules", "lightning_modules", "experiments")]
     others = [path for package in packages for path in package.rglob("*.py") if path.parent.name != "studies"]
     assert len(others) > 100

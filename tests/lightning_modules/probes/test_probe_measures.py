@@ -17,7 +17,7 @@ from lightning_modules.network.network import Network
 from lightning_modules.network.parts import residual
 from lightning_modules.network.sublayer import Branch, Residual
 from lightning_modules.probes.attention_entropy import attention_probabilities
-from lightning_modules.probes.measures import STREAM_MEASURES, Measures, measure
+from lightning_modules.probes.measuring import STREAM_MEASURES, Measures, measure
 from lightning_modules.probes.observation import observed, tensors_of
 from lightning_modules.schemes.placements import PRE_LN
 from lightning_modules.schemes.variants import VARIANTS

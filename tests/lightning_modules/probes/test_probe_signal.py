@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from lightning_modules.probes import signal
-from lightning_modules.probes.measures import STREAM_MEASURES
+from lightning_modules.probes.measuring import STREAM_MEASURES
 
 ALL_REAL = torch.ones(1, 6, dtype=torch.bool)
 

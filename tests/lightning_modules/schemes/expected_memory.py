@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import scipy.linalg
 import torch
 import torch.nn.functional as F
 from expected import FIRST, HEAD, HEADS, HIDDEN, OUTPUTS, WIDTH, Expected, Whole, and_final, both, none, one, rms
@@ -215,6 +217,28 @@ def value_skip(w: Weights, x: Tensor) -> Tensor:
     return w.joined(w["function.alpha"] * v + w["function.beta"] * gathered)
 
 
+def first_weights(length: int, block: int, blocks: int) -> Tensor:
+    """E-SPA's A_l from the ratio of neighbours ``exp(-γ)``, by another library's root."""
+    kept, places = 1 - math.exp(-2 * 0.005), np.arange(length)
+    ratios = [math.sqrt(1 - kept ** (each / blocks)) for each in (block - 1, block)]
+    below, above = (scipy.linalg.sqrtm(ratio ** np.abs(places[:, None] - places)) for ratio in ratios)
+    return torch.from_numpy(np.linalg.solve(below.T, above.T).T)
+
+
+def e_spa(w: Weights, x: Tensor) -> Tensor:
+    x = w.ln(x, "input.0") if "input.0.gain" in w else x
+    if not w.is_attention:
+        return w.linear(math.sqrt(2) * w.linear(x, "function.hidden").clamp(min=0), "function.output")
+    q, k, v = w.projected(x)
+    rows = []
+    for row, length in enumerate(w.mask.sum(-1).tolist()):
+        start = first_weights(length, w.block, w.blocks)
+        weights = start * (q[row, :, :length] @ k[row, :, :length].mT / math.sqrt(HEAD)).exp()
+        weights = start.sum(-1)[:, None] * weights / weights.sum(-1, keepdim=True)
+        rows.append(F.pad(weights @ v[row, :, :length], (0, 0, 0, x.shape[1] - length)))
+    return w.joined(torch.stack(rows))
+
+
 def ngpt(w: Weights, x: Tensor) -> Tensor:
     if w.is_attention:
         q, k, v = w.projected(x)
@@ -323,6 +347,8 @@ MEMORY: dict[str, Expected] = {
         missing=simplified,
     ),
     "value_skip_init": Expected(value_skip, and_final, one, final=True, own=both),
+    "e_spa": Expected(e_spa, none, none),
+    "e_spa_norm": Expected(e_spa, and_final, none, final=True),
     "ngpt": Expected(
         ngpt,
         none,

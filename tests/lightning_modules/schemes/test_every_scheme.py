@@ -22,7 +22,7 @@ from lightning_modules.network.generation import why_uncached
 from lightning_modules.network.network import Network
 from lightning_modules.network.sites import Norm, Site
 from lightning_modules.probes.jacobian import block_singular_values
-from lightning_modules.probes.measures import measure
+from lightning_modules.probes.measuring import measure
 from lightning_modules.schemes.families import TABLE_ORDER
 from lightning_modules.schemes.variants import PADDING, ROWS, TIME, VARIANTS
 from lightning_modules.training.optimization import build_optimizer, parameter_groups

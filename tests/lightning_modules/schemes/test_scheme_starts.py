@@ -19,6 +19,7 @@ from lightning_modules.network.sites import Norm
 from lightning_modules.schemes.place import Place, Role
 from lightning_modules.schemes.placements import PRE_LN, mix_ln
 from lightning_modules.schemes.saturating import FUNCTIONS
+from lightning_modules.schemes.signal_preserving import TailoredRelu, first_weights, tailored_slope
 from lightning_modules.schemes.streams import sinkhorn
 from lightning_modules.schemes.variants import VARIANTS
 from lightning_modules.training.optimization import build_optimizer
@@ -177,6 +178,54 @@ def test_value_skip_starts_as_an_orthogonal_map_and_sas_as_the_identity() -> Non
     sas = matrices("sas")
     assert torch.equal(sas[0, "attention_value"], torch.eye(16, dtype=torch.float64))
     assert (2, "attention_value") not in sas and (0, "attention_output") not in sas
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_e_spas_attentions_together_make_tokens_as_alike_as_it_says(causal: bool) -> None:
+    length, blocks, together = 9, 5, torch.eye(9, dtype=torch.float64)
+    for block in range(1, blocks + 1):
+        bias, sizes = first_weights(length, block, blocks, 0.005, causal)
+        weights = sizes[:, None] * bias.exp()
+        assert (weights >= 0).all() and (not causal or weights.triu(1).max() < 1e-30)
+        together = weights @ together
+    places = torch.arange(length, dtype=torch.float64)
+    expected = torch.exp(-0.005 * (places[:, None] - places).abs())
+    torch.testing.assert_close(together @ together.T, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("blocks", "target"), [(1, 1 / math.pi), (24, 0.9)])
+def test_tailored_rectifiers_bring_strangers_as_near_as_they_should(blocks: int, target: float) -> None:
+    rectifier, cosine = TailoredRelu(tailored_slope(blocks)), 0.0
+    one, other = torch.randn(2, 400_000, generator=torch.Generator().manual_seed(0))
+    for _ in range(blocks):
+        near = cosine * one + math.sqrt(max(0.0, 1 - cosine**2)) * other
+        cosine = F.cosine_similarity(rectifier(one), rectifier(near), dim=0).item()
+    assert rectifier(one).square().mean().item() == pytest.approx(1, abs=0.01)
+    assert cosine == pytest.approx(target, abs=0.01)
+
+
+def test_tokens_stay_apart_through_24_blocks_of_e_spa_and_not_of_plain() -> None:
+    @torch.no_grad()
+    def furthest(variant: str) -> float:
+        network = make_network(torch.float64, variant=variant, layers=24, embedding_std=1.0, width=64)
+        tokens = F.normalize(network.backbone(IDS, MASK)[MASK.sum(-1).argmax()], dim=-1)
+        return (1 - tokens @ tokens.T).max().item()
+
+    assert furthest("e_spa") > 0.01
+    assert furthest("e_spa_norm") > 0.01
+    assert furthest("plain") < 1e-9
+
+
+@pytest.mark.parametrize("variant", ["e_spa", "e_spa_norm"])
+def test_e_spa_sees_a_packed_text_as_it_sees_it_alone(variant: str) -> None:
+    network = disturb(make_network(torch.float64, variant=variant, positions="none"))
+    lengths = (3, 6)
+    ids = torch.arange(1, 10)[None]
+    segments = torch.repeat_interleave(torch.arange(2), torch.tensor(lengths))[None]
+    for causal in (False, True):
+        packed = network.backbone(ids, causal=causal, segments=segments).split(lengths, dim=1)
+        for text, alone in zip(ids.split(lengths, dim=1), packed, strict=True):
+            torch.testing.assert_close(network.backbone(text, causal=causal), alone)
 
 
 @pytest.mark.parametrize(("layers", "start"), [(18, 0.1), (19, 1e-5), (24, 1e-5), (25, 1e-6)])
