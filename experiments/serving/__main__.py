@@ -6,8 +6,7 @@ It starts ``experiments.serve RUN`` and asks it from this process in four ways: 
 by one client and by 32 clients; and single texts at random times, at half of that rate. Between these it runs the
 network alone on the same rows: in batches of 32, in the parts of similar length that the service makes of them, and one
 by one. A peer answers the texts too: the pipeline of transformers over an untrained BERT of the same size, with the
-run's tokenizer. It takes one text at a time, then batches of 32. What is printed are medians over rounds, and the ratios
-that matter.
+run's tokenizer. It takes one text at a time, then batches of 32. What is printed are medians over rounds, and ratios.
 """
 
 from __future__ import annotations
