@@ -5,10 +5,10 @@ OVERRIDES ?=
 VENV := .venv
 # A whole notebook takes under 60 s on an idle machine; one of its cells may take that long on a busy one.
 CELL_SECONDS := 60
-# Test files side by side, one process per core. The order stays: the two longest files come last, one for each.
+# Test files side by side, one process per core. The order stays, which is that of tests/conftest.py.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: ablation test test-all stress setup lint clean-cache
+.PHONY: ablation test types notebooks test-all stress setup lint clean-cache
 
 ablation: $(VENV)/.ready
 	$(VENV)/bin/python -m experiments.ablation run $(GRID) --all $(OVERRIDES)
@@ -16,8 +16,13 @@ ablation: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(MAKE) --jobs=2 types notebooks
 	$(VENV)/bin/python -m pytest $(PARALLEL) --durations=25 --durations-min=10
+
+types: $(VENV)/.ready-dev
+	$(VENV)/bin/mypy
+
+notebooks: $(VENV)/.ready-dev
 	$(VENV)/bin/python -m pytest --nbmake --nbmake-timeout=$(CELL_SECONDS) notebooks
 
 # Everything, also what takes long: the tests of `test`, then the stress test.

@@ -272,9 +272,11 @@ class DataConfig:
         if self.corpus in (*FILE_FORMATS, PLAIN_TEXT) and self.train_file is None:
             raise DataError(f"data.corpus is {self.corpus!r}, which needs data.train_file (the file of training rows)")
         if self.corpus in EMBEDDED_CORPORA and self.train_file is not None:
+            named, formats = file_format_of(self.train_file), (*FILE_FORMATS, PLAIN_TEXT)
+            fitting = named if named in formats else f"one of {', '.join(formats)}"
             raise DataError(
                 f"data.train_file is given, but the corpus {self.corpus!r} reads no file of yours; "
-                f"add data.corpus, one of {', '.join((*FILE_FORMATS, PLAIN_TEXT))}"
+                f"add data.corpus, {fitting}"
             )
 
     def _check_listops(self) -> None:

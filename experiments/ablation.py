@@ -124,11 +124,12 @@ def wanted(parsed: Namespace) -> dict[str, bool]:
 
 
 def answer(parsed: Namespace, results: Path, console: Console) -> None:
-    """Answer which block suits a corpus.
+    """Answer which block suits a corpus; the ending of a file of rows names its format if no option does.
 
     Raises:
         ExperimentError: an option belongs to other verbs.
     """
+    from data_modules.config import FILE_FORMATS, file_format_of
     from experiments.answering import answer as answer_for
 
     for name in ("grid", "conditions", "cells", "seeds", "keep_committed", "precision"):
@@ -137,9 +138,13 @@ def answer(parsed: Namespace, results: Path, console: Console) -> None:
                 f"`answer` plans its own grid and takes no {'GRID' if name == 'grid' else f'--{name}'}"
             )
     require_writable(results)
+    overrides = given_options(parsed)
+    data = overrides.get("data", {})
+    if "corpus" not in data and (named := file_format_of(data.get("train_file") or "")) in FILE_FORMATS:
+        overrides = {**overrides, "data": {"corpus": named, **data}}
     answer_for(
         parsed.get("budget", "30m"),
-        given_options(parsed),
+        overrides,
         results,
         chosen_engine(parsed),
         chosen_workers(parsed),

@@ -203,3 +203,14 @@ def test_options_that_do_not_fit_are_refused(
     with pytest.raises(SystemExit):
         ablation.main([*arguments, "--results", str(tmp_path)])
     assert message in capsys.readouterr().err
+
+
+def test_the_ending_of_a_file_of_rows_names_its_format(planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(answering, "answer", lambda budget, overrides, *more, **options: asked.append(overrides))
+    for file in ("mine.CSV", "mine.jsonl.gz"):
+        ablation.main(["answer", "--data.train_file", file, "--results", str(planned)])
+    assert asked == [
+        {"data": {"corpus": "csv", "train_file": "mine.CSV"}},
+        {"data": {"corpus": "jsonl", "train_file": "mine.jsonl.gz"}},
+    ]

@@ -51,7 +51,9 @@ def complaint(capsys: pytest.CaptureFixture[str], main: Main, *arguments: str) -
         (["run", "quick", "--seeds", "0"], "at least 1"),
         (["run", "quick", "--workers", "0"], "at least 1"),
         (["run", "quick", "--data.corpus", "csv"], "train_file"),
-        (["answer", "--budget", "30m", "--data.train_file", "mine.csv"], "reads no file of yours; add data.corpus"),
+        (["run", "quick", "--data.train_file", "mine.tsv.gz"], "reads no file of yours; add data.corpus, tsv"),
+        (["run", "quick", "--data.train_file", "mine"], "reads no file of yours; add data.corpus, one of csv, tsv"),
+        (["answer", "--budget", "30m", "--data.train_file", "mine"], "add data.corpus, one of csv, tsv"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else None,
 )

@@ -1,4 +1,4 @@
-"""The grid `smoke`, end to end as a person runs it: undisturbed, killed half-way, interrupted, with a worker killed."""
+"""The grid `smoke`, end to end as a person runs it: undisturbed, and interrupted, killed half-way and resumed."""
 
 import os
 import signal
@@ -75,45 +75,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield results
 
 
-def test_a_run_killed_half_way_ends_with_the_same_tables_by_fewer_workers(undisturbed: Path, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for(lambda: len(records(tmp_path)) >= 3, process)
+def interrupt(process: "subprocess.Popen[str]", results: Path) -> None:
+    """Press Ctrl-C after the first run: one line, no worker left, finished runs untouched."""
+    wait_for(lambda: len(records(results)) >= 1, process)
     workers = workers_of(process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    psutil.wait_procs(workers, timeout=30)
-    unfinished = len(records(tmp_path))
-    assert 3 <= unfinished < len(records(undisturbed))
-    code, _, stderr = finish(start(tmp_path, workers=1))  # how many share a machine is a matter of placement
-    assert code == 0, stderr
-    assert tables(tmp_path) == tables(undisturbed)
-
-
-def test_a_killed_worker_of_three_costs_only_its_run(undisturbed: Path, tmp_path: Path) -> None:
-    process = start(tmp_path, workers=3)
-    wait_for(lambda: len(records(tmp_path)) >= 1, process)
-    workers_of(process)[0].kill()
-    code, _, stderr = finish(process)
-    assert code == 0, stderr
-    assert tables(tmp_path) == tables(undisturbed)
-
-
-def test_two_commands_at_once_share_the_runs(undisturbed: Path, tmp_path: Path) -> None:
-    first = start(tmp_path)
-    wait_for(lambda: len(records(tmp_path)) >= 1, first)
-    second = start(tmp_path)
-    ended = [finish(process) for process in (first, second)]
-    assert [code for code, _, _ in ended] == [0, 0], ended
-    made = [stdout.count("macro F1 0.") for _, stdout, _ in ended]
-    assert made[0] > 0
-    assert tables(tmp_path) == tables(undisturbed)
-
-
-def test_ctrl_c_prints_one_line_and_keeps_finished_runs(undisturbed: Path, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    wait_for(lambda: len(records(tmp_path)) >= 1, process)
-    workers = workers_of(process)
-    before = {path: path.read_bytes() for path in records(tmp_path)}
+    before = {path: path.read_bytes() for path in records(results)}
     os.killpg(process.pid, signal.SIGINT)
     code, _, stderr = finish(process)
     assert code == 130
@@ -121,6 +87,26 @@ def test_ctrl_c_prints_one_line_and_keeps_finished_runs(undisturbed: Path, tmp_p
     assert all(path.read_bytes() == content for path, content in before.items())
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
+
+
+def kill(process: "subprocess.Popen[str]", results: Path) -> None:
+    """Kill all processes half-way, so that nothing can be tidied up."""
+    wait_for(lambda: len(records(results)) >= 4, process)
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs(workers, timeout=30)
+
+
+def test_interrupted_then_killed_half_way_it_ends_with_the_same_tables_by_fewer_workers(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    interrupt(start(tmp_path), tmp_path)
+    kill(start(tmp_path), tmp_path)
+    assert 4 <= len(records(tmp_path)) < len(records(undisturbed))
+    code, _, stderr = finish(start(tmp_path, workers=1))  # how many share a machine is a matter of placement
+    assert code == 0, stderr
+    assert tables(tmp_path) == tables(undisturbed)
 
 
 def test_the_tables_hold_every_run(undisturbed: Path) -> None:
