@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from experiments.evidence.claim import load_claims
-from experiments.evidence.claim_pages import OVERVIEW, Pages, Spoken, cell, survived, write_pages
+from experiments.evidence.claim_pages import OVERVIEW, Pages, write_pages
+from experiments.evidence.claim_words import Spoken, cell, survived
 from experiments.evidence.claim_tables import EFFECT_COLUMNS, EFFECTS
 from experiments.evidence.effects import AnsweredComparison, MeasuredEffect, answer_comparison, seeds_estimate
 from experiments.evidence.records import AnsweredClaims
