@@ -10,6 +10,7 @@ model maps ``input_ids`` to logits (B, T, V), and reads tokens by the table of i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
@@ -79,11 +80,16 @@ class TorchEncoder(Classifier):
 
 
 class BertLogits(Classifier):
-    """``BertForSequenceClassification`` of ``transformers``, reduced to its logits."""
+    """``BertForSequenceClassification`` of ``transformers``, reduced to its logits.
 
-    def __init__(self, task: BenchmarkTask) -> None:
+    Args:
+        task: gives every size.
+        attention: the implementation, ``sdpa`` (the package's choice) or ``eager``; also of the peers below.
+    """
+
+    def __init__(self, task: BenchmarkTask, attention: str = "sdpa") -> None:
         super().__init__(task)
-        self.bert = bert(task)
+        self.bert = bert(task, attention)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits."""
@@ -93,11 +99,11 @@ class BertLogits(Classifier):
 class BertMasked(nn.Module):
     """``BertForMaskedLM`` of ``transformers``, whose loss reads every position's logits, hidden or not."""
 
-    def __init__(self, task: BenchmarkTask) -> None:
+    def __init__(self, task: BenchmarkTask, attention: str = "sdpa") -> None:
         super().__init__()
         from transformers import BertForMaskedLM
 
-        self.bert = BertForMaskedLM(bert_sizes(task))
+        self.bert = BertForMaskedLM(bert_sizes(task, attention))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits."""
@@ -115,7 +121,7 @@ class Gpt2(nn.Module):
     Padding, at the end of the last window alone, needs no mask: no real token sees what comes after it.
     """
 
-    def __init__(self, task: BenchmarkTask) -> None:
+    def __init__(self, task: BenchmarkTask, attention: str = "sdpa") -> None:
         super().__init__()
         from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -134,6 +140,7 @@ class Gpt2(nn.Module):
             use_cache=False,
             bos_token_id=None,
             eos_token_id=None,
+            attn_implementation=attention,
         )
         self.gpt2 = GPT2LMHeadModel(sizes)
 
@@ -148,9 +155,9 @@ class Gpt2(nn.Module):
 
 
 class XTransformersEncoder(Classifier):
-    """The encoder of ``x-transformers`` (Pre-LN) with its flash attention and its mean over the real tokens."""
+    """The encoder of ``x-transformers`` (Pre-LN), the mean over the real tokens; ``flash`` is its fused attention."""
 
-    def __init__(self, task: BenchmarkTask) -> None:
+    def __init__(self, task: BenchmarkTask, flash: bool = True) -> None:
         super().__init__(task)
         from x_transformers import Encoder, TransformerWrapper
 
@@ -158,7 +165,7 @@ class XTransformersEncoder(Classifier):
         self.network = TransformerWrapper(
             num_tokens=facts.vocabulary_size,
             max_seq_len=facts.max_length,
-            attn_layers=Encoder(**x_transformers_layers(task)),
+            attn_layers=Encoder(**x_transformers_layers(task, flash)),
             emb_dropout=config.dropout,
             average_pool_embed=True,
             logits_dim=len(facts.class_names),
@@ -170,9 +177,9 @@ class XTransformersEncoder(Classifier):
 
 
 class XTransformersDecoder(nn.Module):
-    """The decoder of ``x-transformers`` (Pre-LN) with its flash attention."""
+    """The decoder of ``x-transformers`` (Pre-LN); ``flash`` is its fused attention."""
 
-    def __init__(self, task: BenchmarkTask) -> None:
+    def __init__(self, task: BenchmarkTask, flash: bool = True) -> None:
         super().__init__()
         from x_transformers import Decoder, TransformerWrapper
 
@@ -180,7 +187,7 @@ class XTransformersDecoder(nn.Module):
         self.network = TransformerWrapper(
             num_tokens=facts.vocabulary_size,
             max_seq_len=facts.max_length,
-            attn_layers=Decoder(**x_transformers_layers(task)),
+            attn_layers=Decoder(**x_transformers_layers(task, flash)),
             emb_dropout=task.config.model.dropout,
             tie_embedding=True,
         )
@@ -195,7 +202,7 @@ class XTransformersDecoder(nn.Module):
         return F.cross_entropy(logits.transpose(1, 2), batch["targets"], ignore_index=IGNORED)
 
 
-def x_transformers_layers(task: BenchmarkTask) -> dict[str, Any]:
+def x_transformers_layers(task: BenchmarkTask, flash: bool) -> dict[str, Any]:
     """Return the settings of an encoder or a decoder of ``x-transformers``.
 
     By itself it drops attention probabilities and hidden units of the feed-forward network; alike, the sublayers'
@@ -210,20 +217,20 @@ def x_transformers_layers(task: BenchmarkTask) -> dict[str, Any]:
         "depth": config.depth,
         "heads": config.heads,
         "attn_dim_head": config.width // config.heads,
-        "attn_flash": True,
+        "attn_flash": flash,
         "ff_mult": feed_forward_width(task) / config.width,
         **dict.fromkeys(places, config.dropout),
     }
 
 
-def bert(task: BenchmarkTask) -> Any:
+def bert(task: BenchmarkTask, attention: str = "sdpa") -> Any:
     """Return BERT (Devlin et al. 2018, arXiv:1810.04805) with a classifier, at the task's size, its weights random."""
     from transformers import BertForSequenceClassification
 
-    return BertForSequenceClassification(bert_sizes(task))
+    return BertForSequenceClassification(bert_sizes(task, attention))
 
 
-def bert_sizes(task: BenchmarkTask) -> Any:
+def bert_sizes(task: BenchmarkTask, attention: str) -> Any:
     """Return the configuration of a BERT at the task's size."""
     from transformers import BertConfig
 
@@ -242,6 +249,7 @@ def bert_sizes(task: BenchmarkTask) -> Any:
         max_position_embeddings=facts.max_length,
         pad_token_id=facts.padding_id,
         num_labels=max(1, len(facts.class_names)),  # a language model has none
+        attn_implementation=attention,
     )
 
 
@@ -253,10 +261,15 @@ def feed_forward_width(task: BenchmarkTask) -> int:
 PEERS: dict[tuple[str, str], Callable[[BenchmarkTask], nn.Module]] = {
     ("torch_encoder", CLASSIFICATION): TorchEncoder,
     ("hf_bert", CLASSIFICATION): BertLogits,
+    ("hf_bert_eager", CLASSIFICATION): partial(BertLogits, attention="eager"),
     ("x_transformers", CLASSIFICATION): XTransformersEncoder,
+    ("x_transformers_eager", CLASSIFICATION): partial(XTransformersEncoder, flash=False),
     ("hf_gpt2", CAUSAL_LM): Gpt2,
+    ("hf_gpt2_eager", CAUSAL_LM): partial(Gpt2, attention="eager"),
     ("x_transformers", CAUSAL_LM): XTransformersDecoder,
+    ("x_transformers_eager", CAUSAL_LM): partial(XTransformersDecoder, flash=False),
     ("hf_bert", MASKED_LM): BertMasked,
+    ("hf_bert_eager", MASKED_LM): partial(BertMasked, attention="eager"),
 }
 """What builds a peer's network, by side and task."""
 

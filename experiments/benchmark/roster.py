@@ -34,13 +34,17 @@ ROSTER: dict[str, Participant] = {
     "plain": Participant(ours=True),
     "torch_encoder": Participant(frozenset({CLASSIFICATION})),
     "hf_bert": Participant(frozenset({CLASSIFICATION, MASKED_LM})),
+    "hf_bert_eager": Participant(frozenset({CLASSIFICATION, MASKED_LM})),
     "hf_gpt2": Participant(frozenset({CAUSAL_LM})),
+    "hf_gpt2_eager": Participant(frozenset({CAUSAL_LM})),
     "x_transformers": Participant(frozenset({CLASSIFICATION, CAUSAL_LM}), package="x_transformers"),
+    "x_transformers_eager": Participant(frozenset({CLASSIFICATION, CAUSAL_LM}), package="x_transformers"),
     "hf_trainer": Participant(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
     "hf_trainer_fixed": Participant(frozenset({CLASSIFICATION}), grouped=False, usual=True, package="accelerate"),
     "hf_trainer_tuned": Participant(frozenset({CLASSIFICATION}), grouped=False, package="accelerate"),
 }
-"""Every side by its name."""
+"""Every side by its name. An ``eager`` one computes attention by single products: on a CPU in bfloat16, PyTorch's fused
+kernel, which the packages take by default, has a slow backward pass."""
 
 WORKERS = "workers"
 """A side of earlier tables: as many one-thread runs of ours at once as the other sides had threads. Its rows are read

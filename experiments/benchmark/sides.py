@@ -173,7 +173,7 @@ def train_hugging_face(name: str, task: BenchmarkTask) -> SideTiming:
 SIDES: dict[str, Callable[[BenchmarkTask], SideTiming]] = {
     "lightning": train_with_lightning,
     "plain": train_with_a_plain_loop,
-    **{name: partial(train_peer, name) for name in ("torch_encoder", "hf_bert", "hf_gpt2", "x_transformers")},
+    **{name: partial(train_peer, name) for name, side in ROSTER.items() if not side.ours and side.grouped},
     **{name: partial(train_hugging_face, name) for name in ("hf_trainer", "hf_trainer_fixed", "hf_trainer_tuned")},
 }
 """What trains the task once, by the name of its side in the roster."""

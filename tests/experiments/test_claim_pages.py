@@ -13,8 +13,8 @@ from scipy import stats
 
 from experiments.evidence.claim import load_claims
 from experiments.evidence.claim_pages import OVERVIEW, Pages, write_pages
-from experiments.evidence.claim_words import Spoken, cell, survived
 from experiments.evidence.claim_tables import EFFECT_COLUMNS, EFFECTS
+from experiments.evidence.claim_words import Spoken, cell, survived
 from experiments.evidence.effects import AnsweredComparison, MeasuredEffect, answer_comparison, seeds_estimate
 from experiments.evidence.records import AnsweredClaims
 from experiments.paths import REPOSITORY

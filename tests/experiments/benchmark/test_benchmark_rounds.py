@@ -89,8 +89,10 @@ def test_sides_without_their_package_are_left_out_unless_they_are_asked_for(
 ) -> None:
     monkeypatch.setattr(sides, "find_spec", lambda package: None)
     names = measure.chosen_sides(None, "classification", Console())
-    assert names == ["lightning", "plain", "torch_encoder", "hf_bert"]
-    assert measure.chosen_sides(None, "causal_lm", Console(quiet=True)) == ["lightning", "plain", "hf_gpt2"]
+    assert names == ["lightning", "plain", "torch_encoder", "hf_bert", "hf_bert_eager"]
+    assert measure.chosen_sides(None, "causal_lm", Console(quiet=True)) == [
+        *("lightning", "plain", "hf_gpt2", "hf_gpt2_eager")
+    ]
     assert (
         "x_transformers, hf_trainer, hf_trainer_fixed, hf_trainer_tuned; pip install -r requirements-benchmark.txt"
         in " ".join(capsys.readouterr().out.split())

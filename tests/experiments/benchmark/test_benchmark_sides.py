@@ -9,6 +9,7 @@ import torch
 from tiny_runs import tiny_run
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.profiler import profile
 
 from experiments.benchmark import sides
 from experiments.benchmark.peers import build_peer
@@ -47,7 +48,7 @@ def untrained(name: str, task: BenchmarkTask) -> nn.Module:
     """Return the network that a side trains, as it was before."""
     if ROSTER[name].ours:
         return task.network()
-    return build_peer("hf_bert" if name.startswith("hf_") else name, task)
+    return build_peer("hf_bert" if name.startswith("hf_trainer") else name, task)
 
 
 def mean_loss(network: nn.Module, parameters: dict[str, Tensor], task: BenchmarkTask) -> float:
@@ -133,6 +134,21 @@ def test_bert_has_our_parameters_and_a_pooler_and_two_segments(task: BenchmarkTa
     width = task.config.model.width
     ours, bert = (sum(p.numel() for p in untrained(name, task).parameters()) for name in ("plain", "hf_bert"))
     assert bert - ours == (width * width + width) + 2 * width
+
+
+@pytest.mark.parametrize("name", ["hf_bert", "x_transformers"])
+def test_an_eager_peer_is_the_same_network_with_attention_by_single_products(name: str, task: BenchmarkTask) -> None:
+    skip_without_package(name)
+    fused, eager = (build_peer(side, task).eval() for side in (name, f"{name}_eager"))
+    ids, mask = torch.randint(2, 9, (3, 7)), torch.arange(7) < torch.tensor([[7], [5], [2]])
+    kernels = []
+    with torch.no_grad():
+        for network in (fused, eager):
+            with profile() as seen:
+                logits = network(ids, mask)
+            kernels.append({each.key for each in seen.key_averages() if "scaled_dot_product" in each.key})
+            torch.testing.assert_close(logits, fused(ids, mask), atol=1e-5, rtol=1e-4)
+    assert kernels[0] and not kernels[1]
 
 
 @pytest.mark.parametrize("name", PEERS)
