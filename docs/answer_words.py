@@ -131,7 +131,8 @@ def which_block() -> list[str]:
     unbeaten = [name for name in BLOCKS if won[name] and not beaten[name]]
     listed = ", ".join(f"{BLOCKS[name][0]} {won[name]}:{beaten[name]}" for name in BLOCKS)
     said = " or ".join(BLOCKS[name][1] for name in unbeaten) or "No block is best everywhere"
-    lines = [f"**{said}.** Ahead and behind in {linked('the words below', 'claims/lost.md')}: {listed}."]
+    where = linked("the comparisons below", "claims/lost.md")
+    lines = [f"**{said}.** Times that each is ahead and behind in {where}: {listed}."]
     return [*lines, *rates_survived(unbeaten)]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments import ablation, corpus, predict, train
 from experiments.planning.parser import allow_imports
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -21,21 +23,18 @@ class Evil(Callback): ...
 """
 
 
+Refusal = Callable[..., str]
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a helper module, in reach of an import."""
     (tmp_path / "helper.py").write_text(HELPER.format(mark=tmp_path / "ran"))
-    return tmp_path
-
-
-def run(place: Path, *command: object) -> subprocess.CompletedProcess[str]:
-    """Run a verb where a helper module lies in reach of an import."""
-    environment = {
-        "PYTHONPATH": f"{REPOSITORY}:{place}",
-        "PATH": "/usr/bin:/bin",
-        "RESNORM_CACHE": str(place / "cache"),
-    }
-    arguments = [sys.executable, "-m", *map(str, command)]
-    return subprocess.run(arguments, cwd=place, env=environment, capture_output=True, text=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESNORM_CACHE", str(tmp_path / "cache"))
+    yield tmp_path
+    sys.modules.pop("helper", None)
 
 
 def written(path: Path, content: object) -> Path:
@@ -48,58 +47,64 @@ EVIL = {"class_path": "helper.Evil"}
 GRID = {"conditions": ["pre_ln"], "seeds": 1, "data": {"corpus": "listops"}}
 COMMANDS: dict[str, Callable[[Path], tuple[object, ...]]] = {
     "a grid's data": lambda place: (
-        "experiments.ablation",
+        ablation.main,
         "plan",
         written(place / "grid.yaml", {**GRID, "data": {"corpus": "docstrings", "docstrings": EVIL}}),
     ),
     "a grid's model": lambda place: (
-        "experiments.ablation",
+        ablation.main,
         "plan",
         written(place / "grid.yaml", {**GRID, "model": {"width": EVIL}}),
     ),
     "a corpus's configuration": lambda place: (
-        "experiments.corpus",
+        corpus.main,
         "describe",
         "--config",
         written(place / "config.yaml", {"data": {"listops": EVIL}}),
     ),
     "a run's data": lambda place: (
-        "experiments.predict",
+        predict.main,
         written(place / "run" / "config.yaml", {"data": {"docstrings": EVIL}}).parent,
         "--text",
         "a",
     ),
     "a configuration's callbacks": lambda place: (
-        "experiments.train",
+        train.main,
         "fit",
         "--config",
         written(place / "config.yaml", {"trainer": {"callbacks": [EVIL]}}),
     ),
-    "a flag's callback": lambda place: ("experiments.train", "fit", "--trainer.callbacks+=helper.Evil"),
-    "a flag's section": lambda place: ("experiments.train", "fit", "--data.docstrings", "helper.Evil"),
+    "a flag's callback": lambda place: (train.main, "fit", "--trainer.callbacks+=helper.Evil"),
+    "a flag's section": lambda place: (train.main, "fit", "--data.docstrings", "helper.Evil"),
 }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_class_path_in_what_is_read_imports_nothing(name: str, place: Path) -> None:
-    done = run(place, *COMMANDS[name](place))
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+def test_a_class_path_in_what_is_read_imports_nothing(name: str, place: Path, fails_with_one_line: Refusal) -> None:
+    fails_with_one_line(*COMMANDS[name](place))
     assert not (place / "ran").exists()
 
 
-def test_a_person_may_allow_an_import_on_the_command_line(place: Path) -> None:
+def test_a_person_may_allow_an_import_on_the_command_line(place: Path, fails_with_one_line: Refusal) -> None:
     config = written(place / "config.yaml", {"trainer": {"callbacks": [EVIL]}})
-    refused = run(place, "experiments.train", "fit", "--config", config)
-    assert "--allow-import helper" in refused.stderr
+    assert "--allow-import helper" in fails_with_one_line(train.main, "fit", "--config", config)
+    assert not (place / "ran").exists()
     flags = ("--print_config", "--allow-import", "helper", "--config", config)
-    assert run(place, "experiments.train", "fit", *flags).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{place}"}
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.train",
+        "fit",
+        *map(str, flags),
+    ]  # a process: what is allowed stays so
+    assert subprocess.run(command, cwd=place, env=environment, capture_output=True).returncode == 0
     assert (place / "ran").exists()
 
 
-def test_a_configuration_cannot_allow_itself(place: Path) -> None:
+def test_a_configuration_cannot_allow_itself(place: Path, fails_with_one_line: Refusal) -> None:
     config = written(place / "config.yaml", {"allow-import": "helper", "trainer": {"callbacks": [EVIL]}})
-    assert run(place, "experiments.train", "fit", "--config", config).returncode == 2
+    fails_with_one_line(train.main, "fit", "--config", config)
     assert not (place / "ran").exists()
 
 
