@@ -21,7 +21,7 @@ from experiments.benchmark.roster import (
     ROSTER,
 )
 from experiments.benchmark.table import MATRIX_SIZE
-from experiments.reporting.render import EMPTY, TextTable, joined, plural, rounded
+from experiments.reporting.render import EMPTY, TextTable, joined, plural
 from experiments.statistics.medians import MedianInterval, median_interval
 
 NUMBER_FORMATS = {"float32": "fp32", "bfloat16": "bf16"}
@@ -208,33 +208,6 @@ def usual_section(measured: list[SideRounds]) -> PageSection:
         "length, so its batches hold more padding than an epoch's.",
     ]
     return PageSection("Ours and the Trainer of transformers", [], TextTable(columns, rows), notes)
-
-
-def unequal_section(measured: list[SideRounds]) -> PageSection:
-    """Return rounds in which ours and the fastest other code differ in precision or processes, marked with both."""
-    columns = ["layers", "width", "threads", "our precision", "others'", "ours", "real tokens/s", "fastest other"]
-    columns += ["real tokens/s", "ours ÷ other"]
-    rows, ratios = [], []
-    for each in measured:
-        ours, other = each.reference, each.fastest_other
-        if ours not in REFERENCES or other is None or each.is_fair:
-            continue
-        sides = [cell for side in (ours, other) for cell in (side, f"{each.speeds[side].median():.0f}")]
-        ratios.append(each.speedup(other).median)
-        rows.append(
-            [*each.size[1:4], each.precision(ours), each.precision(other), *sides, spelled(each.speedup(other), 2)]
-        )
-    found = [
-        f"Ours trains {rounded(min(ratios), 2)} to {rounded(max(ratios), 2)} times as many real tokens per second, the "
-        f"median at each of {plural(len(ratios), 'size')}. This is no comparison at equal precision."
-        for _ in rows[:1]
-    ]
-    notes = [
-        "*Fastest other* is the fastest other implementation on the same batches, as it came, in the precision of the "
-        "column *others'*. `workers` are as many one-thread runs of ours at once as the other side has threads; "
-        "`lightning` is one run. The others drop attention probabilities too; ours drops the sublayers' outputs alone.",
-    ]
-    return PageSection("Ours and other code at unequal precision", found, TextTable(columns, rows), notes)
 
 
 def sides_section(measured: list[SideRounds]) -> PageSection:

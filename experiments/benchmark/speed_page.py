@@ -11,7 +11,6 @@ from experiments.benchmark.sides_page import (
     fair_section,
     machine_section,
     sides_section,
-    unequal_section,
     usual_section,
 )
 from experiments.benchmark.table import EVALUATION_ROWS, TABLE_FILE
@@ -44,8 +43,8 @@ def sections(measurements: pd.DataFrame) -> list[PageSection]:
     """Return a section for every question that was measured."""
     rounds = [SideRounds(rows) for rows in series_of(measurements, "side")]
     rounds.sort(key=lambda each: tuple(each.first[["task", "threads", "processes", "layers", "width"]]))
-    built: list[PageSection | None] = [fair_section(rounds), usual_section(rounds), unequal_section(rounds)]
-    built += [sides_section(rounds), machine_section(rounds)]
+    built: list[PageSection | None] = [fair_section(rounds), usual_section(rounds), sides_section(rounds)]
+    built += [machine_section(rounds)]
     built += [pair_section(rows) for rows in series_of(measurements, "pair")]
     built += [pool_section(rows) for rows in series_of(measurements, "pool")]
     built += [runners_section(rows) for rows in series_of(measurements, "runner")]
