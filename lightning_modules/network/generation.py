@@ -26,10 +26,10 @@ class Sampling:
     temperature: float = 0.0
     """Logits are divided by it; 0 always takes the likeliest token (greedy)."""
     top_k: int | None = None
-    """Choose among this many likeliest tokens only (Fan et al. 2018, arXiv:1805.04833, section 5.4)."""
+    """Choose among this many likeliest tokens only (Fan et al. 2018, arXiv:1805.04833)."""
     top_p: float | None = None
-    """Choose among the fewest likeliest tokens that have this share together (Holtzman et al. 2019, arXiv:1904.09751,
-    section 3.1)."""
+    """Choose among the fewest likeliest tokens that have this share together (Holtzman et al. 2019,
+    arXiv:1904.09751)."""
     seed: int = 0
     """Seed of the draws."""
 

@@ -18,7 +18,7 @@ from lightning_modules.schemes.variants import register, use
 class DetachNorm(Norm):
     """``y = (x - sg(μ))/sg(σ)``: LayerNorm-simple whose mean and deviation carry no gradient.
 
-    Xu et al. 2019, arXiv:1911.07013, section 4.2; sg stops the gradient.
+    Xu et al. 2019, arXiv:1911.07013; sg stops the gradient.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class SeedNorm(Norm):
 
 @op("gated_norm")
 class GatedNorm(RmsNorm):
-    """``z = σ(W_up·swish(W_down·y)) ⊙ y``, y = RMSNorm(x), rank 16, W_up = 0 (Qwen 2026, arXiv:2601.22966)."""
+    """``z = σ(W_up·swish(W_down·y)) ⊙ y``, y = RMSNorm(x), rank 16, W_up = 0 (Qiu et al. 2026, arXiv:2601.22966)."""
 
     def __init__(self, width: int, place: Place, rank: int = 16) -> None:
         super().__init__(width, place)
@@ -74,7 +74,7 @@ class GatedNorm(RmsNorm):
 
 @op("pre_affine_rms_norm")
 class PreAffineRmsNorm(RmsNorm):
-    """``y = γ ⊙ RMSNorm(λ ⊙ x)``, λ = γ = 1 (Qwen 2026, arXiv:2601.22966)."""
+    """``y = γ ⊙ RMSNorm(λ ⊙ x)``, λ = γ = 1 (Qiu et al. 2026, arXiv:2601.22966)."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__(width, place)
@@ -89,7 +89,7 @@ register(
         "detach_norm",
         title="DetachNorm",
         formula="x + F(N(x)), N(x) = (x - sg(μ))/sg(σ)",
-        source="Xu et al. 2019, arXiv:1911.07013, section 4.2",
+        source="Xu et al. 2019, arXiv:1911.07013",
         norm="detach_norm",
         pitfalls="Forward it is LayerNorm-simple. Its worse training shows what the gradient of μ and σ does.",
     )
@@ -110,10 +110,9 @@ register(
         "seed_norm",
         title="SeeDNorm",
         formula="x + F(N(x)), N(x) = (tanh(⟨x, β⟩)·α + γ) ⊙ x/RMS(x)",
-        source="Cai et al. 2025, arXiv:2510.22777",
+        source="Cai et al. 2025, arXiv:2510.22777, through a review and a port to Megatron-LM",
         norm="seed_norm",
-        unverified="the start of α, β and γ (1, 0 and 1 here); no code of the authors was found",
-        pitfalls="The paper has a form by heads and dropout on the dynamic part, which are not here.",
+        pitfalls="The paper has a form by heads and dropout on the dynamic part, and lets α and β decay; not here.",
     )
 )
 register(
@@ -121,7 +120,7 @@ register(
         "gated_norm",
         title="GatedNorm",
         formula="x + F(N(x)), N(x) = σ(W_up·swish(W_down·y)) ⊙ y, y = RMSNorm(x)",
-        source="Qwen 2026, arXiv:2601.22966, through the notes of BlaGPT",
+        source="Qiu et al. 2026, arXiv:2601.22966, through the notes of BlaGPT",
         norm=use("gated_norm", rank=16),
         unverified="the paper was not read: the start W_up = 0 is BlaGPT's, so that gates open at ½",
         tune="rank",
@@ -132,7 +131,7 @@ register(
         "pre_affine_rms_norm",
         title="PreAffineRMSNorm",
         formula="x + F(N(x)), N(x) = γ ⊙ RMSNorm(λ ⊙ x)",
-        source="Qwen 2026, arXiv:2601.22966, through the notes of BlaGPT",
+        source="Qiu et al. 2026, arXiv:2601.22966, through the notes of BlaGPT",
         norm="pre_affine_rms_norm",
         unverified="the paper was not read; the formula is that of BlaGPT's notes",
     )

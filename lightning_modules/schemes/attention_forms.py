@@ -71,7 +71,7 @@ class ValueResidual(SelfAttention):
 
 @attention("single_value")
 class SingleValue(SelfAttention):
-    """SVFormer: every block uses the first one's values (arXiv:2410.17897, section 3.4)."""
+    """SVFormer: every block uses the first one's values (arXiv:2410.17897)."""
 
     def __init__(self, variant: Variant, place: Place) -> None:
         self.fused = (QUERY, KEY, VALUE) if place.block == 1 else (QUERY, KEY)
@@ -182,7 +182,7 @@ class OrthogonalValue(Recipe):
 
 @op("whole_width_rms_norm")
 class WholeWidthRmsNorm(Norm):
-    """RMSNorm of queries or keys ``(B, H, T, d_h)`` over all heads together (arXiv:2501.00656, section 3.1)."""
+    """RMSNorm of queries or keys ``(B, H, T, d_h)`` over all heads together (arXiv:2501.00656, section 3.3.2)."""
 
     def __init__(self, width: int, place: Place) -> None:
         super().__init__(width * place.heads, place)
@@ -220,7 +220,7 @@ register(
         "sv_former",
         title="SVFormer",
         formula="x + F(LN(x)), all blocks with the values of the first",
-        source="Zhou et al. 2024, arXiv:2410.17897, section 3.4",
+        source="Zhou et al. 2024, arXiv:2410.17897",
         attention="single_value",
         pitfalls="A block cannot be looked at alone: its values come from below.",
     )

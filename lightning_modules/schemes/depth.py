@@ -294,10 +294,9 @@ register(
         "block_attention_residuals",
         title="Block attention residuals",
         formula="as attention_residuals, over sums of the F of 4 sublayers",
-        source="Kimi team 2026, arXiv:2603.15031, section 3.2",
+        source="Kimi team 2026, arXiv:2603.15031, section 3.2, equations 5 and 6",
         norm="rms_norm",
         residual=use("attention_residuals", group=4),
-        unverified="the boundary of a group: whether an empty sum is attended to, and if groups count blocks",
         pitfalls=GROWS,
         tune="group",
     )

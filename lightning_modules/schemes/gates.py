@@ -50,7 +50,7 @@ class Highway(Residual):
 
 @residual("gru_gate")
 class GruGate(Residual):
-    """A gated recurrent unit in place of the sum (Parisotto et al. 2019, arXiv:1910.06764)::
+    """A gated recurrent unit in place of the sum (Parisotto et al. 2019, arXiv:1910.06764, equation 14)::
 
     y = ReLU(F(x)),  r = σ(W_r·y + U_r·x),  z = σ(W_z·y + U_z·x - b),  b = 2
     x ← (1 - z) ⊙ x + z ⊙ tanh(W_g·y + U_g·(r ⊙ x))
@@ -144,7 +144,7 @@ class Orthogonal(Residual):
 
 @residual("deep_delta")
 class DeepDelta(Residual):
-    """``x ← x + β·k·(v - kᵀx)`` (arXiv:2601.00417, 2026, with values of one feature)::
+    """``x ← x + β·k·(v - kᵀx)`` (Zhang et al. 2026, arXiv:2601.00417, with values of one feature)::
 
     k = F/‖F‖,   β = 2σ(w·N(x) + b), b = 0,   v = 4σ(u·x + c)
     """
@@ -165,7 +165,7 @@ class DeepDelta(Residual):
 class MeanVarianceSplit(Residual):
     """``x ← x + β ⊙ (F - F̄) + α ⊙ (F̄ - x̄)``, means over the real tokens of a row, α = 0, β = 0.03.
 
-    arXiv:2605.06169 (2026), in the form of x-transformers.
+    Lu 2026, arXiv:2605.06169, in the form of x-transformers.
     """
 
     def __init__(self, place: Place) -> None:
@@ -182,7 +182,7 @@ class MeanVarianceSplit(Residual):
 
 @residual("norm_agnostic")
 class NormAgnostic(Residual):
-    """NAG: ``x ← x + ρ·α·m·u``, ρ = RMS(x) (arXiv:2606.16112, 2026)::
+    """NAG: ``x ← x + ρ·α·m·u``, ρ = RMS(x) (Figliolia & Millidge 2026, arXiv:2606.16112)::
 
         u: the centred update without its part along x, scaled to RMS 1
         m = (Σ_i p_i·σ(w_i·x/ρ + b_i))^β,   p = softmax(θ),   α = 1/√l in sublayer l
@@ -235,9 +235,8 @@ register(
         "gtrxl",
         title="GTrXL gate",
         formula="GRU(x, ReLU(F(LN(x)))), update gate biased by -2",
-        source="Parisotto et al. 2019, arXiv:1910.06764",
+        source="Parisotto et al. 2019, arXiv:1910.06764, section 3.2, equation 14",
         residual=use("gru_gate", bias=2.0),
-        unverified="the ReLU and b = 2, which libraries have and which were not read in the paper",
         pitfalls="It doubles the block: compare with a wider network. x-transformers' gate has no bias b.",
         tune="bias",
     )
@@ -259,7 +258,7 @@ register(
         formula="α·F(LN(x)) + β·x, (α, β) = 2·softmax(θ)",
         source="Menghani et al. 2024, arXiv:2411.07501, section 2.1",
         residual="laurel_rw",
-        unverified="the factor 2 on the softmax, without which the start would be no identity",
+        unverified="the factor 2: the paper asks for a softmax or sigmoid, whose start would be no identity",
     )
 )
 register(
@@ -289,7 +288,7 @@ register(
         "deep_delta",
         title="Deep Delta Learning",
         formula="x + β·k·(v - kᵀx), k = F/‖F‖, F = F(LN(x)), β = 1 where w·LN(x) = 0",
-        source="arXiv:2601.00417 (2026), the authors' class DeepDeltaResidualVdim1",
+        source="Zhang et al. 2026, arXiv:2601.00417, the authors' class DeepDeltaResidualVdim1",
         residual="deep_delta",
         differs="Learned positions instead of rotary ones; matrices start as configured.",
         published={"positions": "rotary"},
@@ -301,7 +300,7 @@ register(
         "mv_split",
         title="MV-Split",
         formula="x + β ⊙ (F - F̄) + α ⊙ (F̄ - x̄), F = F(LN(x)), means over tokens",
-        source="arXiv:2605.06169 (2026), through x-transformers",
+        source="Lu 2026, arXiv:2605.06169, through x-transformers",
         residual="mean_variance_split",
         mixes=frozenset({TIME}),
         unverified="the paper was not read; the formula and its start are x-transformers'",
@@ -313,7 +312,7 @@ register(
         "nag",
         title="NAG",
         formula="x + ρ·α·m·u, u the update across x with RMS 1, ρ = RMS(x), m a gate",
-        source="Zyphra 2026, arXiv:2606.16112, through the notes of BlaGPT",
+        source="Figliolia & Millidge 2026, arXiv:2606.16112, through the notes of BlaGPT",
         residual=use("norm_agnostic", directions=32),
         unverified="the starts of p and β, and which of α and β is learned; the paper was not read",
         tune="directions",

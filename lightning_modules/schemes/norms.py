@@ -117,7 +117,7 @@ class PlainRmsNorm(Norm):
 
 @op("partial_rms_norm")
 class PartialRmsNorm(RmsNorm):
-    """pRMSNorm: the mean square of the first ⌈p·D⌉ features normalises all of them (arXiv:1910.07467, section 4)."""
+    """pRMSNorm: the mean square of the first ⌈p·D⌉ features normalises all of them (arXiv:1910.07467)."""
 
     def __init__(self, width: int, place: Place, share: float = 0.0625) -> None:
         super().__init__(width, place)
@@ -146,7 +146,7 @@ class CentredRmsNorm(RmsNorm):
 
 @op("simple_rms_norm")
 class SimpleRmsNorm(Norm):
-    """``y = √D·x/‖x‖₂`` (Qin et al. 2023, arXiv:2307.14995, section 3.3)."""
+    """``y = √D·x/‖x‖₂`` (Qin et al. 2023, arXiv:2307.14995, equation 8)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return math.sqrt(self.width) * F.normalize(x, dim=-1)
@@ -257,9 +257,8 @@ register(
         "partial_rms_norm",
         title="pRMSNorm",
         formula="x + F(N(x)), N(x) = γ ⊙ x/RMS(first p·D features)",
-        source="Zhang & Sennrich 2019, arXiv:1910.07467, section 4",
+        source="Zhang & Sennrich 2019, arXiv:1910.07467, table 2 for p",
         norm=use("partial_rms_norm", share=0.0625),
-        unverified="p = 6.25 %; the formula is the authors' code",
         pitfalls="At small widths p = 6.25 % measures few features: 4 of 64.",
         tune="share",
     )
@@ -269,7 +268,7 @@ register(
         "centred_rms_norm",
         title="Pre-CRMSNorm",
         formula="x + F(N(x)), N(x) = γ ⊙ x/√((Σx² + (Σx)²)/(D + 1))",
-        source="Jiang et al. 2023, arXiv:2305.14858, section 4.3",
+        source="Jiang et al. 2023, arXiv:2305.14858, section 3.2, equation 5",
         norm="centred_rms_norm",
         differs="The stream of width D means D + 1 features of mean zero. Embeddings are not re-centred.",
     )
@@ -279,7 +278,7 @@ register(
         "simple_rms_norm",
         title="SimpleRMSNorm",
         formula="x + F(N(x)), N(x) = √D·x/‖x‖",
-        source="Qin et al. 2023, arXiv:2307.14995, section 3.3",
+        source="Qin et al. 2023, arXiv:2307.14995, equation 8",
         norm="simple_rms_norm",
     )
 )
@@ -288,7 +287,7 @@ register(
         "scale_norm",
         title="ScaleNorm",
         formula="x + F(N(x)), N(x) = g·x/‖x‖, scalar g = √D",
-        source="Nguyen & Salazar 2019, arXiv:1910.05895",
+        source="Nguyen & Salazar 2019, arXiv:1910.05895, section 2.3",
         norm="scale_norm",
         pitfalls="g starts at √D; GPT-NeoX had 1, which makes activations √D times as small.",
     )
@@ -331,7 +330,7 @@ register(
         "pre_rms_norm",
         title="Pre-RMSNorm",
         formula="x + F - mean(F), F = F(γ ⊙ x/RMS(x)), from centred embeddings",
-        source="Jiang et al. 2023, arXiv:2305.14858, section 4.2",
+        source="Jiang et al. 2023, arXiv:2305.14858, section 3.1",
         norm="rms_norm",
         residual="zero_mean",
         pitfalls="Equal to Pre-LN without bias as a function. The paper centres weights, this outputs.",

@@ -60,7 +60,7 @@ PERI_LN = register(
         "peri_ln",
         title="Peri-LN",
         formula="x + LN(F(LN(x))), LN after the embeddings and before the head",
-        source="Kim et al. 2025, arXiv:2502.02732, section 3",
+        source="Kim et al. 2025, arXiv:2502.02732",
         sites=PRE_LN.sites | {EMBEDDING: NORM, OUTPUT: NORM},
     )
 )
@@ -89,7 +89,7 @@ register(
         "olmo2",
         title="Reordered norm (OLMo 2)",
         formula="x + RMS(F(x)), queries and keys normalised over all heads",
-        source="OLMo team 2024, arXiv:2501.00656, section 3.1",
+        source="OLMo team 2024, arXiv:2501.00656, section 3.3.2",
         norm="rms_norm",
         sites=REORDERED.sites | {QUERY: "whole_width_rms_norm", KEY: "whole_width_rms_norm"},
         biases=False,
@@ -111,7 +111,7 @@ register(
         "parallel_two_norms",
         title="Parallel block, two norms",
         formula="x + Attention(LN₁(x)) + FeedForward(LN₂(x))",
-        source="Black et al. 2022 (GPT-NeoX), arXiv:2204.06745, section 2.1",
+        source="Black et al. 2022 (GPT-NeoX), arXiv:2204.06745",
         sites={f"{Role.ATTENTION}.{INPUT}": NORM, f"{Role.FEED_FORWARD}.{INPUT}": NORM, FINAL: NORM},
     )
 )
@@ -131,7 +131,7 @@ register(
         "norm_former",
         title="NormFormer",
         formula="x + LN(Attention(LN(x))) with a gain per head; r ⊙ x + W·LN(ReLU(V·LN(x)))",
-        source="Shleifer et al. 2021, arXiv:2110.09456, section 2",
+        source="Shleifer et al. 2021, arXiv:2110.09456, head gains through a review",
         sites=PRE_LN.sites
         | {
             HEADS: "head_gains",
@@ -139,7 +139,6 @@ register(
             f"{Role.FEED_FORWARD}.{INNER}": NORM,
             f"{Role.FEED_FORWARD}.{SKIP}": "gain",
         },
-        unverified="the place of the head gains in the paper: before the output projection, as here",
         pitfalls="fairseq's code puts the head gains after the output projection.",
     )
 )
@@ -148,7 +147,7 @@ HYBRID = register(
         "hybrid_norm",
         title="HybridNorm",
         formula="z = x + Attention(x), queries, keys and values RMS-normalised; n = RMS(z), n + FeedForward(n)",
-        source="Zhuo et al. 2025, arXiv:2503.04598",
+        source="Zhuo et al. 2025, arXiv:2503.04598, section 3, equation 6",
         norm="rms_norm",
         sites={QUERY: NORM, KEY: NORM, VALUE: NORM, f"{Role.ATTENTION}.{POST}": NORM, FINAL: NORM},
         differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU; the configured start.",
@@ -170,7 +169,7 @@ register(
         "hybrid_norm_star",
         title="HybridNorm*",
         formula="HybridNorm, but x + F(RMS(x)) in the first block",
-        source="Zhuo et al. 2025, arXiv:2503.04598, section 3.2",
+        source="Zhuo et al. 2025, arXiv:2503.04598, section 3, equation 7",
         by_place=hybrid_norm_star,
         differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU; the configured start.",
         published={"positions": "rotary", "activation": "swiglu", "biases": False},
@@ -210,7 +209,7 @@ register(
         name="keel",
         title="KEEL",
         formula="RMS(α·x + F(RMS(x))), α = 2L; in the first block α = 1, and its attention has no norm after the sum",
-        source="Chen & Wei 2026, arXiv:2601.19895, section 3",
+        source="Chen & Wei 2026, arXiv:2601.19895, sections 3 and 3.1",
         by_place=keel,
         differs="Learned positions and ReLU instead of rotary positions and SwiGLU.",
         published={"positions": "rotary", "activation": "swiglu"},
@@ -252,7 +251,7 @@ register(
         "qk_norm_whole",
         title="QK-norm (whole width)",
         formula="softmax(q̂·k̂ᵀ/√d)·v, q̂ and k̂ RMS-normalised over all heads together",
-        source="OLMo team 2024, arXiv:2501.00656, section 3.1",
+        source="OLMo team 2024, arXiv:2501.00656, section 3.3.2",
         sites=PRE_LN.sites | {QUERY: "whole_width_rms_norm", KEY: "whole_width_rms_norm"},
     )
 )

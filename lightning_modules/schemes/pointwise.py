@@ -46,7 +46,7 @@ class Gain(nn.Module):
 
 
 class Shift(nn.Module):
-    """``y = x - b`` with a learned scalar b = 0, as Fixup's (arXiv:1901.09321, section 3)."""
+    """``y = x - b`` with a learned scalar b = 0, as Fixup's (arXiv:1901.09321)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def gain(width: int, place: Place) -> Gain:
 
 @op("head_gains")
 def head_gains(width: int, place: Place) -> Gain:
-    """A learned scalar per head, 1 at the start, for the site ``heads`` (arXiv:2110.09456, section 3)."""
+    """A learned scalar per head, 1 at the start, for the site ``heads`` (arXiv:2110.09456)."""
     return Gain(torch.ones(place.heads, 1, 1))
 
 
@@ -95,7 +95,7 @@ def shift(width: int, place: Place) -> Shift:
 
 @op("layer_scale")
 def layer_scale(width: int, place: Place, start: float = 0.0) -> Gain:
-    """A learned vector on the branch: 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6 (arXiv:2103.17239, section 2).
+    """A learned vector on the branch: 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6 (arXiv:2103.17239).
 
     A positive ``start`` is the value at every depth.
     """
@@ -136,13 +136,13 @@ def over_root_of_block(width: int, place: Place) -> Constant:
 
 @op("deepnorm_alpha")
 def deepnorm_alpha(width: int, place: Place) -> Constant:
-    """``α = (2L)^¼`` for L blocks (Wang et al. 2022, arXiv:2203.00555, table 1, encoder-only)."""
+    """``α = (2L)^¼`` for L blocks (Wang et al. 2022, arXiv:2203.00555, figure 2, encoder-only)."""
     return Constant((2 * place.blocks) ** 0.25)
 
 
 @op("keel_alpha")
 def keel_alpha(width: int, place: Place) -> Constant:
-    """``α = 2L``, the number of sublayers, but 1 in the first block (arXiv:2601.19895, section 3)."""
+    """``α = 2L``, the number of sublayers, but 1 in the first block (arXiv:2601.19895, sections 3 and 3.1)."""
     return Constant(1.0 if place.block == 1 else float(place.sublayers))
 
 
@@ -242,7 +242,7 @@ register(
         "depth_scaled_post_ln",
         title="Depth-scaled Post-LN",
         formula="LN(x + F(x)/√L)",
-        source="Noci et al. 2022, arXiv:2206.03126, section 4",
+        source="Noci et al. 2022, arXiv:2206.03126",
         sites=POST_LN.sites | {OUTPUT: "over_root_of_blocks"},
     )
 )
@@ -251,7 +251,7 @@ register(
         "depth_scaled_pre_ln",
         title="Depth-scaled Pre-LN",
         formula="x + F(LN(x))/√L, and LN before the head",
-        source="Hayou et al. 2021, arXiv:2010.12859; Noci et al. 2022, arXiv:2206.03126, section 4",
+        source="Hayou et al. 2021, arXiv:2010.12859; Noci et al. 2022, arXiv:2206.03126",
         sites=PRE_LN.sites | {OUTPUT: "over_root_of_blocks"},
         unverified="the papers were not read; the weight is theirs as others cite it",
     )
@@ -261,7 +261,7 @@ register(
         "skip_init",
         title="SkipInit with LN",
         formula="x + α·F(LN(x)), α = 0 at the start",
-        source="De & Smith 2020, arXiv:2002.10444, section 3.1",
+        source="De & Smith 2020, arXiv:2002.10444",
         sites=PRE_LN.sites | {OUTPUT: "zero_gain"},
         differs="The paper puts α in the place of a residual network's BatchNorm; here LN stays, or else it is ReZero.",
     )
@@ -271,7 +271,7 @@ register(
         "layer_scale",
         title="LayerScale",
         formula="x + λ ⊙ F(LN(x)), λ = 0.1 up to 18 blocks, 1e-5 up to 24, then 1e-6",
-        source="Touvron et al. 2021, arXiv:2103.17239, section 2",
+        source="Touvron et al. 2021, arXiv:2103.17239",
         sites=PRE_LN.sites | {OUTPUT: use("layer_scale", start=0.0)},
         pitfalls="x-transformers starts λ at 0 by default, which is ReZero with a vector.",
         tune="start",

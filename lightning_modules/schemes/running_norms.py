@@ -84,7 +84,7 @@ class MaskedBatchNorm(Norm):
 class RunningBackward(torch.autograd.Function):
     """``z = x/ψ`` forward; backward ``(g - ν·z)/ψ``, which has the running ν in place of the batch's mean of g·z.
 
-    ν takes up the mean of ``(g - ν·z)·z`` over real tokens (arXiv:2003.07845, algorithm 2).
+    ν takes up the mean of ``(g - ν·z)·z`` over real tokens (arXiv:2003.07845).
     """
 
     @staticmethod
@@ -222,7 +222,7 @@ class UnifiedNorm(Norm):
 
 @op("taper_norm")
 class TaperNorm(Norm):
-    """``y = g·RMSNorm(x) + (1 - g)·c·(γ ⊙ x)`` (arXiv:2602.10408): a norm that training does away with.
+    """``y = g·RMSNorm(x) + (1 - g)·c·(γ ⊙ x)``, a norm that training does away with (arXiv:2602.10408).
 
     The gate g is 1 for ``start`` steps, then falls to 0 along a cosine of ``steps`` steps. While g is 1, c is measured:
     it is the running ratio of ``‖γ ⊙ x‖²/RMS(x)`` to ``‖γ ⊙ x‖²`` over real tokens.
@@ -282,7 +282,7 @@ register(
         "power_norm",
         title="PowerNorm",
         formula="x + F(N(x)), N(x) = γ ⊙ x/ψ + β, ψ² a running mean square",
-        source="Shen et al. 2020, arXiv:2003.07845, algorithm 2",
+        source="Shen et al. 2020, arXiv:2003.07845",
         norm=use("power_norm", warmup=4000, momentum=0.9),
         mixes=frozenset({TIME, ROWS}),
         unverified="the warm-up: the authors' code moves ψ² twice a step in it, takes gradient means over padding too, "
@@ -309,10 +309,11 @@ register(
         "taper_norm",
         title="TaperNorm",
         formula="x + F(N(x)), N(x) = g·RMSNorm(x) + (1 - g)·c·γ ⊙ x, g from 1 to 0 over the steps",
-        source="arXiv:2602.10408 (2026), abstract and third-party code",
+        source="Kanavalau et al. 2026, arXiv:2602.10408, through notes and third-party code",
         norm="rms_norm",
         sites=PRE_LN.sites | {INPUT: use("taper_norm", start=1000, steps=1000, momentum=0.99)},
-        unverified="which sites taper (here all but the final norm), the start of the gate and the rate of the mean",
+        unverified="the steps at which the gate starts and ends, and the rate of the running mean",
+        differs="One γ serves both branches; in the paper the linear one learns a copy of its own from the switch on.",
         pitfalls="Without the final norm, cross-entropy lets the logits grow.",
         tune="start, steps",
     )

@@ -38,7 +38,7 @@ class DynamicTanh(Norm):
 
 @op("dynamic_tanh_without_bias")
 class DynamicTanhWithoutBias(DynamicTanh):
-    """``y = γ ⊙ tanh(α·x)``, as in the authors' LLaMA (arXiv:2503.10622, section 5)."""
+    """``y = γ ⊙ tanh(α·x)``, as in the authors' LLaMA (arXiv:2503.10622, sections 5 and 7)."""
 
     def __init__(self, width: int, place: Place, alpha: float = 0.5, alpha_attention: float = 0.0) -> None:
         super().__init__(width, place, alpha, alpha_attention)
@@ -90,7 +90,7 @@ class PointWise(Norm):
 class BoundedTanh(Norm):
     """BHyT*: ``y = γ ⊙ tanh(λ·x/(κ·√(mean(x²) + 1e-6)))``, κ = 10, scalar λ = 2, γ = 1.
 
-    arXiv:2601.09719 (2026), the authors' class ``BHyT_Star``.
+    Byun et al. 2026, arXiv:2601.09719, the authors' class ``BHyT_Star``.
     """
 
     uses_context = True
@@ -168,7 +168,7 @@ register(
         "dyt_llama",
         title="DyT, LLaMA's recipe",
         formula="x + F(γ ⊙ tanh(α·x)), α = 0.8 before attention, 0.2 elsewhere; embeddings × √D",
-        source="Zhu et al. 2025, arXiv:2503.10622, section 5, and the authors' LLaMA recipe for 7B",
+        source="Zhu et al. 2025, arXiv:2503.10622, sections 5 and 7, and the authors' LLaMA recipe for 7B",
         norm=use("dynamic_tanh_without_bias", alpha=0.2, alpha_attention=0.8),
         sites=PRE_LN.sites | {TOKENS: "root_of_width_gain"},
         differs="Learned positions, biases and ReLU instead of rotary positions and SwiGLU.",
@@ -203,7 +203,7 @@ register(
         "bhyt_star",
         title="BHyT*",
         formula="x + F(N(x)), N(x) = γ ⊙ tanh(λ·x/(κ·RMS(x))), λ = 2, κ = 10",
-        source="arXiv:2601.09719 (2026), the authors' class BHyT_Star",
+        source="Byun et al. 2026, arXiv:2601.09719, the authors' class BHyT_Star",
         norm=use("bounded_tanh", rate=2.0, kappa=10.0),
         differs="The final norm is a BHyT* as well; learned positions, biases and ReLU instead of rotary and SwiGLU.",
         published={"positions": "rotary", "activation": "swiglu", "biases": False},
@@ -217,7 +217,7 @@ register(
         "bhyt",
         title="BHyT",
         formula="x + F(γ ⊙ tanh(λ·x/(κ·√v))), v measured before attention, estimated before feed-forward",
-        source="arXiv:2601.09719 (2026), the authors' class BHyT and its variance estimate",
+        source="Byun et al. 2026, arXiv:2601.09719, the authors' class BHyT and its variance estimate",
         norm=use("bounded_tanh", rate=2.0, kappa=10.0),
         sites={
             "attention.input": use("measuring_bounded_tanh", rate=2.0, kappa=10.0),

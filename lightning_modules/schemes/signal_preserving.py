@@ -178,7 +178,7 @@ def tailored_slope(blocks: int, target: float = SIMILARITY_OF_STRANGERS) -> floa
 
 
 class TailoredRelu(nn.Module):
-    """``√(2/(1 + α²))·max(x, α·x)``, which keeps the mean square of a normal input (arXiv:2203.08120, lemma 1)."""
+    """``√(2/(1 + α²))·max(x, α·x)``, which keeps the mean square of a normal input (arXiv:2203.08120)."""
 
     def __init__(self, slope: float) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ class MatrixGains(Recipe):
 
 @recipe("deepnorm_beta")
 def deepnorm_beta() -> MatrixGains:
-    """``β = (8L)^-¼`` on all branch matrices (Wang et al. 2022, arXiv:2203.00555, figure 2 and table 1)."""
+    """``β = (8L)^-¼`` on all branch matrices (Wang et al. 2022, arXiv:2203.00555, figure 2)."""
     return MatrixGains(lambda place: (8 * place.blocks) ** -0.25)
 
 
@@ -93,7 +93,7 @@ def root_of_streams(streams: int = 4) -> MatrixGains:
 
 @recipe("small_init")
 class SmallInit(Recipe):
-    """Attention's matrices ~ N(0, 2/(5D)) (Nguyen & Salazar 2019, arXiv:1910.05895, section 2.3)."""
+    """Attention's matrices ~ N(0, 2/(5D)) (Nguyen & Salazar 2019, arXiv:1910.05895, section 2.2)."""
 
     def initialise(self, backbone: Backbone, head: nn.Module) -> None:
         for place, name, matrix in backbone.matrices():
@@ -103,7 +103,7 @@ class SmallInit(Recipe):
 
 @recipe("t_fixup")
 class TFixup(Recipe):
-    """Branch matrices × 0.67·N^-¼, embeddings N(0, 1/D) × (9N)^-¼, N blocks (Huang et al. 2020, section 3.2)."""
+    """Branch matrices × 0.67·N^-¼, embeddings N(0, 1/D) × (9N)^-¼, N blocks (Huang et al. 2020)."""
 
     def initialise(self, backbone: Backbone, head: nn.Module) -> None:
         for place, name, matrix in backbone.matrices():
@@ -136,7 +136,7 @@ class Fixup(Recipe):
 
 @recipe("admin")
 class Admin(Recipe):
-    """Profiles the skip weights ω on the first batch (Liu et al. 2020, arXiv:2004.08249, section 4.3)::
+    """Profiles the skip weights ω on the first batch (Liu et al. 2020, arXiv:2004.08249)::
 
     ω = r;  r ← √(Var(ω·x) + Var(F(x)))      from r = 1, sublayer by sublayer
     """
@@ -189,7 +189,7 @@ register(
         "deepnorm",
         title="DeepNorm",
         formula="LN(α·x + F(x)), α = (2L)^¼, branch weights start (8L)^-¼ times as large",
-        source="Wang et al. 2022, arXiv:2203.00555, section 3.1",
+        source="Wang et al. 2022, arXiv:2203.00555, figure 2 and section 4.1",
         sites=POST_LN.sites | {SKIP: "deepnorm_alpha"},
         recipes=("deepnorm_beta",),
         pitfalls="The repositories of Mix-LN and LayerNorm Scaling have gain (8N)^(+¼) and a fixed α under this name.",
@@ -223,7 +223,8 @@ register(
         formula="LN(x + F(x)), all matrices of block l start √l times as small",
         source="Zhang et al. 2019, arXiv:1908.11365",
         recipes=(use("over_root_of_block", alpha=1.0),),
-        unverified="the paper was not read; the rule is from the catalogue's memory and arXiv:2603.05369",
+        unverified="the paper was not read; the rule is as later work has it (arXiv:2603.05369)",
+        pitfalls="The authors' code takes α/√l as a factor of the variance: weights start l^-¼ times as large there.",
         tune="alpha",
     )
 )
@@ -232,7 +233,7 @@ register(
         "fixup",
         title="Fixup",
         formula="x + g·F(x - b), output matrices and head start at 0; q, k, v (2L)^-⅙ and W₁ (2L)^-½ times as large",
-        source="Zhang et al. 2019, arXiv:1901.09321, section 3, and the authors' Transformer",
+        source="Zhang et al. 2019, arXiv:1901.09321, and the authors' Transformer",
         biases=False,
         sites={
             INPUT: "shift",
@@ -251,7 +252,7 @@ register(
         "t_fixup",
         title="T-Fixup",
         formula="x + F(x), branch matrices start 0.67·L^-¼ times as large, embeddings N(0, 1/D)·(9L)^-¼",
-        source="Huang et al. 2020 (ICML), section 3.2, and the authors' code",
+        source="Huang et al. 2020 (ICML), and the authors' code",
         recipes=("t_fixup",),
         unverified="the constants of an encoder alone: they were derived for an encoder with a decoder",
         differs="fairseq multiplies embeddings by √D and adds sinusoids. Here nothing is multiplied, so inputs are √D "
@@ -265,7 +266,7 @@ register(
         "dt_fixup",
         title="DT-Fixup",
         formula="x + F(x), branch matrices divided by √(L(4μ² + 2μ + 2)), μ the largest length of an input",
-        source="Xu et al. 2020, arXiv:2012.15355, section 3, and the authors' optimizers.py",
+        source="Xu et al. 2020, arXiv:2012.15355, and the authors' optimizers.py",
         recipes=("dt_fixup",),
         unverified="the constants without the paper's relation-aware attention",
         pitfalls="μ is measured on the first batch; the paper measures the training set.",
@@ -276,7 +277,7 @@ register(
         "admin",
         title="Admin",
         formula="LN(ω ⊙ x + F(x)), ω the output's deviation that a first pass has measured",
-        source="Liu et al. 2020, arXiv:2004.08249, section 4.3",
+        source="Liu et al. 2020, arXiv:2004.08249",
         sites=POST_LN.sites | {SKIP: "gain"},
         recipes=("admin",),
         pitfalls="The authors' code profiles in global variables: two models in one process spoil each other.",

@@ -55,7 +55,7 @@ class HyperConnections(Residual):
 
 @residual("dynamic_hyper_connections")
 class DynamicHyperConnections(HyperConnections):
-    """Weights by token (arXiv:2409.19606)::
+    """Weights by token (arXiv:2409.19606, equations 10 to 13)::
 
     A ← s_α·tanh(LN(H)·W) + A for A_m and A_r,   B ← s_β·tanh(LN(H)·w) + B,   W = w = 0,   s_α = s_β = 0.01
     """
@@ -169,7 +169,7 @@ class ResiDual(Residual):
 
 @residual("siamese")
 class Siamese(Residual):
-    """A Post-LN stream X and a Pre-LN stream Y that share what the sublayer computes (arXiv:2602.08064, 2026)::
+    """A Post-LN stream X and a Pre-LN stream Y that share what the sublayer computes (arXiv:2602.08064)::
 
     X ← post(X),  z = F(X + N(Y)),  X ← X + z/√(2l),  Y ← Y + z      in block l;   X + N(Y) at the end
     """
@@ -258,9 +258,9 @@ register(
         "siamese",
         title="SiameseNorm",
         formula="X ← LN(X), z = F(LN(X + LN(Y))), X ← X + z/√(2l), Y ← Y + z; X + LN(Y) at the end",
-        source="arXiv:2602.08064 (2026), the authors' DeiT",
+        source="Li et al. 2026, arXiv:2602.08064, the authors' DeiT",
         residual="siamese",
         sites={INPUT: NORM, POST: NORM, FINAL: NORM},
-        unverified="whether l counts blocks or sublayers, and where X is normalised: a review has it after the sum",
+        unverified="a review has 1/√(l + 1) and X normalised after the sum; l and the place here are the DeiT code's",
     )
 )
