@@ -70,6 +70,8 @@ def measure_sides(config: RunConfig, options: Namespace, console: Console) -> Ro
         f"sides+task={config.task}+width={config.model.width}+layers={config.model.depth}+threads={config.threads}"
         f"+processes={options.processes}+precision={config.trainer.precision}+dropout={options.dropout}"
     )
+    if options.sides is not None:  # other sides are another comparison, and their rounds stay
+        series += f"+sides={','.join(names)}"
     return [
         measurement(
             "side",

@@ -68,9 +68,8 @@ def test_all_sides_end_in_the_table_and_on_the_page(
         *("torch_encoder", "lightning", "plain"),
     ]
     assert len({row["tokens"] for row in rows}) == 1
-    assert {row["series"] for row in rows} == {
-        "sides+task=classification+width=16+layers=1+threads=1+processes=1+precision=32-true+dropout=alike"
-    }
+    series = "sides+task=classification+width=16+layers=1+threads=1+processes=1+precision=32-true+dropout=alike"
+    assert {row["series"] for row in rows} == {f"{series}+sides=plain,lightning,torch_encoder"}
     flops = str(BenchmarkTask(config).flops_per_token())
     assert all(float(row["machine_float32_gflops"]) > 0 and row["flops_per_token"] == flops for row in rows)
     speeds = [float(row["tokens"]) / float(row["seconds"]) for row in rows if row["side"] == "torch_encoder"]
@@ -81,6 +80,8 @@ def test_all_sides_end_in_the_table_and_on_the_page(
         "• task classification, layers 1, width 16, threads 1, processes 1, precision 32-true, " in printed
     )  # what all sides share is no column
     assert "round 2 of 2" in printed and f"wrote {tmp_path / 'benchmark' / 'benchmark.csv'}" in printed
+    command.main(["--sides", "[plain]", "--rounds", "1", "--memory", "false", "--results", str(tmp_path)])
+    assert rows_in(tmp_path)[: len(rows)] == rows and len(rows_in(tmp_path)) == len(rows) + 1  # none replaced
 
 
 def test_variants_end_in_the_table_and_on_the_page(
