@@ -211,9 +211,15 @@ def draw(ranking: Ranking) -> Picture:
                     [row.difference - row.low for _, row in points],
                     [row.high - row.difference for _, row in points],
                 ]
-                axes.errorbar(times, values, yerr=errors, fmt="o", ms=4, lw=0.8, color=COLORS[word], label=SAYS[word])
+                color = COLORS[word]
+                faint = (color, 0.35)  # a hundred bars, most of them near 1
+                axes.errorbar(
+                    times, values, yerr=errors, fmt="o", ms=4, lw=0.8, color=color, ecolor=faint, label=SAYS[word]
+                )
         for row, time in [*timed[:5], *timed[-3:]]:
             axes.annotate(row.name, (time, row.difference), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("time of a training step over Pre-LN's")
         axes.set_ylabel(f"{ranking.metric.title} − Pre-LN's")
         if timed:
