@@ -10,7 +10,8 @@ tables from the records alone, and ``clean`` removes checkpoints. Tables go to `
 ``--all`` figures and further formats go there too. ``across`` writes ``results/local/<grid>/across.md``: every effect
 by corpus, pooled, and for a new corpus. ``rank`` compares every condition with Pre-LN, all at once, in
 ``results/local/ranking/<grid>/<corpus>``. ``publish`` checks tables and puts them in place of the committed ones,
-``results/<grid>/<corpus>``. GRID is a name from ``experiments/grids`` or a YAML file.
+``results/<grid>/<corpus>``, with the ranking in ``results/ranking`` if there is one. GRID is a name from
+``experiments/grids`` or a YAML file.
 """
 
 from __future__ import annotations
@@ -288,13 +289,15 @@ def rank(grid: Grid, results: Path, console: Console) -> None:
 
 
 def publish(grid: Grid, results: Path, console: Console) -> None:
-    """Check a person's own tables and put them in place of the committed ones; likewise the page over all corpora."""
+    """Check a person's own tables and put them in place of the committed ones; rewrite the pages made from those."""
     from experiments.reporting.grid_report import publish_across, publish_grid
+    from experiments.reporting.ranking import publish_ranking
     from experiments.runs.run_folder import one_at_a_time
 
     with one_at_a_time(results):
         publish_grid(grid, results, console)
         publish_across(grid, results, console)
+        publish_ranking(grid, results, console)
 
 
 def clean(grid: Grid, results: Path, console: Console) -> None:

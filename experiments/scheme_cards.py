@@ -40,12 +40,16 @@ DESCRIBED = (
     *("unverified", "differs", "published", "published_lacks", "pitfalls", "tune"),
 )
 """Fields of a variant that describe it; all others say how it is built."""
+BENCHMARK = REPOSITORY / "results" / "benchmark"
 TIMES_FILE = "scheme_times.csv"
-TIMES = REPOSITORY / "results" / "benchmark" / TIMES_FILE
 TIMES_COLUMNS = (
     *("scheme", "relative_time", "smallest", "largest", "rounds", "task"),
     *("date", "cpu", "cores", "load_average", "torch"),
 )
+MEMORY_FILE = "scheme_memory.csv"
+MEMORY_COLUMNS = ("scheme", "relative_memory", "held_bytes", "task", "torch")
+RATIOS = {TIMES_FILE: "relative_time", MEMORY_FILE: "relative_memory"}
+"""The column of each committed table that says what a scheme costs over Pre-LN."""
 
 INTRODUCTION = f"""\
 # Schemes
@@ -53,7 +57,8 @@ INTRODUCTION = f"""\
 This page is the output of `python -m experiments.variants table`. `LN` is layer normalisation, `F` the attention or
 feed-forward function. Norms, skips and added parameters are counted in a network of {LAYERS} blocks and width {WIDTH}.
 Added parameters are all but those of linear maps in `F`, of embeddings and of the head. *Time* is that of a training
-step over Pre-LN's, at the conditions below the table.
+step over Pre-LN's, at the conditions below the table. *Memory* is what such a step holds, over what Pre-LN's does.
+
 *Mixes* says what else a token's output depends on: later tokens (`time`), `padding`, or other `rows` of its batch.
 
 *Verified* means three things. The formula and its constants are those of the paper or of its authors' code. The code
@@ -70,33 +75,48 @@ baseline without a network. To add a scheme, read [add_a_scheme.md](add_a_scheme
 
 
 @cache
-def measured_times() -> dict[str, dict[str, str]]:
-    """Return the committed rows of ``benchmark --schemes`` by scheme; none where the file is missing or is another."""
+def measured(table: str) -> dict[str, dict[str, str]]:
+    """Return the rows of a committed table by scheme, times or memory; none where it is missing or is another."""
     try:
-        with TIMES.open(newline="", encoding="utf-8") as file:
+        with (BENCHMARK / table).open(newline="", encoding="utf-8") as file:
             rows = {row["scheme"]: row for row in csv.DictReader(file)}
-            return {name: row for name, row in rows.items() if float(row["relative_time"]) > 0}
+            return {name: row for name, row in rows.items() if float(row[RATIOS[table]]) > 0}
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error):
         return {}
 
 
 def time_of(variant: Variant) -> str:
     """Return the time of a training step over Pre-LN's, such as ``1.35``; empty where it is not measured."""
-    row = measured_times().get(variant.name)
-    return "" if row is None or variant.name not in FAMILIES else f"{float(row['relative_time']):.2f}"
+    return over_pre_ln(variant, TIMES_FILE)
 
 
-def conditions_of_times() -> str:
-    """Say at which conditions the times were measured; nothing without a table."""
-    rows = list(measured_times().values())
-    if not rows:
-        return ""
-    row = rows[0]
-    return (
-        f"*Time*: {row['task']}. Each is the median of {row['rounds']} rounds, in which Pre-LN and the scheme take "
-        f"turns. Seconds are the processor's: torch {row['torch']}, {row['cpu']}, load average {row['load_average']}. "
-        "Measured by `python -m experiments.benchmark --schemes []`."
-    )
+def memory_of(variant: Variant) -> str:
+    """Return the memory of a training step over Pre-LN's, such as ``1.35``; empty where it is not measured."""
+    return over_pre_ln(variant, MEMORY_FILE)
+
+
+def over_pre_ln(variant: Variant, table: str) -> str:
+    """Return what a committed table says of a scheme of the lab; a person's own may bear the name of another."""
+    row = measured(table).get(variant.name)
+    return "" if row is None or variant.name not in FAMILIES else f"{float(row[RATIOS[table]]):.2f}"
+
+
+def conditions_of_costs() -> str:
+    """Say at which conditions times and memory were measured; nothing without tables."""
+    said = []
+    for row in list(measured(TIMES_FILE).values())[:1]:
+        said.append(
+            f"*Time*: {row['task']}. Each is the median of {row['rounds']} rounds, in which Pre-LN and the scheme take "
+            f"turns. Seconds are the processor's: torch {row['torch']}, {row['cpu']}, load average "
+            f"{row['load_average']}. Measured by `python -m experiments.benchmark --schemes []`."
+        )
+    for row in list(measured(MEMORY_FILE).values())[:1]:
+        said.append(
+            f"*Memory*: {row['task']}. Counted are the bytes held when the forward pass ends: weights, gradients, "
+            "AdamW's moments, and what autograd saved. Inner memory of single operators is no part of it. "
+            f"Counted by `python -m experiments.benchmark --scheme_memory []` with torch {row['torch']}."
+        )
+    return "\n\n".join(said)
 
 
 def status(variant: Variant) -> str:
@@ -120,7 +140,7 @@ def card(variant: Variant) -> str:
     lines |= {name.replace("_", " "): text for name, text in differences(variant)}
     lines |= {"options": "; ".join(f"{name}: {spelled(value)}" for name, value in variant.options.items())}
     lines |= counts_of(variant)
-    lines |= {"time over pre_ln": time_of(variant)}
+    lines |= {"time over pre_ln": time_of(variant), "memory over pre_ln": memory_of(variant)}
     text = "\n".join(f"{name:17} {spelled(value)}" for name, value in lines.items() if value != "")
     return f"{text}\n\n{diagram(variant)}"
 
@@ -266,6 +286,7 @@ def page() -> str:
         "skips",
         "added parameters",
         "time",
+        "memory",
         "mixes",
         "status",
     )
@@ -277,6 +298,7 @@ def page() -> str:
             str(variant.year or ""),
             *counts[name].values(),
             time_of(variant),
+            memory_of(variant),
             ", ".join(sorted(variant.mixes)),
             status(variant),
         )
@@ -285,7 +307,7 @@ def page() -> str:
     unsure = sum(row[-1] == "unverified" for row in rows)
     lines = [INTRODUCTION, f"{len(rows) - unsure} variants are verified, {unsure} are not, and "]
     lines[-1] += f"{len(OPEN_SCHEMES)} schemes are open.\n"
-    lines += [*markdown_table(columns, rows), "", conditions_of_times()]
+    lines += [*markdown_table(columns, rows), "", conditions_of_costs()]
     for name, variant in VARIANTS.items():
         lines += ["", f"## {name}", "", f"**{variant.title}.** {variant.source}.", ""]
         how = "\n".join(f"{field.replace('_', ' ')}: {text}" for field, text in differences(variant))

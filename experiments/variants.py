@@ -6,7 +6,7 @@
     python -m experiments.variants check my_scheme.py
     python -m experiments.variants table > docs/schemes.md
 
-``list`` names variants: family, year, arXiv id, status, time per token over Pre-LN's, and the formula of a sublayer;
+``list`` names variants: family, year, arXiv id, status, time and memory over Pre-LN's, and the formula of a sublayer;
 ``--counts`` adds norms, skips and parameters. ``show`` describes variants in full, with a diagram. ``compose`` puts
 the changes of several variants into one, or says why this is impossible; ``--write`` makes a scheme file of it.
 ``check`` looks for faults in a person's own file. ``table`` prints the page of all schemes.
@@ -27,7 +27,7 @@ from experiments.errors import ExperimentError, readable_errors
 from experiments.planning.names import reject_unknown
 from experiments.planning.parser import StrictParser, add_schemes_option, take_schemes
 from experiments.planning.yaml_files import read_yaml
-from experiments.scheme_cards import card, counts_of, family, page, status, time_of
+from experiments.scheme_cards import card, counts_of, family, memory_of, page, status, time_of
 from experiments.scheme_checks import PROPERTIES, Fault, run_checks
 from lightning_modules.schemes.composing import compose, source_of
 from lightning_modules.schemes.families import FAMILIES
@@ -89,7 +89,7 @@ def command_line() -> StrictParser:
 
 
 def listing(wanted: str = "", kind: str = "", since: int = 0, *, causal: bool = False, counts: bool = False) -> str:
-    """Return a line per variant: name, family, year, arXiv id, status, time, counts if asked for, and formula."""
+    """Return a line per variant: name, family, year, arXiv id, status, costs, counts if asked for, and formula."""
     if wanted:
         reject_unknown("family", wanted, sorted({name.replace("_", " ") for name in FAMILIES.values()}))
     if kind:
@@ -104,7 +104,8 @@ def listing(wanted: str = "", kind: str = "", since: int = 0, *, causal: bool = 
             continue
         counted = [f"{what}: {number}" for what, number in counts_of(variant).items()] if counts else []
         about = [name, family(variant), str(variant.year or "-"), variant.arxiv or "-", status(variant)]
-        cells = [*about, f"time {time_of(variant) or '-'}", *counted]
+        costs = [f"time {time_of(variant) or '-'}", f"memory {memory_of(variant) or '-'}"]
+        cells = [*about, *costs, *counted]
         rows.append([*cells, variant.formula])
     if not rows:
         raise ExperimentError("no variant is like that; leave out a filter")

@@ -4,6 +4,7 @@
     python -m experiments.benchmark --side lightning [--against plain] [--pairs 10]  what one costs over another
     python -m experiments.benchmark --variants [post_ln,pre_ln] [--rounds 10]        a step of each variant, or of [all]
     python -m experiments.benchmark --schemes [] [--rounds 10]                       time of every scheme over Pre-LN's
+    python -m experiments.benchmark --scheme_memory []                               memory of a scheme over Pre-LN's
     python -m experiments.benchmark --growth [depth,width,length,rows,seeds,workers] how cost grows with size
     python -m experiments.benchmark --runners [--runs 8] [--workers 2]               the same runs by several ways
     python -m experiments.benchmark --profile plain                                  where the time of a step goes
@@ -42,7 +43,7 @@ MINIMA = {
     **{"workers": 0, "worker_rounds": 1, "runs_each": 1, "runs": 1},
 }
 LEAST_ROWS = 1_000
-QUESTIONS = ("growth", "variants", "schemes", "runners", "profile", "memory_rows")
+QUESTIONS = ("growth", "variants", "schemes", "scheme_memory", "runners", "profile", "memory_rows")
 """Options that ask for something else than a table of sides or pairs; one at a time."""
 
 
@@ -52,10 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with readable_errors():
         check(options)
         console, folder = Console(), folder_of(options)
-        if options.schemes is not None:
-            from experiments.benchmark.scheme_times import measure_schemes
+        if options.schemes is not None or options.scheme_memory is not None:
+            from experiments.benchmark.scheme_times import measure_schemes, weigh_schemes
 
-            path = measure_schemes(options.schemes, options.rounds, folder, console)
+            if options.schemes is not None:
+                path = measure_schemes(options.schemes, options.rounds, folder, console)
+            else:
+                path = weigh_schemes(options.scheme_memory, folder, console)
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
             return
         config = configuration(options)
@@ -149,6 +153,9 @@ def parse(arguments: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--schemes", type=list[str], help="instead: schemes to time in terms of Pre-LN, or []: all")
     parser.add_argument(
+        "--scheme_memory", type=list[str], help="instead: schemes whose memory to count over Pre-LN's, or []: all"
+    )
+    parser.add_argument(
         "--runners", action="store_true", help="instead: the same runs by the grid runner, as scripts and by Ray"
     )
     parser.add_argument("--profile", type=str, help="instead: side whose training step to divide by kinds of operators")
@@ -186,7 +193,7 @@ def check(options: Namespace) -> None:
         raise ExperimentError(f"--memory_rows has {min(options.memory_rows)}; it must be at least {LEAST_ROWS}")
     pair = options.side is not None or options.against is not None
     asked = [name for name in QUESTIONS if options[name] not in (None, False, [])] + [
-        name for name in ("growth", "variants", "schemes") if options[name] == []
+        name for name in ("growth", "variants", "schemes", "scheme_memory") if options[name] == []
     ]
     if len(asked) > 1:
         raise ExperimentError(f"--{asked[0]} and --{asked[1]} are two questions; ask one at a time")

@@ -1,7 +1,8 @@
-"""The ranking of many schemes against Pre-LN: one table, failures apart, ties as one group, and a figure.
+"""The ranking of many schemes against Pre-LN: one ranked table, failures apart, ties as one group, and a figure.
 
 Only final runs count. A scheme with a seed that did not train is listed apart from the ranking, with the number of
-seeds that did. A mean over those alone would flatter it.
+seeds that did. A mean over those alone would flatter it. A person's own ranking goes to ``results/local/ranking``. A
+published one is made from committed tables alone and goes to ``results/ranking``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
 
 from experiments.errors import ExperimentError
 from experiments.paths import below, own_tables_folder, runs_folder, tables_folder
@@ -20,7 +23,7 @@ from experiments.runs.naming import WITHOUT_NETWORK
 from experiments.runs.record import Record
 from experiments.runs.run_folder import write_atomically
 from experiments.runs.store import gather_records
-from experiments.scheme_cards import time_of
+from experiments.scheme_cards import memory_of, time_of
 from experiments.statistics.control import AgainstControl, ControlFamily, Standing, compare_with_control
 from experiments.tasks import LANGUAGE_TASKS, Metric, task_named
 from lightning_modules.schemes.variants import VARIANTS
@@ -30,6 +33,7 @@ LOSS = Metric(name="loss", title="loss in nats", higher_is_better=False, bounds=
 ORDER: tuple[Standing, ...] = ("better", "not told apart", "worse")
 SAYS = {"better": "better than Pre-LN", "not told apart": "not told apart from Pre-LN", "worse": "worse than Pre-LN"}
 COLORS = {"better": PALETTE[2], "not told apart": "#8A8A8A", "worse": PALETTE[1]}
+PAGE, TABLE, FIGURE = "ranking.md", "ranking.csv", "ranking.png"
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,46 @@ def rank(records: Sequence[Record]) -> Ranking:
 
 
 def write_ranking(grid: Grid, results: Path) -> list[Path]:
-    """Write table, page and figure of a grid's ranking; return their paths in ``results/local/ranking``."""
+    """Write table, page and figure of a grid's ranking; return their paths in ``results/local/ranking``.
+
+    Raises:
+        ExperimentError: there is nothing to rank.
+    """
     runs, committed = runs_folder(results, grid.name, grid.corpus), tables_folder(results, grid.name, grid.corpus)
     own = own_tables_folder(results, grid.name, grid.corpus)
     found, _ = gather_records(runs, committed, own_folder=own)
-    ranking = rank([record for record, _ in found])
-    folder = below(results, "local", "ranking", grid.name, grid.corpus)
+    folder = below(results, "local", *place_of(grid))
+    return write_files(rank([record for record, _ in found]), grid, folder)
+
+
+def publish_ranking(grid: Grid, results: Path, console: Console) -> None:
+    """Rewrite the committed ranking from the committed tables.
+
+    A ranking exists if a person asked for it once: it is published, or among their own tables.
+
+    Raises:
+        ExperimentError: the committed tables have nothing to rank.
+    """
+    folder = below(results, *place_of(grid))
+    if not any((place / PAGE).is_file() for place in (folder, below(results, "local", *place_of(grid)))):
+        return
+    found, _ = gather_records(results / "no runs", tables_folder(results, grid.name, grid.corpus))
+    write_files(rank([record for record, _ in found]), grid, folder)
+    console.print(f"published {folder / PAGE}", markup=False, highlight=False, soft_wrap=True)
+
+
+def place_of(grid: Grid) -> tuple[str, ...]:
+    """Return where rankings of a grid are, below the folder of results or a person's own part of it."""
+    return "ranking", grid.name, grid.corpus
+
+
+def write_files(ranking: Ranking, grid: Grid, folder: Path) -> list[Path]:
+    """Write table, page and figure of a ranking; return their paths."""
     picture = draw(ranking)
-    write_atomically(folder / "ranking.csv", to_csv(exact_table(ranking)).encode())
-    write_atomically(folder / "ranking.md", compose(ranking, grid, picture).encode())
-    return [folder / "ranking.csv", folder / "ranking.md", save_picture(picture, folder / "ranking.png")]
+    page = compose(ranking, grid, picture)
+    write_atomically(folder / TABLE, to_csv(exact_table(ranking)).encode())
+    write_atomically(folder / PAGE, page.encode())
+    return [folder / TABLE, folder / PAGE, save_picture(picture, folder / FIGURE)]
 
 
 def exact_table(ranking: Ranking) -> TextTable:
@@ -107,37 +141,37 @@ def exact_table(ranking: Ranking) -> TextTable:
         [name, "failed", str(made), str(trained), *[""] * 5, *sizes_of(ranking, name)]
         for name, (trained, made) in sorted(ranking.failed.items())
     ]
-    return TextTable([*columns, "time_over_pre_ln", "parameters"], rows)
+    return TextTable([*columns, "time_over_pre_ln", "memory_over_pre_ln", "parameters"], rows)
 
 
-def sizes_of(ranking: Ranking, name: str) -> tuple[str, str]:
-    """Return time per token over Pre-LN's, and parameters."""
+def sizes_of(ranking: Ranking, name: str) -> tuple[str, str, str]:
+    """Return time per token and memory over Pre-LN's, empty where they are not measured, and parameters."""
     variant = VARIANTS.get(name)
-    return time_of(variant) if variant else "", str(ranking.parameters.get(name, ""))
+    costs = (time_of(variant), memory_of(variant)) if variant else ("", "")
+    return *costs, str(ranking.parameters.get(name, ""))
 
 
 def compose(ranking: Ranking, grid: Grid, picture: Picture) -> str:
-    """Return the page: the answer, the groups, the figure, and how schemes were compared."""
+    """Return the page: the answer, the table, the figure, and how schemes were compared."""
     family = ranking.family
     groups = {word: [row for row in family.rows if row.standing == word] for word in ORDER}
-    columns = ["scheme", f"{ranking.metric.title}", "− Pre-LN", "95 % together", "time", "parameters", "seeds"]
-    parts = [f"# {grid.title}", answer(ranking, groups)]
-    for word, rows in groups.items():
-        if rows:
-            table = TextTable(columns, [shown(ranking, row) for row in rows])
-            parts += [f"## {SAYS[word].capitalize()}", to_markdown(table).rstrip()]
+    columns = ["scheme", "group", ranking.metric.title, "− Pre-LN", "95 % together"]
+    columns += ["time", "memory", "parameters", "seeds"]
+    table = TextTable(columns, [shown(ranking, row) for word in ORDER for row in groups[word]])
+    parts = [f"# {grid.title}", answer(ranking, groups), to_markdown(table).rstrip()]
     if ranking.failed:
         told = [f"{name} ({trained} of {made})" for name, (trained, made) in sorted(ranking.failed.items())]
         parts += ["## Failed", f"Seeds that trained: {joined(told)}. They have no mean, since some did not train."]
     equal = "cannot be tested" if family.equal_spread is None else f"p = {family.equal_spread:.2g} by Bartlett's test"
     parts += [
-        f"![{picture.title}](ranking.png)",
+        f"![{picture.title}]({FIGURE})",
         f"*{picture.caption}*",
         f"Pre-LN has {plural(ranking.control_seeds, 'seed')} and a mean of {rounded(family.control_mean)}. The "
         f"standard deviation over seeds is pooled over all schemes: {rounded(family.pooled_sd)} with {family.freedom} "
         f"degrees of freedom. Equal spread: {equal}. Spreads above three times that: "
         f"{joined(family.outliers) or 'none'}. The comparisons with Pre-LN are {family.method}. *Not told "
-        "apart* is one group, without an order. *Time* is that of a training step over Pre-LN's (docs/schemes.md).",
+        "apart* is one group, without an order. *Time* and *memory* are those of a training step over Pre-LN's "
+        "(docs/schemes.md).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -150,10 +184,11 @@ def answer(ranking: Ranking, groups: dict[Standing, list[AgainstControl]]) -> st
 
 def shown(ranking: Ranking, row: AgainstControl) -> list[str]:
     """Return a scheme's row for the page."""
-    time, parameters = sizes_of(ranking, row.name)
+    time, memory, parameters = sizes_of(ranking, row.name)
     interval = f"{rounded(row.low)} to {rounded(row.high)}"
     size = f"{int(parameters):,}" if parameters else ""
-    return [row.name, rounded(row.mean), rounded(row.difference), interval, time, size, str(row.seeds)]
+    costs = [time or "not measured", memory or "not measured", size]
+    return [row.name, row.standing, rounded(row.mean), rounded(row.difference), interval, *costs, str(row.seeds)]
 
 
 def draw(ranking: Ranking) -> Picture:
@@ -176,9 +211,15 @@ def draw(ranking: Ranking) -> Picture:
                     [row.difference - row.low for _, row in points],
                     [row.high - row.difference for _, row in points],
                 ]
-                axes.errorbar(times, values, yerr=errors, fmt="o", ms=4, lw=0.8, color=COLORS[word], label=SAYS[word])
+                color = COLORS[word]
+                faint = (color, 0.35)  # a hundred bars, most of them near 1
+                axes.errorbar(
+                    times, values, yerr=errors, fmt="o", ms=4, lw=0.8, color=color, ecolor=faint, label=SAYS[word]
+                )
         for row, time in [*timed[:5], *timed[-3:]]:
             axes.annotate(row.name, (time, row.difference), xytext=(4, 3), textcoords="offset points", fontsize=6.5)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("time of a training step over Pre-LN's")
         axes.set_ylabel(f"{ranking.metric.title} − Pre-LN's")
         if timed:

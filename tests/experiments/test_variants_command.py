@@ -67,15 +67,21 @@ def test_every_scheme_of_ours_meets_the_needs_of_its_own_parts() -> None:
 
 
 def test_the_list_and_the_card_show_what_a_step_costs_over_pre_ln(capsys: pytest.CaptureFixture[str]) -> None:
-    with (ROOT / "results" / "benchmark" / "scheme_times.csv").open(encoding="utf-8") as file:
-        times = {row["scheme"]: float(row["relative_time"]) for row in csv.DictReader(file)}
-    assert set(times) == {name for name in VARIANTS if name != "bag_of_embeddings"}
+    costs = []
+    for what in ("time", "memory"):
+        table = ROOT / "results" / "benchmark" / {"time": "scheme_times.csv", "memory": "scheme_memory.csv"}[what]
+        with table.open(encoding="utf-8") as file:
+            costs.append({row["scheme"]: float(row[f"relative_{what}"]) for row in csv.DictReader(file)})
+        assert set(costs[-1]) == {name for name in VARIANTS if name != "bag_of_embeddings"}
+    times, memory = costs
     assert 0.8 < times["pre_ln"] < 1.25, "Pre-LN is measured against itself"
+    assert memory["pre_ln"] == 1 < memory["mhc"]
     line = next(line for line in listing().splitlines() if line.startswith("mhc "))
-    assert f"time {times['mhc']:.2f}" in line
+    assert f"time {times['mhc']:.2f}" in line and f"memory {memory['mhc']:.2f}" in line
     main(["show", "mhc"])
     said = capsys.readouterr().out
     assert f"time over pre_ln  {times['mhc']:.2f}" in said
+    assert f"memory over pre_ln {memory['mhc']:.2f}" in said
     assert "`--model.form published`: rotary positions, SwiGLU, no biases; it lacks experts" in said
 
 

@@ -36,7 +36,7 @@ from experiments.benchmark.table import (
 )
 from experiments.errors import ExperimentError
 from experiments.planning.run_config import RunConfig
-from experiments.scheme_cards import TIMES_FILE
+from experiments.scheme_cards import MEMORY_FILE, TIMES_FILE
 
 COMMITTED = Path(__file__).parents[3] / "results" / "benchmark"
 NAMES = ("lightning", "plain", "hf_bert")
@@ -331,4 +331,4 @@ def test_the_committed_page_is_rebuilt_from_the_committed_rounds() -> None:
     measurements = read_measurements(COMMITTED)
     assert set(measurements["axis"]) >= {"side", "pair", "pool", "variant", "depth", "workers", "memory"}
     assert page(measurements) == (COMMITTED / PAGE_FILE).read_text(encoding="utf-8")
-    assert {path.name for path in COMMITTED.iterdir()} == {TABLE_FILE, PAGE_FILE, TIMES_FILE}
+    assert {path.name for path in COMMITTED.iterdir()} == {TABLE_FILE, PAGE_FILE, TIMES_FILE, MEMORY_FILE}

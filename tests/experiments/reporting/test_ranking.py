@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_records import make_record, write_run
 
+from experiments import ablation
 from experiments.errors import ExperimentError
 from experiments.planning.grid import Grid
 from experiments.reporting import ranking as module
@@ -73,6 +79,71 @@ def test_table_and_page_say_the_same(records: list[Record]) -> None:
     page = compose(ranking, Grid.load("zoo_language_model"), draw(ranking))
     assert "1 scheme better than Pre-LN, 1 scheme not told apart from Pre-LN, 1 scheme worse than Pre-LN" in page
     assert "plain (1 of 2)" in page and "Dunnett's test" in page
+
+
+def test_one_table_ranks_the_schemes_and_says_what_each_costs(
+    records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time_of", lambda variant: {"mhc": "2.50"}.get(variant.name, ""))
+    monkeypatch.setattr(module, "memory_of", lambda variant: {"mhc": "1.75", "post_ln": "1.25"}.get(variant.name, ""))
+    ranking = rank(records)
+    page = compose(ranking, Grid.load("zoo_language_model"), draw(ranking))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    columns, _, *table = lines
+    told = [columns.index(name) for name in ("scheme", "group", "time", "memory", "parameters")]
+    assert [[row[place] for place in told] for row in table] == [
+        ["mhc", "better", "2.50", "1.75", "1,003"],
+        ["rms_norm", "not told apart", "not measured", "not measured", "1,008"],
+        ["post_ln", "worse", "not measured", "1.25", "1,007"],
+    ]
+    rows = {row["scheme"]: row for row in csv.DictReader(to_csv(exact_table(ranking)).splitlines())}
+    assert [rows[name]["memory_over_pre_ln"] for name in ("mhc", "rms_norm", "plain")] == ["1.75", "", ""]
+
+
+def make_runs(results: Path) -> None:
+    """Leave two finished runs of Pre-LN and of Post-LN behind."""
+    for name, seed in product(("pre_ln", "post_ln"), (0, 1)):
+        made = replace(make_record(name, seed), grid="smoke", corpus="listops")
+        write_run(results / "runs" / "smoke" / "listops", made)
+
+
+def test_publish_puts_a_ranking_that_was_asked_for_in_place_of_the_committed_one(
+    tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    def command(verb: str) -> None:
+        ablation.main([verb, "smoke", "--results", str(tmp_path)])
+
+    where = Path("ranking", "smoke", "listops")
+    own, published = tmp_path / "local" / where, tmp_path / where
+    make_runs(tmp_path)
+    command("rank")
+    assert "holds no finished run" in fails_with_one_line(ablation.main, "publish", "smoke", "--results", tmp_path)
+    assert not published.exists()
+    command("report")
+    shutil.rmtree(tmp_path / "runs")  # committed tables are enough
+    command("publish")
+    files = {path.name: path.read_bytes() for path in published.iterdir()}
+    assert files == {path.name: path.read_bytes() for path in own.iterdir()}
+    assert set(files) == {"ranking.csv", "ranking.md", "ranking.png"} and b"post_ln" in files["ranking.csv"]
+    shutil.rmtree(own)
+    (published / "ranking.csv").write_text("an older one")
+    command("publish")
+    assert {path.name: path.read_bytes() for path in published.iterdir()} == files
+
+
+def test_nobody_gets_a_ranking_without_asking(tmp_path: Path) -> None:
+    make_runs(tmp_path)
+    for verb in ("report", "publish"):
+        ablation.main([verb, "smoke", "--results", str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "local", "runs", "smoke"]
+
+
+def test_a_grid_without_finished_runs_has_no_ranking_and_publishes_none(
+    tmp_path: Path, fails_with_one_line: Callable[..., str]
+) -> None:
+    assert "no final runs to rank" in fails_with_one_line(ablation.main, "rank", "smoke", "--results", tmp_path)
+    assert "holds no finished run" in fails_with_one_line(ablation.main, "publish", "smoke", "--results", tmp_path)
+    assert not list(tmp_path.rglob("ranking*"))
 
 
 def test_a_ranking_is_written_from_the_records_of_a_grid(
