@@ -94,6 +94,8 @@ LOOKS = {
     "no_skips_once": Look(PALETTE[5], "D", LINES[1]),
     "no_norms_once": Look(PALETTE[2], "v", LINES[1]),
     "from_scratch": Look(PALETTE[7], "*", LINES[3]),
+    "e_spa": Look(PALETTE[3], "D", LINES[3]),
+    "e_spa_norm": Look(PALETTE[5], "^", LINES[3]),
     "scratch": Look(PALETTE[1], "s", LINES[0]),
     "pretrained": Look(PALETTE[1], "^", LINES[2]),
     "encoder": Look(PALETTE[0], "o", LINES[0]),

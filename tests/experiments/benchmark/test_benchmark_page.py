@@ -171,7 +171,10 @@ def test_the_fair_figure_is_the_bare_loop_against_the_bare_loop_and_names_who_is
     section = fair_section([seven_rounds()])
     row = dict(zip(section.grid.columns, section.grid.rows[0], strict=True))
     assert row["plain ÷ other"] == "10.00 [4.00, 16.00]" and row["lightning ÷ other"] == "5.00 [2.00, 8.00]"
-    assert section.notes[-1] == "Not measured in every row: hf_bert_eager, torch_encoder, x_transformers and x_transformers_eager."
+    assert (
+        section.notes[-1]
+        == "Not measured in every row: hf_bert_eager, torch_encoder, x_transformers and x_transformers_eager."
+    )
     assert not usual_section([seven_rounds()]).grid.rows
 
 

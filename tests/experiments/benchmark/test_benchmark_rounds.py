@@ -94,7 +94,7 @@ def test_sides_without_their_package_are_left_out_unless_they_are_asked_for(
         *("lightning", "plain", "hf_gpt2", "hf_gpt2_eager")
     ]
     assert (
-        "x_transformers, hf_trainer, hf_trainer_fixed, hf_trainer_tuned; pip install -r requirements-benchmark.txt"
+        "x_transformers, x_transformers_eager, hf_trainer, hf_trainer_fixed, hf_trainer_tuned; pip install -r "
         in " ".join(capsys.readouterr().out.split())
     )
     with pytest.raises(SystemExit):
