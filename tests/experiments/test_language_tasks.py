@@ -10,6 +10,7 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from test_train_cli import fit, numbers
 from tiny_runs import make
 from transformers import AutoModelForCausalLM, pipeline
 
-import experiments.hub  # noqa: F401
 from data_modules.batches.windows import IGNORED
 from data_modules.config import DataConfig
 from data_modules.token_stream import TokenStream
@@ -313,6 +313,7 @@ def test_an_exported_causal_model_writes_what_predict_writes(
     export.main([str(folder), "--to", str(tmp_path / "model")])
     predict.main([str(folder), "--prompt", " <b>the old</b>  heron", "--tokens", "8"])
     expected = capsys.readouterr().out.splitlines()[-1]
+    import_module("experiments.hub")  # the one import that a person needs
     writer = pipeline("text-generation", model=str(tmp_path / "model"))
     (answer,) = writer(" <b>the old</b>  heron", max_new_tokens=8, do_sample=False, return_full_text=False)
     assert expected == "the old heron" + answer["generated_text"].replace("<eos>", "")
@@ -324,6 +325,7 @@ def test_an_exported_masked_model_fills_gaps_as_predict_does(book: Path, cache: 
     run = make(language_run(book, cache, "masked_lm", **{"model.language_head": "free"}), tmp_path / "results")
     export.main([str(run), "--to", str(tmp_path / "model")])
     expected = TrainedLanguageModel.load(run).fill("the old <mask> waits under")
+    import_module("experiments.hub")
     fill = pipeline("fill-mask", model=str(tmp_path / "model"), top_k=20)
     special = {"<pad>", "<unk>", "<cls>", "<eos>", "<mask>"}
     answers = [each for each in fill("<i>the old</i> <mask> waits under") if each["token_str"].strip() not in special]

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from expected import HEADS, WIDTH, Expected, Norm, Number, Step, and_final, both
+from expected import HEADS, WIDTH, Expected, Norm, Step, and_final, both
 from scheme_weights import Weights
 from torch import Tensor
 
@@ -119,7 +119,10 @@ def pre(norm: Norm) -> Step:
 
 def with_norm(norm: Norm, parameters: int, **more: Any) -> Expected:
     """Pre-LN with another norm, which has so many parameters."""
-    count: Number = lambda layers: parameters * (2 * layers + 1)  # noqa: E731
+
+    def count(layers: int) -> int:
+        return parameters * (2 * layers + 1)
+
     settings = {"final": True, "norm": norm, "own": count, "norm_parameters": None, **more}
     return Expected(pre(norm), and_final, both, **settings)
 
